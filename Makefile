@@ -1,0 +1,101 @@
+# Sagestack: `make demo` shows it, `make test` proves it, `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ENV ?= local
+PORT ?= 4566
+UV_VERSION := 0.13.8
+NODE_MAJORS := 22 24
+
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+# jsii compiles its kernel once per process without these caches, which costs seconds.
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH
+
+.PHONY: help setup demo up down test test-all test-container test-sdk lint format synth deploy review bench lock clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+# --- Set-up: files stand for what is installed, so that a second `make` does nothing --------------------
+
+setup: .venv/.installed .venv/.node .venv-local-cloud/.installed node_modules/.installed  ## Install everything the project needs (any target does it)
+
+.venv/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Set PYTHON=/path/to/python3.11"; exit 1; }
+	echo "Setting up .venv"
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	touch $@
+
+.venv/.installed: .venv/.uv requirements.txt pyproject.toml
+	@echo "Installing the Python packages of the project"
+	uv pip install --quiet --python .venv/bin/python --compile-bytecode -r requirements.txt
+	touch $@
+
+.venv/.node: .venv/.uv requirements-node.txt
+	@major=$$(PATH="$${PATH#"$(CURDIR)/.venv/bin:"}" node -p 'process.versions.node.split(".")[0]' 2>/dev/null || true)
+	case " $(NODE_MAJORS) " in
+	  *" $${major:-none} "*) echo "Using the machine's Node $$major" ;;
+	  *) echo "Installing Node 24 into .venv (the machine has $${major:-none}; supported: $(NODE_MAJORS))"
+	     uv pip install --quiet --python .venv/bin/python -r requirements-node.txt ;;
+	esac
+	touch $@
+
+.venv-local-cloud/.installed: .venv/.uv local_cloud/requirements.txt
+	@echo "Installing the local cloud"
+	[ -x .venv-local-cloud/bin/python ] || $(PYTHON) -m venv --without-pip .venv-local-cloud
+	uv pip install --quiet --python .venv-local-cloud/bin/python --compile-bytecode -r local_cloud/requirements.txt
+	touch $@
+
+node_modules/.installed: .venv/.node package.json package-lock.json
+	@echo "Installing the CDK CLI"
+	npm ci --silent --no-fund --no-audit
+	touch $@
+
+# --- What people run ---------------------------------------------------------------------------------
+
+demo: setup  ## From nothing to a served model, in a cloud on this machine
+	@sagestack demo --port $(PORT)
+
+up: setup  ## Start the local cloud alone
+	@sagestack up --port $(PORT)
+
+down: setup  ## Stop the local cloud; its state is kept
+	@sagestack down
+
+test: setup  ## Run every test that needs no container engine
+	@pytest
+
+test-container: setup  ## Run the tests that need a container engine; fails where none answers
+	@pytest -m container --run-container
+
+lint: setup  ## Check style and types
+	@ruff check . && ruff format --check . && mypy
+
+format: setup  ## Let ruff format and sort
+	@ruff check --fix . ; ruff format .
+
+synth: setup  ## Synthesize ENV (dev, staging, prod, local) into cdk.out/ENV, with no credentials
+	@cdk synth --quiet -c env=$(ENV) --output cdk.out/$(ENV) && echo "Synthesized $(ENV) into cdk.out/$(ENV)"
+
+deploy: setup  ## Deploy ENV
+	@sagestack deploy --env $(ENV)
+
+bench: setup  ## Measure what docs/benchmarks.md states
+	@python -m tests.bench
+
+lock: .venv/.uv  ## Compile the lock files from requirements*.in
+	@compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header "$$1" -o "$$2"; }
+	compile requirements.in requirements.txt && printf -- '-e .\n' >> requirements.txt
+	compile requirements-node.in requirements-node.txt
+	compile local_cloud/requirements.in local_cloud/requirements.txt
+
+clean:  ## Remove everything that make installed or built (the local cloud's state, too)
+	@[ ! -x .venv/bin/sagestack ] || sagestack down
+	rm -rf .venv .venv-local-cloud .venv-sdk node_modules cdk.out .local-cloud .pytest_cache .mypy_cache .ruff_cache

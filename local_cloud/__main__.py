@@ -1,0 +1,31 @@
+"""`python -m local_cloud --state-dir .local-cloud --port 4566`: serve until a signal ends it. `sagestack up` starts this."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from local_cloud.server import CannotStart, run
+
+
+def main() -> int:
+    """Read the arguments and serve; 1 with a message if it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m local_cloud", description="SageMaker on top of MiniStack.")
+    parser.add_argument("--state-dir", type=Path, default=Path(".local-cloud"), help="where everything is kept")
+    parser.add_argument("--port", type=int, default=4566, help="the loopback port, HTTPS")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("botocore", "urllib3", "httpx", "docker", "hypercorn", "ministack", "persistence"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        run(arguments.state_dir, arguments.port)
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

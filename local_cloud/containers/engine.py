@@ -1,0 +1,99 @@
+"""What it means to run a container here, whether a Docker engine does it or a process stands for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+class ContainerError(Exception):
+    """An image cannot be had or built, or a container cannot start; the message is for the user."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that is ready to run.
+
+    Attributes:
+        uri: what the API request named.
+        reference: what the engine runs: an image id, or the folder of a process environment.
+    """
+
+    uri: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """One container to start.
+
+    Attributes:
+        name: for people and logs; unique among running containers.
+        image: from `ContainerEngine.prepare`.
+        ml_dir: folder on this machine that is `/opt/ml` inside.
+        arguments: follow the image's entry point (`train`, `serve`, ...), as `docker run IMAGE ARGUMENTS`.
+        entrypoint: replaces the image's own where the request asks for it.
+        environment: variables besides the image's own.
+        port: the loopback port that the container must listen on, for servers; the container is told by
+            SAGEMAKER_BIND_TO_PORT and SAGEMAKER_BIND_TO_HOST.
+        network: False cuts the container off the network (EnableNetworkIsolation). A process cannot be cut off: its
+            engine says so in the log.
+        on_line: called with each line that the container prints, from a thread of the engine.
+    """
+
+    name: str
+    image: Image
+    ml_dir: Path
+    arguments: Sequence[str] = ()
+    entrypoint: Sequence[str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    port: int | None = None
+    network: bool = True
+    on_line: Callable[[str], None] = lambda line: None
+
+
+class Container(Protocol):
+    """A container that was started."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id on this machine, where there is one: for tests that kill it."""
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """The exit code once it has ended (all its output delivered), or None after `timeout_s` seconds."""
+
+    def stop(self, grace_s: float) -> None:
+        """SIGTERM, then SIGKILL after `grace_s` seconds; returns when it has ended. Harmless when it has ended already."""
+
+
+class ContainerEngine(Protocol):
+    """Runs containers."""
+
+    @property
+    def kind(self) -> str:
+        """`docker` or `process`: what `sagestack status` shows."""
+
+    def prepare(self, uri: str, fetch: Callable[[Path], None], on_line: Callable[[str], None]) -> Image:
+        """Make an image ready; quick when it was made before (cached by content, also across restarts).
+
+        Args:
+            uri: `s3://bucket/key.zip` of a build context with a Dockerfile at its root, or a registry reference.
+            fetch: downloads the object of an s3 uri to a path, with the credentials of whoever runs the image. It is called
+                each time, cached or not: who may not read the image must not run it. It raises what S3 answers.
+            on_line: receives the lines of the build.
+
+        Raises:
+            ContainerError: it cannot be had, or its build fails; the message ends with the last lines of the build.
+        """
+
+    def start(self, spec: ContainerSpec) -> Container:
+        """Start a container.
+
+        Raises:
+            ContainerError: it cannot start.
+        """
+
+    def close(self) -> None:
+        """Stop everything that is still running."""

@@ -1,0 +1,343 @@
+"""The one module that knows MiniStack: where SageMaker is hooked into it, and how the rest of it is used.
+
+MiniStack is pinned exactly; tests/test_local_cloud_seams.py holds every name of it that is used here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import botocore.config
+import botocore.session
+from ministack.core import iam_actions, iam_evaluator, persistence, responses, router
+from ministack.services import cloudwatch, eventbridge, iam, sts
+from ministack.services.cloudformation import provisioners, stacks
+
+from local_cloud.platform import Caller, Credentials, RoleRefused
+from local_cloud.sagemaker import cloudformation, invocations, service
+from local_cloud.sagemaker.service import Sagemaker
+
+logger = logging.getLogger(__name__)
+
+SERVICE_PRINCIPAL = "sagemaker.amazonaws.com"
+_INVOCATION_PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/(?P<verb>invocations|async-invocations|invocations-response-stream)$")
+_RESOURCE_NAMES = (
+    # (request member, resource type in the ARN): which resource an IAM policy may name, per the service authorization reference.
+    ("TrainingJobName", "training-job"),
+    ("ProcessingJobName", "processing-job"),
+    ("PipelineName", "pipeline"),
+    ("ModelPackageGroupName", "model-package-group"),
+    ("EndpointName", "endpoint"),
+    ("EndpointConfigName", "endpoint-config"),
+    ("ModelName", "model"),
+)
+_ARN_MEMBERS = ("ResourceArn", "PipelineExecutionArn", "ModelPackageArn")
+
+T = TypeVar("T")
+
+_threads = ThreadPoolExecutor(max_workers=64, thread_name_prefix="sagemaker-api")
+
+
+class MiniStackPlatform:
+    """The cloud around SageMaker, by MiniStack."""
+
+    def __init__(self, endpoint_url: str, ca_bundle: Path) -> None:
+        self._endpoint_url = endpoint_url
+        self._ca_bundle = str(ca_bundle)
+        self._session = botocore.session.Session()
+        self._clients: dict[tuple[str, str, str], Any] = {}
+        self._lock = threading.Lock()
+
+    def client(self, service_name: str, region: str, credentials: Credentials | None = None) -> Any:
+        """See Platform."""
+        key = (service_name, region, credentials.access_key_id if credentials else "")
+        with self._lock:
+            # Creating a client is not thread-safe, and costs tens of milliseconds: each is made once.
+            if key not in self._clients:
+                self._clients[key] = self._session.create_client(
+                    service_name,
+                    region_name=region,
+                    endpoint_url=self._endpoint_url,
+                    verify=self._ca_bundle,
+                    aws_access_key_id=credentials.access_key_id if credentials else "test",
+                    aws_secret_access_key=credentials.secret_access_key if credentials else "test",
+                    aws_session_token=credentials.session_token if credentials else None,
+                    config=botocore.config.Config(
+                        retries={"mode": "standard", "max_attempts": 3},
+                        max_pool_connections=32,
+                        s3={"addressing_style": "path"},
+                    ),
+                )
+            return self._clients[key]
+
+    def client_environment(self, region: str) -> dict[str, str]:
+        """See Platform."""
+        return {
+            "AWS_ENDPOINT_URL": self._endpoint_url,
+            "AWS_CA_BUNDLE": self._ca_bundle,
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
+        }
+
+    def assume_role(self, role_arn: str, session_name: str) -> Credentials:
+        """See Platform."""
+        account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+        role = _in_scope(account, None, lambda: iam._roles.get(role_name))
+        trust = role.get("AssumeRolePolicyDocument") if role else None
+        if trust is None or not _trusts_sagemaker(trust, account):
+            raise RoleRefused(
+                f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+                f"'{SERVICE_PRINCIPAL}' to assume the role."
+            )
+        credentials = Credentials(
+            access_key_id=f"ASIA{secrets.token_hex(8).upper()}",
+            secret_access_key=secrets.token_hex(20),
+            session_token=secrets.token_hex(64),
+        )
+        sts.register_session(
+            credentials.access_key_id,
+            {
+                "Arn": f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name[:64]}",
+                "UserId": f"{role_name}:{session_name[:64]}",
+                "SecretAccessKey": credentials.secret_access_key,
+                "SessionToken": credentials.session_token,
+            },
+        )
+        return credentials
+
+    def forget_session(self, credentials: Credentials) -> None:
+        """See Platform."""
+        sts._sessions.pop(credentials.access_key_id, None)
+        with self._lock:
+            for key in [key for key in self._clients if key[2] == credentials.access_key_id]:
+                self._clients.pop(key)
+
+    def denied(self, caller: Caller, action: str, resource_arn: str, context: Mapping[str, str]) -> str | None:
+        """See Platform."""
+
+        def decide() -> str | None:
+            principal = iam_evaluator.resolve_principal(caller.access_key_id, caller.account)
+            if isinstance(principal, iam_evaluator.AuthError):
+                return str(principal.message)
+            if principal.policies is None:
+                return None
+            result = iam_evaluator.evaluate(
+                iam_evaluator.EvalContext(
+                    principal_arn=principal.arn,
+                    principal_type=principal.type,
+                    principal_account=principal.account,
+                    action=action,
+                    resource_arn=resource_arn,
+                    region=caller.region,
+                    service_context={key.lower(): value for key, value in context.items()},
+                    principal_keys=principal.keys,
+                ),
+                principal.policies,
+                *principal.limits,
+            )
+            if result.decision == "Allow":
+                return None
+            why = (
+                "with an explicit deny in an identity-based policy"
+                if result.decision == "Deny"
+                else f"because no identity-based policy allows the {action} action"
+            )
+            return f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource_arn} {why}"
+
+        return _in_scope(caller.account, caller.region, decide)
+
+    def put_event(
+        self, account: str, region: str, detail_type: str, detail: Mapping[str, Any], resources: list[str]
+    ) -> None:
+        """See Platform. A rule's target may be a function, so nothing here may hold the event loop."""
+        entry = {
+            "Source": "aws.sagemaker",
+            "DetailType": detail_type,
+            "Detail": json.dumps(detail),
+            "Resources": resources,
+        }
+        _in_scope(account, region, lambda: eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True))
+
+    def put_metric(
+        self,
+        account: str,
+        region: str,
+        namespace: str,
+        name: str,
+        value: float,
+        unit: str,
+        dimensions: Mapping[str, str],
+    ) -> None:
+        """See Platform."""
+        _in_scope(account, region, lambda: cloudwatch.record_metric(namespace, name, value, unit, dict(dimensions)))
+
+
+def _in_scope(account: str, region: str | None, work: Callable[[], T]) -> T:
+    """Run `work` as a request of that account and region: MiniStack keeps both in context variables."""
+
+    def scoped() -> T:
+        responses.set_request_account_id(account)
+        if region:
+            responses.set_request_region(region)
+        return work()
+
+    return contextvars.copy_context().run(scoped)
+
+
+def _trusts_sagemaker(trust: Any, account: str) -> bool:
+    document = json.loads(unquote(trust)) if isinstance(trust, str) else trust
+    statements = document.get("Statement", [])
+    for statement in [statements] if isinstance(statements, dict) else statements:
+        principal = statement.get("Principal", {})
+        services = principal.get("Service", []) if isinstance(principal, dict) else []
+        named = SERVICE_PRINCIPAL in ([services] if isinstance(services, str) else services)
+        actions = statement.get("Action", [])
+        assumes = {"sts:AssumeRole", "sts:*", "*"} & set([actions] if isinstance(actions, str) else actions)
+        context = iam_evaluator.EvalContext(
+            principal_arn=SERVICE_PRINCIPAL,
+            principal_type="AWSService",
+            principal_account=account,
+            action="sts:AssumeRole",
+            resource_arn="*",
+            region="",
+            service_context={"aws:sourceaccount": account},
+        )
+        if named and assumes and statement.get("Effect") == "Allow":
+            return bool(iam_evaluator._conditions_met(statement.get("Condition", {}), context))
+    return False
+
+
+def install(sagemaker: Callable[[], Sagemaker]) -> None:
+    """Make SageMaker a service of MiniStack: routing, IAM, CloudFormation types.
+
+    Args:
+        sagemaker: gives the service once it runs; requests come only after that.
+    """
+    from ministack import app
+
+    async def handle(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+    ) -> tuple[int, dict[str, str], bytes]:
+        caller = _caller(headers, query)
+        match = _INVOCATION_PATH.match(unquote(path))
+        if match and match["verb"] == "invocations" and method == "POST":
+            return await invocations.invoke(sagemaker(), caller, match["name"], headers, body)
+        if match:
+            verb = {"async-invocations": "InvokeEndpointAsync"}.get(match["verb"], "InvokeEndpointWithResponseStream")
+            return service.error_answer(service.NotEmulated.operation(verb))
+        target = headers.get("x-amz-target", "")
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            _threads, lambda: context.run(service.answer, sagemaker(), caller, target, body)
+        )
+
+    app.SERVICE_HANDLERS["sagemaker"] = handle
+    router.SERVICE_PATTERNS["sagemaker"] = {
+        "target_prefixes": ["SageMaker."],
+        "host_patterns": [r"(api|runtime)\.sagemaker\."],
+    }
+    iam_actions.SERVICE_TO_IAM_NAMESPACE["sagemaker"] = "sagemaker"
+    iam_actions._BOTOCORE_SERVICE_MAP["sagemaker"] = ["sagemaker-runtime"]
+    original_resource_arn = iam_actions.extract_resource_arn
+
+    def extract_resource_arn(
+        service_name: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query: dict[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        if service_name == "sagemaker":
+            return _resource_arn(path, headers, body, region, account)
+        return str(original_resource_arn(service_name, method, path, headers, body, query, region, account))
+
+    iam_actions.extract_resource_arn = extract_resource_arn
+
+    for kind in cloudformation.RESOURCE_TYPES:
+        provisioner = cloudformation.Provisioner(sagemaker, kind, _stack_caller)
+        provisioners._RESOURCE_HANDLERS[kind.name] = {
+            "create": provisioner.create,
+            "update": provisioner.update,
+            "delete": provisioner.delete,
+        }
+        provisioners._REPLACING_PROPERTIES[kind.name] = kind.replacing_properties()
+        provisioners._STACK_TAG_PROPERTY[kind.name] = ("Tags", "list")
+    ours = {kind.name for kind in cloudformation.RESOURCE_TYPES}
+    original_runs_on_worker_thread = stacks._runs_on_worker_thread
+    # Ours wait for servers to start, and call other services of this cloud: on the event loop that would be a deadlock.
+    stacks._runs_on_worker_thread = lambda kind: kind in ours or original_runs_on_worker_thread(kind)
+
+
+def _caller(headers: dict[str, str], query: dict[str, list[str]]) -> Caller:
+    return Caller(
+        account=responses.get_account_id(),
+        region=responses.get_region(),
+        arn=iam_evaluator.caller_arn(),
+        access_key_id=router.extract_access_key_id(headers, query),
+    )
+
+
+def _stack_caller() -> Caller:
+    account = responses.get_account_id()
+    return Caller(account=account, region=responses.get_region(), arn=f"arn:aws:iam::{account}:root")
+
+
+def _resource_arn(path: str, headers: dict[str, str], body: bytes, region: str, account: str) -> str:
+    """The resource that a SageMaker request is about, for IAM; `*` where a policy cannot name one."""
+    prefix = f"arn:aws:sagemaker:{region}:{account}:"
+    if match := _INVOCATION_PATH.match(unquote(path)):
+        return f"{prefix}endpoint/{match['name'].lower()}"
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError:
+        return "*"
+    operation = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
+    for member in _ARN_MEMBERS:
+        if isinstance(request.get(member), str):
+            return str(request[member])
+    if operation == "CreateModelPackage" and "ModelPackageGroupName" in request:
+        return f"{prefix}model-package/{service.name_of(request['ModelPackageGroupName'])}/*"
+    if isinstance(request.get("ModelPackageName"), str):
+        name = request["ModelPackageName"]
+        return str(name) if name.startswith("arn:") else f"{prefix}model-package/{name}"
+    if operation.startswith("List"):
+        return "*"
+    for member, kind in _RESOURCE_NAMES:
+        if isinstance(request.get(member), str):
+            name = request[member]
+            return str(name) if name.startswith("arn:") else f"{prefix}{kind}/{name}"
+    return "*"
+
+
+class Snapshot:
+    """Writes the state of every MiniStack service that changed since the last time, each file replaced atomically."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, int] = {}
+
+    def write(self) -> None:
+        """Write what changed."""
+        from ministack import app
+
+        for name, get_state in app._build_persistence_save_dict().items():
+            state = get_state()
+            if state is None:
+                continue
+            digest = hash(json.dumps(state, default=persistence._json_default))
+            if self._written.get(name) != digest:
+                persistence.save_state(name, state)
+                self._written[name] = digest

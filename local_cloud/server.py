@@ -1,0 +1,272 @@
+"""The process of the local cloud: one lock, one port, MiniStack and SageMaker behind it, and a state that survives."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import fcntl
+import importlib
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from local_cloud import certificate
+from local_cloud.containers import choose_engine
+from local_cloud.sagemaker.service import Sagemaker
+from local_cloud.sagemaker.store import Store
+
+logger = logging.getLogger(__name__)
+
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+HOST = "127.0.0.1"
+SNAPSHOT_DELAY_S = 0.5
+"""How long after a change the state of MiniStack's services is written: long enough to take many changes at once, short
+enough that a kill loses at most what the last half second brought. SageMaker's own state is written before it answers."""
+SNAPSHOT_SHARE = 0.2
+"""The largest share of the server's time that snapshots may take: a slow one is followed by a longer pause."""
+MODULES_WITH_WORK = ("jobs", "pipelines", "endpoints")
+"""The modules of local_cloud.sagemaker that have something to resume at the start and to stop at the end, in start order."""
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class CannotStart(Exception):
+    """The local cloud cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What cloud.json tells of a running local cloud: all that a client needs to reach it."""
+
+    pid: int
+    port: int
+    endpoint_url: str
+    ca_bundle: str
+    region: str
+    account: str
+    access_key_id: str
+    secret_access_key: str
+    runner: str
+    started_at: str
+    version: str
+
+
+def run(state_dir: Path, port: int) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        CannotStart: another local cloud has this state, or the port is taken.
+    """
+    state_dir = state_dir.resolve()
+    state_dir.mkdir(parents=True, exist_ok=True)
+    lock = _lock(state_dir)
+    _refuse_taken_port(port)
+    certificate_path, key_path = certificate.ensure(state_dir / "tls")
+    _prepare_ministack(state_dir, port, certificate_path, key_path)
+    # Only now: MiniStack reads its environment when it is imported.
+    seams = importlib.import_module("local_cloud.ministack_seams")
+
+    endpoint_url = f"https://{HOST}:{port}"
+    engine = choose_engine(state_dir)
+    sagemaker = Sagemaker(
+        store=Store(state_dir / "sagemaker.sqlite"),
+        platform=seams.MiniStackPlatform(endpoint_url, certificate_path),
+        engine=engine,
+        state_dir=state_dir,
+    )
+    seams.install(lambda: sagemaker)
+    description = Description(
+        pid=os.getpid(),
+        port=port,
+        endpoint_url=endpoint_url,
+        ca_bundle=str(certificate_path),
+        region=REGION,
+        account=ACCOUNT,
+        access_key_id="test",
+        secret_access_key="test",  # noqa: S106 - not a secret: the local cloud listens on loopback only
+        runner=engine.kind,
+        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        version=version("ministack"),
+    )
+    description_path = state_dir / "cloud.json"
+    try:
+        asyncio.run(_serve(sagemaker, seams, description, description_path, certificate_path, key_path))
+    finally:
+        description_path.unlink(missing_ok=True)
+        engine.close()
+        sagemaker.store.close()
+        lock.close()
+
+
+async def _serve(
+    sagemaker: Sagemaker,
+    seams: Any,
+    description: Description,
+    description_path: Path,
+    certificate_path: Path,
+    key_path: Path,
+) -> None:
+    from ministack import app
+
+    stopping, server_may_end = asyncio.Event(), asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
+    snapshot = seams.Snapshot()
+    snapshots = Snapshots(snapshot.write)
+    config = Config()
+    config.bind = [f"{HOST}:{description.port}"]
+    config.certfile, config.keyfile = str(certificate_path), str(key_path)
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 5
+    config.loglevel = "WARNING"
+    # An upload of a model artefact is one request here; hypercorn's default of 64 KiB windows is fine, its size limit is not.
+    server = asyncio.create_task(
+        serve(snapshots.around(app.app), config, shutdown_trigger=server_may_end.wait)  # type: ignore[arg-type]
+    )
+    await _until_listening(server, description.port)
+    modules = [importlib.import_module(f"local_cloud.sagemaker.{name}") for name in MODULES_WITH_WORK]
+    for module in modules:
+        await asyncio.to_thread(module.start, sagemaker)
+    writer = asyncio.create_task(snapshots.keep_writing())
+    _write_atomically(description_path, json.dumps(asdict(description), indent=2) + "\n")
+    logger.info("The local cloud answers at %s; containers run as: %s", description.endpoint_url, description.runner)
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({stopped, server}, return_when=asyncio.FIRST_COMPLETED)
+    # The server still answers while the work is stopped: jobs upload what they have, and logs are written over the wire.
+    for module in reversed(modules):
+        await asyncio.to_thread(module.stop, sagemaker)
+    writer.cancel()
+    server_may_end.set()
+    await server
+    snapshot.write()
+    logger.info("Stopped; the state is in %s", sagemaker.state_dir)
+
+
+class Snapshots:
+    """Writes the state of MiniStack's services soon after a request may have changed it."""
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self._write = write
+        self._changed = asyncio.Event()
+
+    def around(self, application: Application) -> Application:
+        """The application, watched for requests that can change something."""
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            await application(scope, receive, send)
+            if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+                self._changed.set()
+
+        return watched
+
+    async def keep_writing(self) -> None:
+        """Write after each change, until cancelled."""
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(SNAPSHOT_DELAY_S)
+            self._changed.clear()
+            started = time.monotonic()
+            # On the event loop on purpose: no handler changes a service's state while it is read.
+            self._write()
+            await asyncio.sleep((time.monotonic() - started) / SNAPSHOT_SHARE)
+
+
+def _lock(state_dir: Path) -> IO[str]:
+    lock = (state_dir / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        owner = lock.read().strip() or "unknown"
+        raise CannotStart(f"Another local cloud (process {owner}) uses {state_dir}. Stop it with `make down`.") from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _refuse_taken_port(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise CannotStart(
+                f"Port {port} on {HOST} cannot be used ({error.strerror}). Choose another: PORT={port + 1} make up"
+            ) from error
+
+
+def _prepare_ministack(state_dir: Path, port: int, certificate_path: Path, key_path: Path) -> None:
+    """Set what MiniStack reads from its environment."""
+    # The machine's own AWS settings are none of this cloud's business, and inherited certificate variables would replace
+    # the certificate that functions must trust.
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "MINISTACK_", "LOCALSTACK_")) or name in (
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+            "REQUESTS_CA_BUNDLE",
+            "NODE_EXTRA_CA_CERTS",
+            "CURL_CA_BUNDLE",
+        ):
+            del os.environ[name]
+    temporary = state_dir / "tmp"
+    temporary.mkdir(exist_ok=True)
+    os.environ.update(
+        {
+            "AUTH": "true",
+            "USE_SSL": "1",
+            "BIND_HOST": HOST,
+            "GATEWAY_PORT": str(port),
+            "MINISTACK_HOST": "localhost",
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "MINISTACK_REGION": REGION,
+            "MINISTACK_SSL_CERT": str(certificate_path),
+            "MINISTACK_SSL_KEY": str(key_path),
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(state_dir / "ministack"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(state_dir / "s3"),
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "LOG_LEVEL": "WARNING",
+            "TMPDIR": str(temporary),
+        }
+    )
+
+
+async def _until_listening(server: asyncio.Task[None], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if server.done():
+            # Raises what ended it.
+            await server
+            raise CannotStart("The server ended before it listened; see the lines above.")
+        try:
+            _, writer = await asyncio.open_connection(HOST, port)
+        except OSError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        return
+    raise CannotStart(f"The server did not listen on port {port} within 60 s.")
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
