@@ -31,7 +31,9 @@ from local_cloud.sagemaker.service import Sagemaker
 logger = logging.getLogger(__name__)
 
 SERVICE_PRINCIPAL = "sagemaker.amazonaws.com"
-_INVOCATION_PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/(?P<verb>invocations|async-invocations|invocations-response-stream)$")
+_INVOCATION_PATH = re.compile(
+    r"^/endpoints/(?P<name>[^/]+)/(?P<verb>invocations|async-invocations|invocations-response-stream)$"
+)
 _RESOURCE_NAMES = (
     # (request member, resource type in the ARN): which resource an IAM policy may name, per the service authorization reference.
     ("TrainingJobName", "training-job"),

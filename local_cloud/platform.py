@@ -63,10 +63,19 @@ class Platform(Protocol):
     def denied(self, caller: Caller, action: str, resource_arn: str, context: Mapping[str, str]) -> str | None:
         """The message of the denial if IAM forbids `action` to the caller, else None (for iam:PassRole)."""
 
-    def put_event(self, account: str, region: str, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
+    def put_event(
+        self, account: str, region: str, detail_type: str, detail: Mapping[str, Any], resources: list[str]
+    ) -> None:
         """Send one EventBridge event of the source aws.sagemaker on the default bus."""
 
     def put_metric(
-        self, account: str, region: str, namespace: str, name: str, value: float, unit: str, dimensions: Mapping[str, str]
+        self,
+        account: str,
+        region: str,
+        namespace: str,
+        name: str,
+        value: float,
+        unit: str,
+        dimensions: Mapping[str, str],
     ) -> None:
         """Publish one data point in CloudWatch."""

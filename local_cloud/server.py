@@ -134,10 +134,7 @@ async def _serve(
     config.keep_alive_timeout = 75
     config.graceful_timeout = 5
     config.loglevel = "WARNING"
-    # An upload of a model artefact is one request here; hypercorn's default of 64 KiB windows is fine, its size limit is not.
-    server = asyncio.create_task(
-        serve(snapshots.around(app.app), config, shutdown_trigger=server_may_end.wait)  # type: ignore[arg-type]
-    )
+    server = asyncio.create_task(serve(snapshots.around(app.app), config, shutdown_trigger=server_may_end.wait))
     await _until_listening(server, description.port)
     modules = [importlib.import_module(f"local_cloud.sagemaker.{name}") for name in MODULES_WITH_WORK]
     for module in modules:
@@ -193,7 +190,9 @@ def _lock(state_dir: Path) -> IO[str]:
     except OSError:
         lock.seek(0)
         owner = lock.read().strip() or "unknown"
-        raise CannotStart(f"Another local cloud (process {owner}) uses {state_dir}. Stop it with `make down`.") from None
+        raise CannotStart(
+            f"Another local cloud (process {owner}) uses {state_dir}. Stop it with `make down`."
+        ) from None
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()

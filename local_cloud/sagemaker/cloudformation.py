@@ -219,9 +219,10 @@ class Provisioner:
 
     def _provisioned(self, arn: str) -> Provisioned:
         described = self._describe(arn)
-        attributes = {
-            key: value for key, value in described.items() if isinstance(value, str | int | float | bool)
-        } | {"Id": arn, "Arn": arn}
+        attributes = {key: value for key, value in described.items() if isinstance(value, str | int | float | bool)} | {
+            "Id": arn,
+            "Arn": arn,
+        }
         return (name_of(arn) if self.kind.ref_is_name else arn), attributes
 
     def _update_tags(self, arn: str, old: list[Mapping[str, str]], new: list[Mapping[str, str]]) -> None:

@@ -175,7 +175,7 @@ def matching(
     if status_key and request.get("StatusEquals"):
         kept = [item for item in kept if item.get(status_key) == request["StatusEquals"]]
     sort_by = request.get("SortBy", default_sort)
-    sort_key = {"Name": name_key, "Status": status_key or name_key}.get(sort_by, sort_by)
+    sort_key = {"Name": name_key, "Status": status_key or name_key}.get(str(sort_by), str(sort_by))
     kept.sort(
         key=lambda item: (item.get(sort_key) is not None, item.get(sort_key, "")),
         reverse=request.get("SortOrder", default_order) == "Descending",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import sqlite3
 import threading
@@ -123,7 +124,7 @@ class Store:
             ).fetchall()
         return [json.loads(row[0]) for row in rows]
 
-    def everywhere(self, kind: str) -> list[tuple[str, str, Document]]:
+    def everywhere(self, kind: str) -> builtins.list[tuple[str, str, Document]]:
         """All documents of a kind as (account, region, document): what a restart goes through."""
         with self._lock:
             rows = self._connection.execute(

@@ -41,8 +41,8 @@ def validate(value: Any, shape: Shape) -> None:
 
 def _problems(value: Any, shape: Shape, path: str) -> Iterator[str]:
     expected = _PYTHON_TYPES[shape.type_name]
-    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-        yield f"Value {_shown(value)} at '{path or 'request'}' failed to satisfy constraint: Member must be a {shape.type_name}"
+    if not _has_type(value, expected):
+        yield _violation(value, path or "request", f"Member must be a {shape.type_name}")
         return
     if isinstance(shape, StructureShape):
         yield from _structure_problems(value, shape, path)
@@ -65,11 +65,11 @@ def _structure_problems(value: dict[str, Any], shape: StructureShape, path: str)
     prefix = f"{path}." if path else ""
     for name in shape.required_members:
         if value.get(name) is None:
-            yield f"Value null at '{prefix}{_camel(name)}' failed to satisfy constraint: Member must not be null"
+            yield _violation(None, prefix + _camel(name), "Member must not be null")
     for name, item in value.items():
         member = shape.members.get(name)
         if member is None:
-            yield f"Value {_shown(item)} at '{prefix}{_camel(name)}' failed to satisfy constraint: Member is not known"
+            yield _violation(item, prefix + _camel(name), "Member is not known")
         elif item is not None:
             yield from _problems(item, member, f"{prefix}{_camel(name)}")
 
@@ -77,33 +77,27 @@ def _structure_problems(value: dict[str, Any], shape: StructureShape, path: str)
 def _string_problems(value: str, shape: StringShape, path: str) -> Iterator[str]:
     if shape.enum and value not in shape.enum:
         allowed = ", ".join(shape.enum)
-        yield f"Value {_shown(value)} at '{path}' failed to satisfy constraint: Member must satisfy enum value set: [{allowed}]"
+        yield _violation(value, path, f"Member must satisfy enum value set: [{allowed}]")
     yield from _size_problems(value, len(value), shape, path, "length")
     pattern = shape.metadata.get("pattern")
     if pattern and (compiled := _compiled(pattern)) is not None and not compiled.fullmatch(value):
-        yield (
-            f"Value {_shown(value)} at '{path}' failed to satisfy constraint: "
-            f"Member must satisfy regular expression pattern: {pattern}"
-        )
+        yield _violation(value, path, f"Member must satisfy regular expression pattern: {pattern}")
 
 
 def _size_problems(value: Any, size: float, shape: Shape, path: str, what: str) -> Iterator[str]:
     minimum, maximum = shape.metadata.get("min"), shape.metadata.get("max")
     unit = "length " if what == "length" else "value "
     if minimum is not None and size < minimum:
-        yield f"Value {_shown(value)} at '{path}' failed to satisfy constraint: Member must have {unit}greater than or equal to {minimum}"
+        yield _violation(value, path, f"Member must have {unit}greater than or equal to {minimum}")
     if maximum is not None and size > maximum:
-        yield f"Value {_shown(value)} at '{path}' failed to satisfy constraint: Member must have {unit}less than or equal to {maximum}"
+        yield _violation(value, path, f"Member must have {unit}less than or equal to {maximum}")
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
     """The pattern, or None where it uses what Java's syntax has and Python's has not."""
-    java_classes = {r"\p{L}": r"^\W\d_", r"\p{Z}": r"\s", r"\p{N}": r"\d"}
-    for java, python in java_classes.items():
-        if java in pattern and python.startswith("^"):
-            # Inside a character class Python has no "any letter"; \w is the nearest superset.
-            python = r"\w"
+    # Python has no class for "any letter"; \w is the nearest that can stand inside a character class.
+    for java, python in ((r"\p{L}", r"\w"), (r"\p{Z}", r"\s"), (r"\p{N}", r"\d")):
         pattern = pattern.replace(java, python)
     try:
         return re.compile(pattern)
@@ -115,6 +109,17 @@ def _camel(name: str) -> str:
     return name[:1].lower() + name[1:]
 
 
+def _has_type(value: Any, expected: tuple[type, ...]) -> bool:
+    # Python's bool is an int; JSON's is not a number.
+    return isinstance(value, expected) and (bool in expected or not isinstance(value, bool))
+
+
+def _violation(value: Any, path: str, constraint: str) -> str:
+    return f"Value {_shown(value)} at '{path}' failed to satisfy constraint: {constraint}"
+
+
 def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
     text = str(value)
     return f"'{text if len(text) <= 200 else text[:200] + '...'}'"

@@ -1,0 +1,102 @@
+"""Every name of MiniStack that the local cloud uses is still there, and means what we think: the contract with a pinned version."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PYTHON = ROOT / ".venv-local-cloud/bin/python"
+SEAMS = ROOT / "local_cloud/ministack_seams.py"
+
+SIGNATURES = {
+    "core.iam_actions.extract_resource_arn": [
+        "service",
+        "method",
+        "path",
+        "headers",
+        "body",
+        "query_params",
+        "region",
+        "account_id",
+    ],
+    "core.iam_evaluator.evaluate": ["ctx", "policies", "limits"],
+    "core.iam_evaluator.resolve_principal": ["access_key_id", "account_id", "credential"],
+    "core.persistence.save_state": ["service", "data"],
+    "core.responses.set_request_account_id": ["access_key_id"],
+    "core.responses.set_request_region": ["region"],
+    "core.router.extract_access_key_id": ["headers", "query_params"],
+    "services.cloudformation.provisioners._provision_resource": ["resource_type", "logical_id", "props", "stack_name"],
+    "services.cloudformation.stacks._runs_on_worker_thread": ["resource_type"],
+    "services.cloudwatch.record_metric": ["namespace", "metric_name", "value", "unit", "dimensions"],
+    "services.eventbridge._put_events": ["data", "allow_aws_source"],
+    "services.sts.register_session": ["access_key", "session"],
+    "app._build_persistence_save_dict": [],
+}
+"""What is called, with its parameters."""
+
+TABLES = (
+    "app.SERVICE_HANDLERS",
+    "core.router.SERVICE_PATTERNS",
+    "core.iam_actions.SERVICE_TO_IAM_NAMESPACE",
+    "core.iam_actions._BOTOCORE_SERVICE_MAP",
+    "services.cloudformation.provisioners._RESOURCE_HANDLERS",
+    "services.cloudformation.provisioners._REPLACING_PROPERTIES",
+    "services.cloudformation.provisioners._STACK_TAG_PROPERTY",
+    "services.sts._sessions",
+)
+"""What is added to, all of them mappings."""
+
+
+def in_ministack(program: str) -> str:
+    """What a program prints in the local cloud's environment."""
+    result = subprocess.run([PYTHON, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_the_version_is_the_one_that_was_read() -> None:
+    pinned = next(
+        line for line in (ROOT / "local_cloud/requirements.txt").read_text().splitlines() if line.startswith("ministack==")
+    )
+    installed = in_ministack("import importlib.metadata as m; print(m.version('ministack'))")
+    assert pinned.split()[0] == f"ministack=={installed}"
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_what_is_called_takes_what_we_give(name: str) -> None:
+    module, _, function = name.rpartition(".")
+    program = (
+        f"import importlib, inspect; f = getattr(importlib.import_module('ministack.{module}'), '{function}');"
+        "print(','.join(inspect.signature(f).parameters))"
+    )
+    assert in_ministack(program) == ",".join(SIGNATURES[name])
+
+
+def test_what_is_added_to_is_a_mapping() -> None:
+    program = "import importlib\n" + "\n".join(
+        f"assert hasattr(importlib.import_module('ministack.{name.rpartition('.')[0]}').{name.rpartition('.')[2]}, "
+        f"'__setitem__'), '{name}'"
+        for name in TABLES
+    )
+    in_ministack(program)
+
+
+def test_ministack_still_has_no_sagemaker_of_its_own() -> None:
+    assert in_ministack("from ministack.app import SERVICE_HANDLERS as h; print('sagemaker' in h)") == "False"
+
+
+def test_no_other_module_knows_ministack() -> None:
+    for path in (ROOT / "local_cloud").rglob("*.py"):
+        if path in (SEAMS, ROOT / "local_cloud/server.py"):
+            continue
+        imported = [
+            alias.name if isinstance(node, ast.Import) else (node.module or "")
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        ]
+        assert not [name for name in imported if name.split(".")[0] == "ministack"], path
