@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from local_cloud.server import CannotStart, run
 
 
 def main() -> int:
-    """Read the arguments and serve; 1 with a message if it cannot start."""
+    """Read the arguments and serve; 1 with a message if it cannot start.
+
+    Does not return after it served: the state is written, and threads that still wait for something are not waited for.
+    """
     parser = argparse.ArgumentParser(prog="python -m local_cloud", description="SageMaker on top of MiniStack.")
     parser.add_argument("--state-dir", type=Path, default=Path(".local-cloud"), help="where everything is kept")
     parser.add_argument("--port", type=int, default=4566, help="the loopback port, HTTPS")
@@ -24,7 +28,8 @@ def main() -> int:
     except CannotStart as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+    logging.shutdown()
+    os._exit(0)
 
 
 if __name__ == "__main__":

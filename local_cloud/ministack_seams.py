@@ -14,6 +14,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ from urllib.parse import unquote
 import botocore.config
 import botocore.session
 from ministack.core import iam_actions, iam_evaluator, persistence, responses, router
+from ministack.services import cloudformation as cloudformation_service
 from ministack.services import cloudwatch, eventbridge, iam, sts
 from ministack.services.cloudformation import provisioners, stacks
 
@@ -343,3 +345,45 @@ class Snapshot:
             if self._written.get(name) != digest:
                 persistence.save_state(name, state)
                 self._written[name] = digest
+
+
+def settle_interrupted_stacks() -> list[str]:
+    """Give stacks that a killed cloud left in the middle of an operation a state that can be deployed to again.
+
+    CloudFormation itself never stops half way. Here a first deployment that was cut off becomes ROLLBACK_FAILED (the CDK
+    CLI deletes such a stack and starts afresh), an update UPDATE_ROLLBACK_COMPLETE with the earlier template, so that the
+    next deployment brings every resource to what it should be, and a deletion DELETE_FAILED.
+
+    Returns:
+        The names of those stacks.
+    """
+    settled = []
+    for (account, region, name), stack in list(cloudformation_service._stacks._data.items()):
+        status = stack.get("StackStatus", "")
+        if not status.endswith("_IN_PROGRESS") or status == "REVIEW_IN_PROGRESS":
+            continue
+        if status.startswith("DELETE"):
+            stack["StackStatus"] = "DELETE_FAILED"
+        elif status.startswith(("CREATE", "ROLLBACK")):
+            stack["StackStatus"] = "ROLLBACK_FAILED"
+        else:
+            stack["StackStatus"] = "UPDATE_ROLLBACK_COMPLETE"
+            stack["_template_body"] = json.dumps(stack.get("_template", {}))
+        reason = f"The local cloud was stopped during {status}."
+        stack["StackStatusReason"] = reason
+        _in_scope(
+            account,
+            region,
+            partial(
+                stacks._add_event,
+                stack["StackId"],
+                name,
+                name,
+                "AWS::CloudFormation::Stack",
+                stack["StackStatus"],
+                reason,
+                stack["StackId"],
+            ),
+        )
+        settled.append(f"{name} ({status} -> {stack['StackStatus']})")
+    return settled

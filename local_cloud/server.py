@@ -36,6 +36,8 @@ SNAPSHOT_DELAY_S = 0.5
 enough that a kill loses at most what the last half second brought. SageMaker's own state is written before it answers."""
 SNAPSHOT_SHARE = 0.2
 """The largest share of the server's time that snapshots may take: a slow one is followed by a longer pause."""
+SERVER_END_TIMEOUT_S = 2.0
+"""How long requests in flight have to end at a stop, in seconds."""
 MODULES_WITH_WORK = ("jobs", "pipelines", "endpoints")
 """The modules of local_cloud.sagemaker that have something to resume at the start and to stop at the end, in start order."""
 
@@ -105,7 +107,10 @@ def run(state_dir: Path, port: int) -> None:
     )
     description_path = state_dir / "cloud.json"
     try:
-        asyncio.run(_serve(sagemaker, seams, description, description_path, certificate_path, key_path))
+        # Not asyncio.run: it would wait for every thread of every service, a function that still runs among them.
+        asyncio.new_event_loop().run_until_complete(
+            _serve(sagemaker, seams, description, description_path, certificate_path, key_path)
+        )
     finally:
         description_path.unlink(missing_ok=True)
         engine.close()
@@ -136,6 +141,8 @@ async def _serve(
     config.loglevel = "WARNING"
     server = asyncio.create_task(serve(snapshots.around(app.app), config, shutdown_trigger=server_may_end.wait))
     await _until_listening(server, description.port)
+    for settled in seams.settle_interrupted_stacks():
+        logger.warning("A stack operation was cut off: %s", settled)
     modules = [importlib.import_module(f"local_cloud.sagemaker.{name}") for name in MODULES_WITH_WORK]
     for module in modules:
         await asyncio.to_thread(module.start, sagemaker)
@@ -149,7 +156,8 @@ async def _serve(
         await asyncio.to_thread(module.stop, sagemaker)
     writer.cancel()
     server_may_end.set()
-    await server
+    # Clients keep connections open, and asyncio gives each 30 s to say goodbye in TLS; what matters is done by now.
+    await asyncio.wait({server}, timeout=SERVER_END_TIMEOUT_S)
     snapshot.write()
     logger.info("Stopped; the state is in %s", sagemaker.state_dir)
 

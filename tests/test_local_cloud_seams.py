@@ -31,6 +31,16 @@ SIGNATURES = {
     "core.router.extract_access_key_id": ["headers", "query_params"],
     "services.cloudformation.provisioners._provision_resource": ["resource_type", "logical_id", "props", "stack_name"],
     "services.cloudformation.stacks._runs_on_worker_thread": ["resource_type"],
+    "services.cloudformation.stacks._add_event": [
+        "stack_id",
+        "stack_name",
+        "logical_id",
+        "resource_type",
+        "status",
+        "reason",
+        "physical_id",
+        "detailed_status",
+    ],
     "services.cloudwatch.record_metric": ["namespace", "metric_name", "value", "unit", "dimensions"],
     "services.eventbridge._put_events": ["data", "allow_aws_source"],
     "services.sts.register_session": ["access_key", "session"],
@@ -46,6 +56,7 @@ TABLES = (
     "services.cloudformation.provisioners._RESOURCE_HANDLERS",
     "services.cloudformation.provisioners._REPLACING_PROPERTIES",
     "services.cloudformation.provisioners._STACK_TAG_PROPERTY",
+    "services.cloudformation._stacks",
     "services.sts._sessions",
 )
 """What is added to, all of them mappings."""
@@ -60,7 +71,9 @@ def in_ministack(program: str) -> str:
 
 def test_the_version_is_the_one_that_was_read() -> None:
     pinned = next(
-        line for line in (ROOT / "local_cloud/requirements.txt").read_text().splitlines() if line.startswith("ministack==")
+        line
+        for line in (ROOT / "local_cloud/requirements.txt").read_text().splitlines()
+        if line.startswith("ministack==")
     )
     installed = in_ministack("import importlib.metadata as m; print(m.version('ministack'))")
     assert pinned.split()[0] == f"ministack=={installed}"
