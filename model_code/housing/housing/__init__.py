@@ -1,0 +1,1 @@
+"""The housing model: one program that SageMaker starts to preprocess, train, evaluate and serve."""
