@@ -75,6 +75,15 @@ test: setup  ## Run every test that needs no container engine
 test-container: setup  ## Run the tests that need a container engine; fails where none answers
 	@pytest -m container --run-container
 
+test-sdk: setup .venv-sdk/.installed  ## Compare our pipeline definitions with the SageMaker SDK's (installs 0.8 GB)
+	@pytest -m sdk --run-sdk
+
+.venv-sdk/.installed: .venv/.uv requirements-sdk.txt
+	@echo "Installing the SageMaker SDK"
+	[ -x .venv-sdk/bin/python ] || $(PYTHON) -m venv --without-pip .venv-sdk
+	uv pip install --quiet --python .venv-sdk/bin/python -r requirements-sdk.txt
+	touch $@
+
 lint: setup  ## Check style and types
 	@ruff check . && ruff format --check . && mypy
 
@@ -94,7 +103,8 @@ lock: .venv/.uv  ## Compile the lock files from requirements*.in
 	@compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header "$$1" -o "$$2"; }
 	compile requirements.in requirements.txt && printf -- '-e .\n' >> requirements.txt
 	compile requirements-node.in requirements-node.txt
-	compile local_cloud/requirements.in local_cloud/requirements.txt
+	compile requirements-sdk.in requirements-sdk.txt
+	for folder in local_cloud model_code/*/; do compile "$${folder%/}/requirements.in" "$${folder%/}/requirements.txt"; done
 
 clean:  ## Remove everything that make installed or built (the local cloud's state, too)
 	@[ ! -x .venv/bin/sagestack ] || sagestack down

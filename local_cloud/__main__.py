@@ -20,9 +20,9 @@ def main() -> int:
     parser.add_argument("--state-dir", type=Path, default=Path(".local-cloud"), help="where everything is kept")
     parser.add_argument("--port", type=int, default=4566, help="the loopback port, HTTPS")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("botocore", "urllib3", "httpx", "docker", "hypercorn", "ministack", "persistence"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Ours at INFO; every library at WARNING: the log of a healthy day stays short enough to read.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("local_cloud").setLevel(logging.INFO)
     try:
         run(arguments.state_dir, arguments.port)
     except CannotStart as error:

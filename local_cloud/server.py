@@ -21,7 +21,7 @@ from typing import IO, Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local_cloud import certificate
+from local_cloud import certificate, developer
 from local_cloud.containers import choose_engine
 from local_cloud.sagemaker.service import Sagemaker
 from local_cloud.sagemaker.store import Store
@@ -38,6 +38,8 @@ SNAPSHOT_SHARE = 0.2
 """The largest share of the server's time that snapshots may take: a slow one is followed by a longer pause."""
 SERVER_END_TIMEOUT_S = 2.0
 """How long requests in flight have to end at a stop, in seconds."""
+OPERATION_MODULES = ("tags", "registry", "models", "endpoint_configs", "jobs", "pipelines", "endpoints")
+"""The modules of local_cloud.sagemaker that answer operations; importing one registers what it answers."""
 MODULES_WITH_WORK = ("jobs", "pipelines", "endpoints")
 """The modules of local_cloud.sagemaker that have something to resume at the start and to stop at the end, in start order."""
 
@@ -82,34 +84,22 @@ def run(state_dir: Path, port: int) -> None:
     _prepare_ministack(state_dir, port, certificate_path, key_path)
     # Only now: MiniStack reads its environment when it is imported.
     seams = importlib.import_module("local_cloud.ministack_seams")
+    for name in OPERATION_MODULES:
+        importlib.import_module(f"local_cloud.sagemaker.{name}")
 
-    endpoint_url = f"https://{HOST}:{port}"
     engine = choose_engine(state_dir)
     sagemaker = Sagemaker(
         store=Store(state_dir / "sagemaker.sqlite"),
-        platform=seams.MiniStackPlatform(endpoint_url, certificate_path),
+        platform=seams.MiniStackPlatform(f"https://{HOST}:{port}", certificate_path),
         engine=engine,
         state_dir=state_dir,
     )
     seams.install(lambda: sagemaker)
-    description = Description(
-        pid=os.getpid(),
-        port=port,
-        endpoint_url=endpoint_url,
-        ca_bundle=str(certificate_path),
-        region=REGION,
-        account=ACCOUNT,
-        access_key_id="test",
-        secret_access_key="test",  # noqa: S106 - not a secret: the local cloud listens on loopback only
-        runner=engine.kind,
-        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        version=version("ministack"),
-    )
     description_path = state_dir / "cloud.json"
     try:
         # Not asyncio.run: it would wait for every thread of every service, a function that still runs among them.
         asyncio.new_event_loop().run_until_complete(
-            _serve(sagemaker, seams, description, description_path, certificate_path, key_path)
+            _serve(sagemaker, seams, port, description_path, certificate_path, key_path)
         )
     finally:
         description_path.unlink(missing_ok=True)
@@ -121,7 +111,7 @@ def run(state_dir: Path, port: int) -> None:
 async def _serve(
     sagemaker: Sagemaker,
     seams: Any,
-    description: Description,
+    port: int,
     description_path: Path,
     certificate_path: Path,
     key_path: Path,
@@ -134,13 +124,29 @@ async def _serve(
     snapshot = seams.Snapshot()
     snapshots = Snapshots(snapshot.write)
     config = Config()
-    config.bind = [f"{HOST}:{description.port}"]
+    config.bind = [f"{HOST}:{port}"]
     config.certfile, config.keyfile = str(certificate_path), str(key_path)
     config.keep_alive_timeout = 75
     config.graceful_timeout = 5
     config.loglevel = "WARNING"
     server = asyncio.create_task(serve(snapshots.around(app.app), config, shutdown_trigger=server_may_end.wait))
-    await _until_listening(server, description.port)
+    await _until_listening(server, port)
+    keys = await asyncio.to_thread(
+        lambda: developer.ensure(sagemaker.platform.client("iam", REGION), sagemaker.state_dir / "developer.json")
+    )
+    description = Description(
+        pid=os.getpid(),
+        port=port,
+        endpoint_url=f"https://{HOST}:{port}",
+        ca_bundle=str(certificate_path),
+        region=REGION,
+        account=ACCOUNT,
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        runner=sagemaker.engine.kind,
+        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        version=version("ministack"),
+    )
     for settled in seams.settle_interrupted_stacks():
         logger.warning("A stack operation was cut off: %s", settled)
     modules = [importlib.import_module(f"local_cloud.sagemaker.{name}") for name in MODULES_WITH_WORK]

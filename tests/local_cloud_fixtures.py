@@ -93,8 +93,8 @@ class LocalCloud:
             "AWS_ENDPOINT_URL": f"https://127.0.0.1:{self.port}",
             "AWS_CA_BUNDLE": certificate,
             "NODE_EXTRA_CA_CERTS": certificate,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": self.description["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": self.description["secret_access_key"],
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
         }

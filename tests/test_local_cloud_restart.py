@@ -69,7 +69,9 @@ def test_a_first_deployment_that_was_cut_off_can_be_deleted_and_made_again(own_c
     own_cloud.start()
     assert status_of(own_cloud, "cut") == "ROLLBACK_FAILED"
     cloudformation = own_cloud.client("cloudformation")
-    reasons = [e.get("ResourceStatusReason", "") for e in cloudformation.describe_stack_events(StackName="cut")["StackEvents"]]
+    reasons = [
+        e.get("ResourceStatusReason", "") for e in cloudformation.describe_stack_events(StackName="cut")["StackEvents"]
+    ]
     assert "The local cloud was stopped during CREATE_IN_PROGRESS." in reasons
     cloudformation.delete_stack(StackName="cut")
     cloudformation.get_waiter("stack_delete_complete").wait(StackName="cut", WaiterConfig={"Delay": 1})

@@ -57,5 +57,5 @@ def test_a_bad_request_is_refused_with_its_place_and_value(change: dict[str, obj
 
 
 def test_all_mistakes_are_named_at_once() -> None:
-    with pytest.raises(ValidationError, match="^2 validation errors detected"):
+    with pytest.raises(ValidationError, match=r"^2 validation errors detected"):
         validate({**GOOD, "EndpointConfigName": "a b", "KmsKeyId": "x" * 3000}, shape_of("CreateEndpointConfig"))

@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+NOTE = "[local cloud] "
+"""Begins each line in a container's log that the local cloud wrote, not the container."""
+
+MAX_LINE_BYTES = 256 * 1024 - 26
+"""Longest line that is passed on: CloudWatch Logs' limit of an event, 256 KB, less the 26 bytes that it counts for each
+(CloudWatch Logs API reference, PutLogEvents). What is longer arrives as several lines."""
+
 
 class ContainerError(Exception):
     """An image cannot be had or built, or a container cannot start; the message is for the user."""
@@ -97,3 +104,34 @@ class ContainerEngine(Protocol):
 
     def close(self) -> None:
         """Stop everything that is still running."""
+
+
+class Lines:
+    """Cuts what a container prints into lines, and passes each on as soon as it is whole.
+
+    Bytes that are no UTF-8 are replaced, and a line above `MAX_LINE_BYTES` is passed on in pieces.
+    """
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes, which may end in the middle of a line."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            self._pass_on(line)
+        while len(self._rest) > MAX_LINE_BYTES:
+            self._pass_on(self._rest[:MAX_LINE_BYTES])
+            self._rest = self._rest[MAX_LINE_BYTES:]
+
+    def end(self) -> None:
+        """Pass on a last line without an end."""
+        if self._rest:
+            self._pass_on(self._rest)
+            self._rest = b""
+
+    def _pass_on(self, line: bytes) -> None:
+        line = line.removesuffix(b"\r")
+        for start in range(0, max(len(line), 1), MAX_LINE_BYTES):
+            self._on_line(line[start : start + MAX_LINE_BYTES].decode("utf-8", "replace"))

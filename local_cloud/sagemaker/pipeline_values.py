@@ -7,8 +7,9 @@ finds every reference in a definition that is only checked. The forms are those 
 from __future__ import annotations
 
 import datetime
+import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 EXECUTION_VARIABLES = (
@@ -26,11 +27,18 @@ EXECUTION_VARIABLES = (
 COMPARISONS = ("Equals", "GreaterThan", "GreaterThanOrEqualTo", "LessThan", "LessThanOrEqualTo")
 CONDITIONS = (*COMPARISONS, "In", "Not", "Or")
 
+_ORDER: dict[str, Callable[[Any, Any], Any]] = {
+    "GreaterThan": operator.gt,
+    "GreaterThanOrEqualTo": operator.ge,
+    "LessThan": operator.lt,
+    "LessThanOrEqualTo": operator.le,
+}
+
 _NAMED_BY = ("OutputName", "InputName", "ChannelName", "MetricName", "Name")
 """The members that name the items of a list: `Outputs['train']` is the output whose OutputName is `train`."""
 
 _PATH_TOKEN = re.compile(
-    r"""(?:^|\.)(?P<name>[^.\[\]'"]+)      # .name, the first one without its dot
+    r"""(?:^|\.)(?P<name>[^.\[\]'"*?()]+)  # .name, the first one without its dot
       | \[(?P<index>\d+)\]                 # [0]
       | \['(?P<single>[^']*)'\]            # ['name']
       | \["(?P<double>[^"]*)"\]            # ["name"]
@@ -169,7 +177,9 @@ def look_up(value: Any, path: Path, what: str) -> Any:
         else:
             there = [repr(value)]
         if not found:
-            raise ValueProblem(f"{what} has no '{show_path(path[: depth + 1])}'; there is: {', '.join(there) or 'nothing'}")
+            raise ValueProblem(
+                f"{what} has no '{show_path(path[: depth + 1])}'; there is: {', '.join(there) or 'nothing'}"
+            )
         value = found[0]
     return value
 
@@ -305,17 +315,9 @@ def holds(condition: dict[str, Any], scope: Scope) -> bool:
     if kind == "Equals":
         return _equal(left, right)
     left, right = _alike(left, right)
-    if isinstance(left, bool) or isinstance(right, bool) or isinstance(left, str) != isinstance(right, str):
+    if not (_is_number(left) and _is_number(right)) and not (isinstance(left, str) and isinstance(right, str)):
         raise ValueProblem(f"{kind} cannot order {left!r} and {right!r}")
-    if not isinstance(left, str | int | float) or not isinstance(right, str | int | float):
-        raise ValueProblem(f"{kind} cannot order {left!r} and {right!r}")
-    ordered: dict[str, Any] = {
-        "GreaterThan": lambda: left > right,
-        "GreaterThanOrEqualTo": lambda: left >= right,
-        "LessThan": lambda: left < right,
-        "LessThanOrEqualTo": lambda: left <= right,
-    }
-    return bool(ordered[kind]())
+    return bool(_ORDER[kind](left, right))
 
 
 def _member(condition: dict[str, Any], name: str) -> Any:

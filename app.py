@@ -1,0 +1,74 @@
+"""The platform on one screen: one environment, its stacks, its guardrails."""
+
+import sagestack.layout  # isort: skip  # noqa: F401  names the cure where a folder of ours would hide the CDK's own
+
+import sys
+from collections.abc import Mapping
+
+import aws_cdk as cdk
+from sagestack.guardrails import add_guardrails
+from sagestack.settings import (
+    Environment,
+    EnvironmentNames,
+    Model,
+    SettingsError,
+    known_environments,
+    load_environment,
+    load_models,
+)
+
+from stacks import FoundationStack, ServingStack, TrainingStack
+
+
+def add_platform(app: cdk.App, environment: Environment, models: Mapping[str, Model]) -> None:
+    """Adds all stacks of an environment: one that its models share, and up to two for each of them."""
+    names = EnvironmentNames(environment.name)
+    where = cdk.Environment(account=environment.account, region=environment.region)
+    is_kept = environment.removal_policy == "retain"
+
+    foundation = FoundationStack(
+        app, names.foundation_stack, environment=environment, env=where, termination_protection=is_kept
+    )
+    for name, model in models.items():
+        training = TrainingStack(
+            app,
+            names.model(name).training_stack,
+            environment=environment,
+            model=model,
+            foundation=foundation,
+            env=where,
+            termination_protection=is_kept,
+        )
+        served_version = environment.models[name].served_version
+        if served_version is not None:
+            ServingStack(
+                app,
+                names.model(name).serving_stack,
+                environment=environment,
+                model=model,
+                served_version=served_version,
+                foundation=foundation,
+                training=training,
+                env=where,
+                termination_protection=is_kept,
+            )
+    for key, value in environment.tags.items():
+        cdk.Tags.of(app).add(key, value)
+
+
+def main() -> None:
+    app = cdk.App()
+    name = app.node.try_get_context("env")
+    if name is None:
+        # No default: what a command deploys should be visible in the command.
+        sys.exit(f"Say which environment: add -c env=NAME (known: {', '.join(known_environments())})")
+    try:
+        add_platform(app, load_environment(name), load_models())
+    except SettingsError as error:
+        sys.exit(str(error))
+    add_guardrails(app)
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""What one environment is: its account, network, retention, and what each model may use there."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import botocore.session
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sagestack.settings import source
+from sagestack.settings.errors import Allowed, FromPath, SettingsError, described, suggestion
+from sagestack.settings.instance_types import check_instance_type
+from sagestack.settings.source import SettingsFile
+
+LOCAL = "local"
+LOCAL_ACCOUNT = "000000000000"
+"""The account of the local cloud; AWS gives it to nobody."""
+
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
+
+
+class Settings(BaseModel):
+    """Typed, complete and unchangeable; a key that nobody reads is refused rather than ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@functools.cache
+def _regions() -> list[str]:
+    session = botocore.session.get_session()
+    return sorted(
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("sagemaker", partition)
+    )
+
+
+def _known_region(region: str) -> str:
+    regions = _regions()
+    if region not in regions:
+        raise ValueError(f"{region!r} is not a region with SageMaker{suggestion(region, regions)}")
+    return region
+
+
+Account = Annotated[str, Field(pattern=r"^[0-9]{12}$"), Allowed("12 digits, in quotes")]
+Region = Annotated[str, AfterValidator(_known_region), Allowed("a region with SageMaker, like us-east-1")]
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
+TagKey = Annotated[str, Field(pattern=r"^[\w .:/=+@-]+$", max_length=128)]
+TagValue = Annotated[str, Field(pattern=r"^[\w .:/=+@-]*$", max_length=256)]
+SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
+SecurityGroupId = Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")]
+HostingType = Annotated[str, AfterValidator(lambda t: check_instance_type(t, "hosting")), Allowed("like ml.m5.large")]
+TrainingType = Annotated[str, AfterValidator(lambda t: check_instance_type(t, "training")), Allowed("like ml.m5.large")]
+ProcessingType = Annotated[
+    str, AfterValidator(lambda t: check_instance_type(t, "processing")), Allowed("like ml.m5.large")
+]
+Days = Annotated[int, Field(ge=1, le=3653), Allowed("a whole number of days, 1 to 3653")]
+
+
+class Network(Settings):
+    """Where containers get their network interfaces."""
+
+    # The bounds are SageMaker's own, for VpcConfig.
+    subnet_ids: Annotated[
+        list[SubnetId], Field(min_length=1, max_length=16), Allowed("1 to 16 ids like subnet-0123456789abcdef0")
+    ]
+    security_group_ids: Annotated[
+        list[SecurityGroupId], Field(min_length=1, max_length=5), Allowed("1 to 5 ids like sg-0123456789abcdef0")
+    ]
+
+
+class Retention(Settings):
+    """How long what is no longer in use is kept."""
+
+    noncurrent_version_days: Days
+    access_log_days: Days
+
+
+class EndpointSize(Settings):
+    """What a model is served on."""
+
+    instance_type: HostingType
+    initial_instance_count: Annotated[int, Field(ge=1), Allowed("a whole number, at least 1")]
+
+
+class PipelineSize(Settings):
+    """What a model is prepared, trained and evaluated on."""
+
+    processing_instance_type: ProcessingType
+    training_instance_type: TrainingType
+    volume_size_in_gb: Annotated[int, Field(ge=1, le=16384), Allowed("a whole number of GB, 1 to 16384")]
+    # A processing job may run for 9 days at most; a training job longer, but one number serves both.
+    max_runtime_in_seconds: Annotated[
+        int, Field(ge=60, le=777600), Allowed("a whole number of seconds, 60 to 777600 (9 days)")
+    ]
+
+
+class ModelSettings(Settings):
+    """What one environment does with one model."""
+
+    served_version: Annotated[
+        int | None,
+        Field(ge=1),
+        Allowed("the number of a version in the model registry, or null while none is served"),
+    ]
+    endpoint: EndpointSize
+    pipeline: PipelineSize
+
+
+class Environment(Settings):
+    """One file of `environments/`, with the local pins merged in."""
+
+    name: Annotated[
+        str,
+        Field(pattern=r"^[a-z][a-z0-9]{0,11}$"),
+        Allowed("the file's name: up to 12 lower-case letters and digits, a letter first"),
+        FromPath(),
+    ]
+    account: Account
+    region: Region
+    model_image: Annotated[
+        Literal["build-context", "ecr"], Allowed("build-context (the local cloud only) or ecr (everywhere on AWS)")
+    ]
+    network: Annotated[Network | None, Allowed("null, or subnet_ids and security_group_ids")]
+    removal_policy: Annotated[Literal["destroy", "retain"], Allowed("destroy or retain")]
+    retention: Retention
+    tags: Annotated[
+        dict[TagKey, TagValue],
+        Field(max_length=40),
+        Allowed(
+            "at most 40, in letters, digits, spaces and _ . : / = + - @; keys of 1 to 128 characters, values up to 256"
+        ),
+    ]
+    models: Annotated[
+        dict[ModelName, ModelSettings],
+        Allowed("names of folders in model_code: lower-case letters, digits and single hyphens, at most 40 characters"),
+    ]
+
+    @model_validator(mode="after")
+    def _image_fits_account(self) -> Environment:
+        if (self.model_image == "build-context") != (self.account == LOCAL_ACCOUNT):
+            raise ValueError(
+                f"model_image {self.model_image!r} does not fit account {self.account!r}: AWS starts containers from"
+                f" ECR alone, and the local cloud (account '{LOCAL_ACCOUNT}') from a build-context"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tags_are_ours(self) -> Environment:
+        reserved = [key for key in self.tags if key.lower().startswith("aws:")]
+        if reserved:
+            raise ValueError(f"tags.{reserved[0]}: keys that start with 'aws:' belong to AWS")
+        return self
+
+
+class PinnedModel(Settings):
+    """What a pins file says of one model."""
+
+    served_version: Annotated[
+        int | None,
+        Field(ge=1),
+        Allowed("the number of a version in the model registry, or null while none is served"),
+    ]
+
+
+class Pins(Settings):
+    """`environments/local.pins.yaml`: what the local cloud serves, kept out of git so that the tree stays clean."""
+
+    models: dict[ModelName, PinnedModel]
+
+
+def known_environments(root: Path = PROJECT_ROOT) -> list[str]:
+    """The names of all environments, sorted: one per `environments/<name>.yaml`."""
+    return sorted(path.stem for path in (root / "environments").glob("*.yaml") if "." not in path.stem)
+
+
+def environment_file(name: str, root: Path = PROJECT_ROOT) -> Path:
+    return root / "environments" / f"{name}.yaml"
+
+
+def pins_file(name: str, root: Path = PROJECT_ROOT) -> Path:
+    """The file that holds the served versions of an environment.
+
+    It is the environment's own, reviewed in git, but for `local`: what a laptop serves concerns nobody else.
+    """
+    return root / "environments" / f"{LOCAL}.pins.yaml" if name == LOCAL else environment_file(name, root)
+
+
+def model_folders(root: Path = PROJECT_ROOT) -> list[str]:
+    """The names of all models, sorted: one per `model_code/<name>/model.yaml`."""
+    return sorted(path.parent.name for path in (root / "model_code").glob("*/model.yaml"))
+
+
+def load_environment(name: str, root: Path = PROJECT_ROOT) -> Environment:
+    """Reads `environments/<name>.yaml`, with the pins of `local` merged in, against the folders of `model_code/`.
+
+    Raises `SettingsError` with everything that is wrong at once.
+    """
+    known = known_environments(root)
+    if name not in known:
+        raise SettingsError(
+            [f"there is no environment {name!r}{suggestion(name, known)} (known: {', '.join(known) or 'none'})"]
+        )
+    problems: list[str] = []
+    file = _read(environment_file(name, root), root, problems)
+    content = file.content if file else {}
+    if file:
+        if "name" in content:
+            problems.append(file.problem("name: unknown key; the environment is named by its file", path=("name",)))
+        problems += _unmatched_models(file, content, root)
+    if name == LOCAL and pins_file(name, root).exists():
+        _merge_pins(content, root, problems)
+    environment = _validated(Environment, {**content, "name": name}, file, problems) if file else None
+    if problems or environment is None:
+        raise SettingsError(problems)
+    return environment
+
+
+def _merge_pins(content: dict[str, Any], root: Path, problems: list[str]) -> None:
+    file = _read(pins_file(LOCAL, root), root, problems)
+    pins = _validated(Pins, file.content, file, problems) if file else None
+    models = content.get("models")
+    if file is None or pins is None or not isinstance(models, dict):
+        return
+    for model, pinned in pins.models.items():
+        if isinstance(models.get(model), dict):
+            models[model]["served_version"] = pinned.served_version
+        else:
+            problems.append(
+                file.problem(
+                    f"models.{model}: is not a model of this environment{suggestion(model, models)}"
+                    f" (known: {', '.join(models)})",
+                    path=("models", model),
+                )
+            )
+
+
+def _unmatched_models(file: SettingsFile, content: Mapping[str, Any], root: Path) -> list[str]:
+    entries = content.get("models")
+    if not isinstance(entries, dict):
+        return []
+    folders = model_folders(root)
+    without_folder = [
+        file.problem(
+            f"models.{name}: there is no model_code/{name}/model.yaml{suggestion(name, folders)}"
+            f" (models: {', '.join(folders) or 'none'})",
+            path=("models", name),
+        )
+        for name in entries
+        if name not in folders
+    ]
+    without_entry = [
+        file.problem(f"models: model_code/{name} has no entry here; add models.{name}", path=("models",))
+        for name in folders
+        if name not in entries
+    ]
+    return without_folder + without_entry
+
+
+SomeSettings = TypeVar("SomeSettings", bound=Settings)
+
+
+def _read(path: Path, root: Path, problems: list[str]) -> SettingsFile | None:
+    try:
+        return source.read(path, root=root)
+    except source.UnreadableError as error:
+        problems.append(str(error))
+        return None
+
+
+def _validated(
+    kind: type[SomeSettings], content: Mapping[str, Any], file: SettingsFile, problems: list[str]
+) -> SomeSettings | None:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        problems += described(error, kind, file)
+        return None

@@ -1,0 +1,62 @@
+"""What must be known of an instance type before anything is deployed on it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Literal
+
+import botocore.session
+
+from sagestack.settings.errors import suggestion
+
+Use = Literal["hosting", "training", "processing"]
+
+_SHAPES: dict[Use, str] = {
+    "hosting": "ProductionVariantInstanceType",
+    "training": "TrainingInstanceType",
+    "processing": "ProcessingInstanceType",
+}
+
+# Families with an instance store. Their disks are encrypted by the hardware, and SageMaker refuses a volume key:
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html (KmsKeyId)
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-store-volumes.html
+_INSTANCE_STORE_FAMILY = re.compile(r"(?:[cmr]\d+[a-z]*d|g[4-9][a-z]*|p3dn|p[45][a-z]*|p6.*|trn.*|dl1)")
+
+# Graviton (c6g, m8g, r7gd, ...) and Grace (gb200); g5 and g6 are x86 machines with a GPU.
+_ARM_FAMILY = re.compile(r"[cmrt]\d+g[a-z]*|p6e-gb200")
+
+
+@functools.cache
+def known_instance_types(use: Use) -> frozenset[str]:
+    """The instance types that SageMaker's API, as botocore describes it, takes for one use."""
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    return frozenset(model.shape_for(_SHAPES[use]).enum)  # type: ignore[attr-defined]
+
+
+def check_instance_type(instance_type: str, use: Use) -> str:
+    """Returns the instance type, or raises `ValueError` where SageMaker or our images cannot use it."""
+    known = known_instance_types(use)
+    if instance_type not in known:
+        raise ValueError(
+            f"{instance_type!r} is not an instance type for {use}{suggestion(instance_type, sorted(known))}"
+            f" (allowed: {len(known)} types like 'ml.m5.large')"
+        )
+    if _ARM_FAMILY.fullmatch(_family(instance_type)):
+        raise ValueError(
+            f"{instance_type!r} has an Arm processor, and the image is built for linux/amd64"
+            f" (allowed: x86 types like 'ml.m5.large')"
+        )
+    return instance_type
+
+
+def takes_volume_key(instance_type: str) -> bool:
+    """Whether the storage volume can be encrypted with a key of ours.
+
+    It cannot where the instance brings its own NVMe disks: those are encrypted by the hardware already.
+    """
+    return not _INSTANCE_STORE_FAMILY.fullmatch(_family(instance_type))
+
+
+def _family(instance_type: str) -> str:
+    return instance_type.removeprefix("ml.").rpartition(".")[0]

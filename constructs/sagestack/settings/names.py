@@ -1,0 +1,80 @@
+"""What things are called, once, for the stacks that create them and the command line that looks for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_PREFIX = "sagestack"
+
+
+@dataclass(frozen=True)
+class EnvironmentNames:
+    """The names that an environment's resources have or are found by."""
+
+    environment: str
+
+    @property
+    def foundation_stack(self) -> str:
+        return f"{_PREFIX}-{self.environment}-foundation"
+
+    @property
+    def data_bucket_parameter(self) -> str:
+        return f"/{_PREFIX}/{self.environment}/data-bucket"
+
+    @property
+    def artifact_bucket_parameter(self) -> str:
+        return f"/{_PREFIX}/{self.environment}/artifact-bucket"
+
+    def model(self, model: str) -> ModelNames:
+        return ModelNames(self.environment, model)
+
+
+@dataclass(frozen=True)
+class ModelNames:
+    """The names of one model's resources in one environment.
+
+    Only the pipeline and the model package group carry a name of ours, because their API asks for one. Everything
+    else is found through an SSM parameter, so that CloudFormation can replace it.
+    """
+
+    environment: str
+    model: str
+
+    @property
+    def training_stack(self) -> str:
+        return f"{_PREFIX}-{self.environment}-{self.model}-training"
+
+    @property
+    def serving_stack(self) -> str:
+        """Exists only once the environment serves a version."""
+        return f"{_PREFIX}-{self.environment}-{self.model}-serving"
+
+    @property
+    def pipeline(self) -> str:
+        return f"{_PREFIX}-{self.environment}-{self.model}"
+
+    @property
+    def model_package_group(self) -> str:
+        return f"{_PREFIX}-{self.environment}-{self.model}"
+
+    @property
+    def pipeline_name_parameter(self) -> str:
+        return f"/{_PREFIX}/{self.environment}/{self.model}/pipeline-name"
+
+    @property
+    def model_package_group_name_parameter(self) -> str:
+        return f"/{_PREFIX}/{self.environment}/{self.model}/model-package-group-name"
+
+    @property
+    def endpoint_name_parameter(self) -> str:
+        return f"/{_PREFIX}/{self.environment}/{self.model}/endpoint-name"
+
+    @property
+    def input_prefix(self) -> str:
+        """The key prefix of the model's data in the data bucket."""
+        return f"{self.model}/input/"
+
+    @property
+    def output_prefix(self) -> str:
+        """The key prefix of what the model's pipeline writes to the artifact bucket."""
+        return f"{self.model}/"

@@ -1,0 +1,194 @@
+"""The steps from raw data to a registered version, the same for every model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagestack import settings
+from sagestack.network import vpc_config
+from sagestack.pipeline import (
+    ConditionStep,
+    ExecutionVariables,
+    FailStep,
+    FloatParameter,
+    GreaterThanOrEqualTo,
+    Join,
+    JsonGet,
+    LessThanOrEqualTo,
+    PipelineDefinition,
+    ProcessingStep,
+    PropertyFile,
+    RegisterModelStep,
+    RetryOn,
+    RetryPolicy,
+    StringParameter,
+    TrainingStep,
+    channel,
+    hyperparameters,
+    processing_input,
+    processing_output,
+)
+
+_PROCESSING = "/opt/ml/processing"
+
+# A lost machine or a busy zone is nobody's mistake: three tries, half a minute apart, then twice that.
+_JOB_RETRY = [
+    RetryPolicy(
+        [RetryOn.JOB_INTERNAL_ERROR, RetryOn.CAPACITY_ERROR, RetryOn.SERVICE_FAULT, RetryOn.THROTTLING],
+        max_attempts=3,
+        interval_seconds=30,
+    )
+]
+_CALL_RETRY = [RetryPolicy([RetryOn.SERVICE_FAULT, RetryOn.THROTTLING], max_attempts=3, interval_seconds=5)]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Everything that a run of the pipeline works with."""
+
+    model: settings.Model
+    size: settings.PipelineSize
+    image_uri: str
+    role_arn: str
+    key_arn: str
+    input_uri: str
+    """Where the data is, as an S3 prefix."""
+    output_uri: str
+    """Where each execution gets a folder for its outputs, as an S3 prefix without a slash at the end."""
+    model_package_group_name: str
+    network: settings.Network | None
+
+    def definition(self) -> PipelineDefinition:
+        """Preprocess, train, evaluate; then register what is good enough, and fail on what is not.
+
+        No step is cached: SageMaker's cache compares where the data is, not what it holds, and new data
+        under the old key would be passed over in silence.
+        """
+        input_data = StringParameter("InputDataUri", self.input_uri)
+        threshold = FloatParameter("QualityThreshold", self.model.quality.threshold)
+        approval = StringParameter(
+            "ModelApprovalStatus",
+            "PendingManualApproval",
+            enum_values=["PendingManualApproval", "Approved", "Rejected"],
+        )
+        preprocess = self._preprocess(input_data)
+        train = self._train(preprocess)
+        evaluate = self._evaluate(preprocess, train)
+        check = self._check_quality(evaluate, threshold, self._register(train, evaluate, approval))
+        return PipelineDefinition(
+            parameters=[input_data, threshold, approval], steps=[preprocess, train, evaluate, check]
+        )
+
+    def _preprocess(self, input_data: StringParameter) -> ProcessingStep:
+        return ProcessingStep(
+            "Preprocess",
+            arguments=self._processing(
+                "preprocess",
+                inputs=[processing_input("data", input_data, f"{_PROCESSING}/input/data")],
+                outputs={split: self._to("Preprocess", split) for split in ("train", "validation", "test")},
+            ),
+            retry=_JOB_RETRY,
+        )
+
+    def _train(self, preprocess: ProcessingStep) -> TrainingStep:
+        instance_type = self.size.training_instance_type
+        return TrainingStep(
+            "Train",
+            arguments={
+                "AlgorithmSpecification": {"TrainingImage": self.image_uri, "TrainingInputMode": "File"},
+                "RoleArn": self.role_arn,
+                "HyperParameters": hyperparameters(self.model.training.hyperparameter_texts),
+                "InputDataConfig": [
+                    channel(split, preprocess.output(split), content_type="text/csv")
+                    for split in ("train", "validation")
+                ],
+                "OutputDataConfig": {"S3OutputPath": self._to("Train"), "KmsKeyId": self.key_arn},
+                "ResourceConfig": self._instance(instance_type),
+                "StoppingCondition": {"MaxRuntimeInSeconds": self.size.max_runtime_in_seconds},
+                "EnableNetworkIsolation": True,
+                "VpcConfig": vpc_config(self.network),
+            },
+            retry=_JOB_RETRY,
+        )
+
+    def _evaluate(self, preprocess: ProcessingStep, train: TrainingStep) -> ProcessingStep:
+        return ProcessingStep(
+            "Evaluate",
+            arguments=self._processing(
+                "evaluate",
+                inputs=[
+                    processing_input("model", train.model_artifacts, f"{_PROCESSING}/input/model"),
+                    processing_input("test", preprocess.output("test"), f"{_PROCESSING}/input/test"),
+                ],
+                outputs={"evaluation": self._to("Evaluate", "evaluation")},
+            ),
+            property_files=[PropertyFile("Evaluation", output_name="evaluation", path="evaluation.json")],
+            retry=_JOB_RETRY,
+        )
+
+    def _check_quality(
+        self, evaluate: ProcessingStep, threshold: FloatParameter, register: RegisterModelStep
+    ) -> ConditionStep:
+        quality = self.model.quality
+        score = JsonGet(evaluate, "Evaluation", quality.metric)
+        compare, bound = (LessThanOrEqualTo, "most") if quality.lower_is_better else (GreaterThanOrEqualTo, "least")
+        missed = FailStep(
+            "QualityMissed",
+            error_message=Join(
+                [f"Nothing was registered: {quality.metric} is", score, f"and must be at {bound}", threshold], on=" "
+            ),
+        )
+        return ConditionStep(
+            "CheckQuality", conditions=[compare(score, threshold)], if_steps=[register], else_steps=[missed]
+        )
+
+    def _register(self, train: TrainingStep, evaluate: ProcessingStep, approval: StringParameter) -> RegisterModelStep:
+        statistics = {
+            "ContentType": "application/json",
+            "S3Uri": Join([evaluate.output("evaluation"), "evaluation.json"], on="/"),
+        }
+        return RegisterModelStep(
+            "Register",
+            arguments={
+                "ModelPackageGroupName": self.model_package_group_name,
+                "ModelPackageDescription": self.model.description,
+                "ModelApprovalStatus": approval,
+                "InferenceSpecification": {
+                    "Containers": [{"Image": self.image_uri, "ModelDataUrl": train.model_artifacts}],
+                    "SupportedContentTypes": list(self.model.serving.content_types),
+                    "SupportedResponseMIMETypes": list(self.model.serving.response_types),
+                },
+                "ModelMetrics": {"ModelQuality": {"Statistics": statistics}},
+            },
+            retry=_CALL_RETRY,
+        )
+
+    def _processing(self, command: str, *, inputs: list[dict[str, Any]], outputs: Mapping[str, Join]) -> dict[str, Any]:
+        network: dict[str, Any] = {"EnableNetworkIsolation": True, "VpcConfig": vpc_config(self.network)}
+        return {
+            "ProcessingResources": {"ClusterConfig": self._instance(self.size.processing_instance_type)},
+            "AppSpecification": {"ImageUri": self.image_uri, "ContainerArguments": [command]},
+            "RoleArn": self.role_arn,
+            "ProcessingInputs": inputs,
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    processing_output(name, uri, f"{_PROCESSING}/output/{name}") for name, uri in outputs.items()
+                ],
+                "KmsKeyId": self.key_arn,
+            },
+            "StoppingCondition": {"MaxRuntimeInSeconds": self.size.max_runtime_in_seconds},
+            "NetworkConfig": {name: value for name, value in network.items() if value is not None},
+        }
+
+    def _instance(self, instance_type: str) -> dict[str, Any]:
+        return {
+            "InstanceCount": 1,
+            "InstanceType": instance_type,
+            "VolumeSizeInGB": self.size.volume_size_in_gb,
+            "VolumeKmsKeyId": self.key_arn if settings.takes_volume_key(instance_type) else None,
+        }
+
+    def _to(self, *path: str) -> Join:
+        return Join([self.output_uri, ExecutionVariables.PIPELINE_EXECUTION_ID, *path], on="/")

@@ -1,0 +1,162 @@
+"""The pipeline that turns a model's data into a registered version of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sagemaker as sagemaker
+
+from constructs import Construct
+from sagestack import settings
+from sagestack.model_image import ModelImage
+from sagestack.model_registry import ModelRegistry
+from sagestack.network import grant_network_interfaces
+from sagestack.roles import SageMakerRole, grant_instance_metrics, grant_logs, grant_volume_encryption
+from sagestack.training_definition import TrainingRun
+
+
+class TrainingPipeline(cdk.Resource):
+    """Prepares the data, trains, evaluates, and registers what scores well enough.
+
+    Two roles, since the code in the containers needs less than the service that starts them: `job_role` reads
+    data and writes artefacts and can start nothing; `role` starts jobs and registers versions, runs no code of
+    ours, and can pass on `job_role` alone.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        pipeline_name: str,
+        model: settings.Model,
+        size: settings.PipelineSize,
+        image: ModelImage,
+        registry: ModelRegistry,
+        data: s3.IBucket,
+        input_prefix: str,
+        artifacts: s3.IBucket,
+        output_prefix: str,
+        encryption_key: kms.IKey,
+        network: settings.Network | None = None,
+    ) -> None:
+        """The prefixes are of keys, with a slash at the end. Raises `PipelineError` where the steps do not fit."""
+        super().__init__(scope, id)
+        self.pipeline_name = pipeline_name
+
+        self.job_role = SageMakerRole(self, "JobRole", description=f"What the jobs of {pipeline_name} may do")
+        data.grant_read(self.job_role, f"{input_prefix}*")
+        artifacts.grant_read(self.job_role, f"{output_prefix}*")
+        artifacts.grant_put(self.job_role, f"{output_prefix}*")
+        image.grant_pull(self.job_role)
+        grant_logs(self.job_role, "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
+        grant_instance_metrics(self.job_role)
+        grant_volume_encryption(self.job_role, encryption_key)
+        grant_network_interfaces(self.job_role, network)
+
+        self.role = SageMakerRole(self, "Role", description=f"What {pipeline_name} itself may do")
+        self._grant_jobs()
+        registry.grant_register(self.role)
+        # The quality gate reads evaluation.json as the pipeline, not as the job that wrote it.
+        artifacts.grant_read(self.role, f"{output_prefix}*")
+
+        run = TrainingRun(
+            model=model,
+            size=size,
+            image_uri=image.image_uri,
+            role_arn=self.job_role.role_arn,
+            key_arn=encryption_key.key_arn,
+            input_uri=data.s3_url_for_object(input_prefix),
+            output_uri=artifacts.s3_url_for_object(output_prefix.rstrip("/")),
+            model_package_group_name=registry.model_package_group_name,
+            network=network,
+        )
+        pipeline = sagemaker.CfnPipeline(
+            self,
+            "Resource",
+            pipeline_name=pipeline_name,
+            pipeline_description=model.description,
+            pipeline_definition={"PipelineDefinitionBody": run.definition().to_json(cdk.Stack.of(self))},
+            role_arn=self.role.role_arn,
+        )
+        # A run that starts right after the deployment must find its roles complete, not only created.
+        pipeline.node.add_dependency(self.role, self.job_role, registry)
+        self.pipeline_arn = cdk.Stack.of(self).format_arn(
+            service="sagemaker", resource="pipeline", resource_name=pipeline_name
+        )
+
+    def grant_start_execution(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Lets somebody start the pipeline, watch it and stop it."""
+        return iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=[
+                "sagemaker:DescribePipeline",
+                "sagemaker:DescribePipelineExecution",
+                "sagemaker:ListPipelineExecutionSteps",
+                "sagemaker:ListPipelineExecutions",
+                "sagemaker:StartPipelineExecution",
+                "sagemaker:StopPipelineExecution",
+            ],
+            resource_arns=[self.pipeline_arn, f"{self.pipeline_arn}/execution/*"],
+        )
+
+    def metric(self, metric_name: str, *, statistic: str = "Sum", **options: Any) -> cloudwatch.Metric:
+        """Any metric that SageMaker publishes per pipeline.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+        """
+        return cloudwatch.Metric(
+            namespace="AWS/Sagemaker/ModelBuildingPipeline",
+            metric_name=metric_name,
+            dimensions_map={"PipelineName": self.pipeline_name},
+            statistic=statistic,
+            **options,
+        )
+
+    def metric_execution_succeeded(self, **options: Any) -> cloudwatch.Metric:
+        """How many executions ended well. Unit: count."""
+        return self.metric("ExecutionSucceeded", **options)
+
+    def metric_execution_failed(self, **options: Any) -> cloudwatch.Metric:
+        """How many executions failed, a model that missed the gate included. Unit: count."""
+        return self.metric("ExecutionFailed", **options)
+
+    def metric_execution_duration(self, *, statistic: str = "Maximum", **options: Any) -> cloudwatch.Metric:
+        """How long executions took. Unit: milliseconds."""
+        return self.metric("ExecutionDuration", statistic=statistic, **options)
+
+    def _grant_jobs(self) -> None:
+        """What SageMaker's documentation asks of a pipeline's role, for jobs that pipelines started alone.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
+        """
+        for job in ("Processing", "Training"):
+            iam.Grant.add_to_principal(
+                grantee=self.role,
+                actions=[
+                    f"sagemaker:Create{job}Job",
+                    f"sagemaker:Describe{job}Job",
+                    f"sagemaker:Stop{job}Job",
+                    "sagemaker:AddTags",
+                ],
+                resource_arns=[
+                    cdk.Stack.of(self).format_arn(
+                        service="sagemaker",
+                        resource=f"{job.lower()}-job",
+                        # What Pipelines calls every job that it starts begins so.
+                        resource_name="pipelines-*",
+                    )
+                ],
+            )
+        self.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[self.job_role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )

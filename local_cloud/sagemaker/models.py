@@ -1,0 +1,213 @@
+"""Models: what to serve. CreateModel, DescribeModel, ListModels, DeleteModel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local_cloud.platform import Caller, RoleRefused
+from local_cloud.sagemaker import events, registry, tags
+from local_cloud.sagemaker.errors import NotEmulated, ValidationError
+from local_cloud.sagemaker.model_data import ModelData, could_not_access
+from local_cloud.sagemaker.names import arn_of, key_of
+from local_cloud.sagemaker.service import Request, Response, Sagemaker, matching, operation, page
+from local_cloud.sagemaker.store import Document, Duplicate
+
+KIND = "model"
+
+_NOT_EMULATED = (
+    "MultiModelConfig",
+    "AdditionalModelDataSources",
+    "ContainerMetricsConfig",
+    "InferenceSpecificationName",
+)
+_DESCRIBED = (
+    "ModelName",
+    "PrimaryContainer",
+    "Containers",
+    "ExecutionRoleArn",
+    "VpcConfig",
+    "CreationTime",
+    "ModelArn",
+    "EnableNetworkIsolation",
+)
+
+
+@dataclass(frozen=True)
+class ServingContainer:
+    """What one container of a model runs, with everything looked up that the request only names.
+
+    Attributes:
+        image: the image's URI.
+        model_data: where the artefact is; None for an image that has everything inside.
+        environment: the variables of the model package and of the model, the model's own first.
+    """
+
+    image: str
+    model_data: ModelData | None
+    environment: dict[str, str]
+
+
+@operation("CreateModel")
+def create_model(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """CreateModel: refuses, as AWS does, model data that the role cannot read."""
+    name, model_arn = request["ModelName"], arn_of(caller, KIND, request["ModelName"])
+    if request.get("PrimaryContainer") and request.get("Containers"):
+        raise ValidationError("Give either PrimaryContainer or Containers, not both.")
+    role_arn = request.get("ExecutionRoleArn")
+    if not role_arn:
+        raise ValidationError(
+            "ExecutionRoleArn is required: SageMaker reads the image and the model data as this role."
+        )
+    service.check_pass_role(caller, role_arn)
+    document = {key: request[key] for key in _DESCRIBED if request.get(key) is not None}
+    container = resolved_container(service, caller, request)
+    if service.store.get(KIND, caller.account, caller.region, key_of(name)):
+        raise ValidationError(f'Cannot create already existing model "{model_arn}".')
+    _check_access(service, caller, role_arn, container.model_data)
+    document |= {
+        "ModelArn": model_arn,
+        "CreationTime": time.time(),
+        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+    }
+    try:
+        with service.store.transaction():
+            service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
+            tags.save(service, caller, model_arn, request.get("Tags"))
+    except Duplicate:
+        raise ValidationError(f'Cannot create already existing model "{model_arn}".') from None
+    _send_event(service, caller, document)
+    return {"ModelArn": model_arn}
+
+
+@operation("DescribeModel")
+def describe_model(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """DescribeModel."""
+    return find(service, caller, request["ModelName"])
+
+
+@operation("ListModels")
+def list_models(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """ListModels."""
+    kept = matching(service.store.list(KIND, caller.account, caller.region), request, name_key="ModelName")
+    summaries = [{member: model[member] for member in ("ModelName", "ModelArn", "CreationTime")} for model in kept]
+    return page(summaries, request, "Models")
+
+
+@operation("DeleteModel")
+def delete_model(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """DeleteModel: only the entry; endpoints that serve it go on."""
+    with service.store.transaction():
+        model = find(service, caller, request["ModelName"])
+        service.store.delete(KIND, caller.account, caller.region, key_of(model["ModelName"]))
+        model_tags = tags.current(service, caller, model["ModelArn"])
+        tags.forget(service, caller, model["ModelArn"])
+    _send_event(service, caller, model, model_tags)
+    return {}
+
+
+def find(service: Sagemaker, caller: Caller, name: str) -> Document:
+    """The model of that name.
+
+    Raises:
+        ValidationError: there is none.
+    """
+    model = service.store.get(KIND, caller.account, caller.region, key_of(name))
+    if model is None:
+        raise ValidationError(f'Could not find model "{arn_of(caller, KIND, name)}".')
+    return model
+
+
+def resolved_container(service: Sagemaker, caller: Caller, model: Mapping[str, Any]) -> ServingContainer:
+    """What a model runs: its own image and data, or those of its model package.
+
+    Raises:
+        NotEmulated: it asks for what the local cloud cannot serve.
+        ValidationError: the model package is not there, or is not approved.
+    """
+    containers = [model["PrimaryContainer"]] if model.get("PrimaryContainer") else list(model.get("Containers") or [])
+    if not containers:
+        raise ValidationError("Give the model a PrimaryContainer, or Containers.")
+    if len(containers) > 1 or model.get("InferenceExecutionConfig"):
+        raise NotEmulated("The local cloud does not emulate models of several containers (Containers of CreateModel).")
+    container = containers[0]
+    for member in _NOT_EMULATED:
+        if container.get(member):
+            raise NotEmulated(f"The local cloud does not emulate {member} of CreateModel.")
+    if container.get("Mode", "SingleModel") != "SingleModel":
+        raise NotEmulated("The local cloud does not emulate multi-model endpoints (Mode MultiModel of CreateModel).")
+    if container.get("ImageConfig", {}).get("RepositoryAccessMode", "Platform") != "Platform":
+        raise NotEmulated(
+            "The local cloud does not emulate private registries (RepositoryAccessMode Vpc of CreateModel)."
+        )
+    environment = container.get("Environment") or {}
+    if container.get("ModelPackageName"):
+        if container.get("Image") or container.get("ModelDataUrl") or container.get("ModelDataSource"):
+            raise ValidationError(
+                "A container with a ModelPackageName takes its image and model data from the package."
+            )
+        container = _packaged_container(service, caller, container["ModelPackageName"])
+        environment = {**(container.get("Environment") or {}), **environment}
+    if not container.get("Image"):
+        raise ValidationError("A container needs an Image or a ModelPackageName.")
+    return ServingContainer(container["Image"], ModelData.of(container), dict(environment))
+
+
+def _packaged_container(service: Sagemaker, caller: Caller, package_name: str) -> dict[str, Any]:
+    """The container of a model package.
+
+    SageMaker's guide says that a version is deployed after it was approved, but no document says how CreateModel answers
+    for one that was not. The local cloud refuses it: that a registry lets nothing unapproved through is what it is for.
+    """
+    package = registry.describe_model_package(service, caller, {"ModelPackageName": package_name})
+    package_arn = package["ModelPackageArn"]
+    if package.get("ModelPackageStatus") != "Completed":
+        raise ValidationError(f"Model package {package_arn} is {package.get('ModelPackageStatus')}, not Completed.")
+    approval = package.get("ModelApprovalStatus")
+    if approval not in (None, "Approved"):
+        raise ValidationError(f"Model package {package_arn} is not approved: its ModelApprovalStatus is {approval}.")
+    containers: list[dict[str, Any]] = package.get("InferenceSpecification", {}).get("Containers", [])
+    if len(containers) != 1:
+        raise NotEmulated(
+            f"The local cloud serves model packages of one container; {package_arn} has {len(containers)}."
+        )
+    return containers[0]
+
+
+def _check_access(service: Sagemaker, caller: Caller, role_arn: str, data: ModelData | None) -> None:
+    """Refuse what the role cannot read now: the endpoint would fail minutes later."""
+    try:
+        credentials = service.platform.assume_role(role_arn, "SageMaker")
+    except RoleRefused as error:
+        raise ValidationError(str(error)) from error
+    if data is None:
+        return
+    s3 = service.platform.client("s3", caller.region, credentials)
+    try:
+        if data.is_prefix:
+            found = s3.list_objects_v2(Bucket=data.bucket, Prefix=data.key, MaxKeys=1).get("KeyCount", 0) > 0
+        else:
+            s3.head_object(Bucket=data.bucket, Key=data.key)
+            found = True
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket", "NotFound"):
+            raise ValidationError(could_not_access(data, role_arn, caller.region)) from error
+        found = False
+    finally:
+        service.platform.forget_session(credentials)
+    if not found:
+        raise ValidationError(f"Could not find model data at {data.uri}.")
+
+
+def _send_event(service: Sagemaker, caller: Caller, model: Document, kept_tags: dict[str, str] | None = None) -> None:
+    """`SageMaker Model State Change`, sent when a model is created and when it is deleted."""
+    detail = {
+        **model,
+        "CreationTime": model["CreationTime"] * 1000,
+        "Tags": tags.current(service, caller, model["ModelArn"]) if kept_tags is None else kept_tags,
+    }
+    events.send(service, caller.account, caller.region, "SageMaker Model State Change", detail, [model["ModelArn"]])

@@ -1,0 +1,188 @@
+"""A small image whose server does as its requests say, and the calls that bring it behind an endpoint of a local cloud."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import botocore.session
+from botocore.validate import ParamValidator
+from local_cloud_fixtures import LocalCloud
+
+BUCKET = "hosting"
+DOCKERFILE = """\
+FROM public.ecr.aws/docker/library/python:3.11-slim-bookworm
+WORKDIR /opt/program
+COPY server.py .
+ENV PYTHONUNBUFFERED=1
+ENTRYPOINT ["python", "server.py"]
+"""
+SERVER = """
+import json, os, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+model = json.loads((base / "model/model.json").read_text())
+print("loaded", model, "arguments", sys.argv[1:])
+if model.get("crash"):
+    sys.exit("the model is broken")
+time.sleep(model.get("start_s", 0))
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        self.answer(model.get("ping", 200), b"")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        do = json.loads(body) if body.startswith(b"{") else {}
+        if "print" in do:
+            print(do["print"])
+        time.sleep(do.get("sleep_s", 0))
+        if do.get("die"):
+            os._exit(7)
+        if "fail" in do:
+            return self.answer(do["fail"], do.get("message", "").encode())
+        if "size" in do:
+            return self.answer(200, b"x" * do["size"])
+        if body.startswith(b"raw:"):
+            return self.answer(200, body)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        told = {
+            "model": model["name"], "pid": os.getpid(), "headers": headers, "path": self.path,
+            "environment": {name: os.environ.get(name) for name in do.get("environment", [])},
+        }
+        self.answer(200, json.dumps(told).encode(), "application/json")
+
+    def answer(self, status, body, kind="text/plain"):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        if "X-Amzn-SageMaker-Custom-Attributes" in self.headers:
+            self.send_header("X-Amzn-SageMaker-Custom-Attributes", "answered")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
+ThreadingHTTPServer((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
+"""
+READ = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+LOGS = {"Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*"}
+
+
+class Hosting:
+    """What a test says to a local cloud's hosting."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+        self.sagemaker = cloud.client("sagemaker")
+        self.runtime = cloud.client("sagemaker-runtime")
+        s3 = cloud.client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        context = io.BytesIO()
+        with zipfile.ZipFile(context, "w") as archive:
+            archive.writestr("Dockerfile", DOCKERFILE)
+            archive.writestr("server.py", SERVER)
+        s3.put_object(Bucket=BUCKET, Key="image.zip", Body=context.getvalue())
+        self.image = f"s3://{BUCKET}/image.zip"
+        self.role = cloud.role("hosting", READ, LOGS)
+
+    def artefact(self, name: str, **behaviour: Any) -> str:
+        """The address of a model artefact whose server behaves so."""
+        content = json.dumps({"name": name, **behaviour}).encode()
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            member = tarfile.TarInfo("model.json")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        self.cloud.client("s3").put_object(Bucket=BUCKET, Key=f"{name}/model.tar.gz", Body=packed.getvalue())
+        return f"s3://{BUCKET}/{name}/model.tar.gz"
+
+    def model(self, name: str, role: str = "", environment: Mapping[str, str] | None = None, **behaviour: Any) -> str:
+        """A model of that name."""
+        self.sagemaker.create_model(
+            ModelName=name,
+            PrimaryContainer={
+                "Image": self.image,
+                "ModelDataUrl": self.artefact(name, **behaviour),
+                "Environment": dict(environment or {}),
+            },
+            ExecutionRoleArn=role or self.role,
+        )
+        return name
+
+    def config(self, name: str, *models: str, count: int = 1, **variant: Any) -> str:
+        """An endpoint configuration with a variant for each model, named as the model is."""
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName=name,
+            ProductionVariants=[
+                {
+                    "VariantName": model,
+                    "ModelName": model,
+                    "InstanceType": "ml.m5.large",
+                    "InitialInstanceCount": count,
+                    **variant,
+                }
+                for model in models or (self.model(name),)
+            ],
+        )
+        return name
+
+    def endpoint(self, name: str, config: str = "") -> str:
+        """An endpoint that is in service."""
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config or self.config(name))
+        described = self.settled(name)
+        assert described["EndpointStatus"] == "InService", described
+        return name
+
+    def settled(self, name: str, timeout_s: float = 60) -> dict[str, Any]:
+        """DescribeEndpoint once nothing changes any more."""
+        return self.described(name, "InService", "Failed", "OutOfService", timeout_s=timeout_s)
+
+    def described(self, name: str, *statuses: str, timeout_s: float = 60) -> dict[str, Any]:
+        """DescribeEndpoint once it has one of the statuses."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            described = dict(self.sagemaker.describe_endpoint(EndpointName=name))
+            fits("DescribeEndpoint", described)
+            if described["EndpointStatus"] in statuses:
+                return described
+            assert time.monotonic() < deadline, described
+            time.sleep(0.05)
+
+    def gone(self, name: str, timeout_s: float = 30) -> bool:
+        """Whether the endpoint is gone within that time."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if name not in [endpoint["EndpointName"] for endpoint in self.sagemaker.list_endpoints()["Endpoints"]]:
+                return True
+            time.sleep(0.05)
+        return False
+
+    def ask(self, endpoint: str, body: bytes | dict[str, Any] = b"{}", **arguments: Any) -> dict[str, Any]:
+        """What the server says that it got."""
+        content = json.dumps(body).encode() if isinstance(body, dict) else body
+        answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=content, **arguments)
+        return dict(json.loads(answer["Body"].read()))
+
+
+def fits(operation: str, response: dict[str, Any]) -> None:
+    """Fail if a response does not fit its shape in botocore's model."""
+    shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).output_shape
+    report = ParamValidator().validate(
+        {key: value for key, value in response.items() if key != "ResponseMetadata"}, shape
+    )
+    assert not report.has_errors(), report.generate_report()

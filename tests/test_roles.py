@@ -1,0 +1,145 @@
+"""Roles hold what their work needs, and exist, with their policies, before anything takes them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sagestack.settings import load_environment
+
+from tests.synthesis import NETWORK, Templates, build, served, synthesize, text_of
+
+
+def references(value: object) -> Iterator[str]:
+    """The logical ids that something refers to."""
+    match value:
+        case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), *_]}:
+            yield name
+        case dict():
+            for inner in value.values():
+                yield from references(inner)
+        case list():
+            for inner in value:
+                yield from references(inner)
+
+
+def statements(templates: Templates) -> list[dict[str, Any]]:
+    return templates.statements("")
+
+
+def test_what_takes_a_role_waits_for_its_policies(templates: Templates) -> None:
+    takers = set()
+    for template in templates.by_stack.values():
+        resources = template["Resources"]
+        roles = {name for name, resource in resources.items() if resource["Type"] == "AWS::IAM::Role"}
+        policies = {
+            role: {
+                name
+                for name, resource in resources.items()
+                if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]
+            }
+            for role in roles
+        }
+        assert all(policies.values()), "a role without a policy can do nothing"
+        for name, resource in resources.items():
+            if resource["Type"] in ("AWS::IAM::Role", "AWS::IAM::Policy"):
+                continue
+            for role in roles & set(references(resource["Properties"])):
+                takers.add(resource["Type"])
+                assert policies[role] <= set(resource["DependsOn"]), f"{name} may start before {role} has its policies"
+    assert takers == {"AWS::SageMaker::Model", "AWS::SageMaker::Pipeline"}
+
+
+def test_sagemaker_alone_assumes_the_roles_and_for_this_account_alone(templates: Templates) -> None:
+    roles = templates.resources("AWS::IAM::Role")
+    assert len(roles) == 3
+    for role in roles:
+        (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "111111111111"}}
+
+
+def test_no_managed_policy_is_attached(templates: Templates) -> None:
+    for role in templates.resources("AWS::IAM::Role"):
+        assert "ManagedPolicyArns" not in role["Properties"]
+    assert "FullAccess" not in json.dumps(dict(templates.by_stack))
+
+
+def test_a_role_is_passed_to_sagemaker_alone(templates: Templates) -> None:
+    (passing,) = (s for s in statements(templates) if "iam:PassRole" in s["Action"])
+    assert passing["Action"] == "iam:PassRole"
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    assert text_of(passing["Resource"]).startswith("<PipelineJobRole")
+
+
+def test_containers_can_start_nothing(templates: Templates) -> None:
+    for role in ("PipelineJobRole", "EndpointRole"):
+        actions = {action for s in templates.statements(role) for action in _actions(s)}
+        assert not {action for action in actions if action.split(":")[0] in ("sagemaker", "iam", "sts")}
+
+
+def test_jobs_write_artefacts_of_their_model_and_delete_none(templates: Templates) -> None:
+    jobs = templates.statements("PipelineJobRole")
+    (writing,) = (s for s in jobs if "s3:PutObject" in _actions(s))
+    assert text_of(writing["Resource"]).endswith("/housing/*")
+    assert not any("Delete" in action for s in jobs for action in _actions(s))
+
+
+def test_jobs_read_the_input_of_their_model_alone(templates: Templates) -> None:
+    (reading,) = (s for s in templates.statements("PipelineJobRole") if "s3:GetObject*" in _actions(s))
+    objects = sorted(text_of(r).split(">")[1] for r in reading["Resource"] if text_of(r).endswith("*"))
+    assert objects == ["/housing/*", "/housing/input/*"]
+
+
+def test_the_endpoint_reads_and_never_writes(templates: Templates) -> None:
+    actions = {action for s in templates.statements("EndpointRole") for action in _actions(s)}
+    assert not {action for action in actions if action.startswith(("s3:Put", "s3:Delete", "s3:Abort"))}
+    assert "s3:GetObject*" in actions
+
+
+def test_every_star_for_a_resource_is_an_action_without_one(templates: Templates) -> None:
+    wide = {action for s in statements(templates) if s["Resource"] == "*" for action in _actions(s)}
+    assert wide == {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
+
+
+def test_metrics_go_to_sagemakers_namespaces_alone(templates: Templates) -> None:
+    metrics = [s for s in statements(templates) if "cloudwatch:PutMetricData" in _actions(s)]
+    assert len(metrics) == 2
+    for statement in metrics:
+        assert statement["Condition"] == {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
+
+
+def test_grants_on_the_key_are_for_aws_resources_alone(templates: Templates) -> None:
+    grants = [s for s in statements(templates) if "kms:CreateGrant" in _actions(s)]
+    assert len(grants) == 2
+    for statement in grants:
+        assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+
+
+@pytest.fixture(scope="module")
+def in_a_network(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    environment = served(load_environment("dev", project), network=NETWORK)
+    return synthesize(build(project, environment, tmp_path_factory.mktemp("cdk.out")))
+
+
+def test_network_interfaces_are_made_in_the_networks_subnets_alone(in_a_network: Templates) -> None:
+    for role in ("PipelineJobRole", "EndpointRole"):
+        (creating,) = (s for s in in_a_network.statements(role) if "ec2:CreateNetworkInterface" in _actions(s))
+        assert [resource.split(":")[-1] for resource in creating["Resource"]] == [
+            "network-interface/*",
+            "security-group/sg-0123456789abcdef0",
+            "subnet/subnet-0123456789abcdef0",
+            "subnet/subnet-0123456789abcdef1",
+        ]
+        (deleting,) = (s for s in in_a_network.statements(role) if "ec2:DeleteNetworkInterface" in _actions(s))
+        assert len(deleting["Condition"]["ArnEquals"]["ec2:Subnet"]) == 2
+
+
+def test_without_a_network_nobody_touches_interfaces(templates: Templates) -> None:
+    assert "ec2:" not in json.dumps(statements(templates))
+
+
+def _actions(statement: dict[str, Any]) -> list[str]:
+    actions: str | list[str] = statement["Action"]
+    return [actions] if isinstance(actions, str) else actions
