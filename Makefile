@@ -91,7 +91,7 @@ format: setup  ## Let ruff format and sort
 	@ruff check --fix . ; ruff format .
 
 synth: setup  ## Synthesize ENV (dev, staging, prod, local) into cdk.out/ENV, with no credentials
-	@cdk synth --quiet -c env=$(ENV) --output cdk.out/$(ENV) && echo "Synthesized $(ENV) into cdk.out/$(ENV)"
+	@cdk synth --quiet -c env=$(ENV) --output cdk.out/$(ENV) 2> >(grep -vE '^(Successfully synthesized|Supply a stack id)' >&2) && echo "Synthesized $(ENV) into cdk.out/$(ENV)"
 
 deploy: setup  ## Deploy ENV
 	@sagestack deploy --env $(ENV)

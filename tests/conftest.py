@@ -11,6 +11,8 @@ import pytest
 # Before aws_cdk: where a folder of ours hides what it needs, this import fails and says which, and the cure.
 import sagestack.layout  # noqa: F401
 
+from tests.local_cloud_fixtures import cloud, own_cloud  # noqa: F401
+
 if TYPE_CHECKING:
     from tests.synthesis import Templates
 

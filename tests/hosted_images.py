@@ -12,7 +12,8 @@ from typing import Any
 
 import botocore.session
 from botocore.validate import ParamValidator
-from local_cloud_fixtures import LocalCloud
+
+from tests.local_cloud_fixtures import LocalCloud
 
 BUCKET = "hosting"
 DOCKERFILE = """\

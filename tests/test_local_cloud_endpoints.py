@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +15,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hosted_images import BUCKET, LOGS, READ, Hosting, fits
-from local_cloud_fixtures import LocalCloud
+
+from tests.hosted_images import BUCKET, LOGS, READ, Hosting, fits
+from tests.local_cloud_fixtures import LocalCloud
 
 PING_FAILED = (
     "The primary container for production variant {} did not pass the ping health check. "
@@ -354,9 +357,6 @@ def test_an_image_that_the_role_cannot_read_fails_the_endpoint_with_the_action_a
 
 
 def test_an_archive_that_would_write_elsewhere_fails_the_endpoint(hosting: Hosting) -> None:
-    import io
-    import tarfile
-
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         tar.addfile(tarfile.TarInfo("../escaped"))
@@ -490,10 +490,12 @@ def test_what_the_servers_print_is_in_cloudwatch_logs(hosting: Hosting) -> None:
     hosting.ask("logged", {"print": "a line to find"})
     logs = hosting.cloud.client("logs")
     group = "/aws/sagemaker/Endpoints/logged"
-    (stream,) = wait_for(lambda: logs.describe_log_streams(logGroupName=group)["logStreams"])
-    assert stream["logStreamName"].startswith("logged/i-0")
 
     def messages() -> list[str]:
+        if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+            return []
+        (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
+        assert stream["logStreamName"].startswith("logged/i-0")
         events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True)
         return [event["message"] for event in events["events"]]
 

@@ -7,18 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from pipeline_documents import (
-    at_most,
-    condition,
-    document,
-    fail,
-    get,
-    join,
-    json_get,
-    processing,
-    register,
-    training,
-)
 
 from local_cloud.sagemaker import retry_policy
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
@@ -33,6 +21,18 @@ from local_cloud.sagemaker.pipeline_values import (
     resolve,
 )
 from local_cloud.sagemaker.step_types import ELSEWHERE, TRAINING
+from tests.pipeline_documents import (
+    at_most,
+    condition,
+    document,
+    fail,
+    get,
+    join,
+    json_get,
+    processing,
+    register,
+    training,
+)
 
 
 class KnownValues:
@@ -457,7 +457,7 @@ def test_only_service_faults_and_throttling_are_retried_unasked() -> None:
 
 
 def test_a_definition_of_the_builders_is_read() -> None:
-    from housing_pipeline import HousingPipeline
+    from tests.housing_pipeline import HousingPipeline
 
     definition = parse(HousingPipeline().definition().to_json())
     assert definition.steps["CheckQuality"].depends_on == {"Evaluate"}

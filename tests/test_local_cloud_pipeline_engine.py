@@ -9,8 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_cloud_fakes import ROLE, USER, FakeCloud, fake_cloud, patiently
-from pipeline_documents import (
+
+from local_cloud.sagemaker.errors import (
+    AccessDenied,
+    ConflictError,
+    NotEmulated,
+    ResourceNotFound,
+    ValidationError,
+)
+from local_cloud.sagemaker.pipeline_execution import Interrupted
+from local_cloud.sagemaker.pipeline_step import StepRun
+from tests.local_cloud_fakes import ROLE, USER, FakeCloud, fake_cloud, patiently
+from tests.pipeline_documents import (
     at_most,
     condition,
     document,
@@ -22,16 +32,6 @@ from pipeline_documents import (
     register,
     training,
 )
-
-from local_cloud.sagemaker.errors import (
-    AccessDenied,
-    ConflictError,
-    NotEmulated,
-    ResourceNotFound,
-    ValidationError,
-)
-from local_cloud.sagemaker.pipeline_execution import Interrupted
-from local_cloud.sagemaker.pipeline_step import StepRun
 
 EXECUTION_EVENT = "SageMaker Model Building Pipeline Execution Status Change"
 STEP_EVENT = "SageMaker Model Building Pipeline Execution Step Status Change"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_cloud_fixtures import LocalCloud
-from pipeline_documents import at_most, condition, document, fail, get, join, register, training
+
+from tests.local_cloud_fixtures import LocalCloud
+from tests.pipeline_documents import at_most, condition, document, fail, get, join, register, training
 
 READS_ALL = {"Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}
 STEP_FAILURE = "Step failure: One or multiple steps failed."
@@ -115,8 +116,7 @@ def test_a_right_that_the_role_lacks_fails_the_step_and_is_named(cloud: LocalClo
     assert wait(cloud, execution)["PipelineExecutionStatus"] == "Failed"
     reason = steps(cloud, execution)["Register"]["FailureReason"]
     assert reason.startswith("ClientError: Failed to invoke sagemaker:CreateModelPackage. Error Details: ")
-    assert f"is not authorized to perform: {missing} on resource: " in reason
-    assert name in reason
+    assert f":assumed-role/{name}/SageMaker is not authorized to perform: {missing}" in reason
 
 
 def test_a_role_that_does_not_trust_sagemaker_fails_the_step(cloud: LocalCloud) -> None:
@@ -131,7 +131,7 @@ def test_a_job_that_the_role_may_not_start_fails_the_step(cloud: LocalCloud) -> 
     execution = start(cloud, "no-jobs", document(training("Train")), role)
     assert wait(cloud, execution)["PipelineExecutionStatus"] == "Failed"
     reason = steps(cloud, execution)["Train"]["FailureReason"]
-    assert "is not authorized to perform: sagemaker:CreateTrainingJob on resource: " in reason
+    assert ":assumed-role/no-jobs/SageMaker is not authorized to perform: sagemaker:CreateTrainingJob" in reason
 
 
 def test_wrong_parameters_are_refused_by_name(cloud: LocalCloud) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_cloud_fakes import USER, FakeCloud, fake_cloud
 
 from local_cloud.sagemaker.errors import ConflictError, NotEmulated, ValidationError
+from tests.local_cloud_fakes import USER, FakeCloud, fake_cloud
 
 PREFIX = "arn:aws:sagemaker:us-east-1:000000000000"
 EVENT = "SageMaker Model Package State Change"

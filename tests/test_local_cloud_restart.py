@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from local_cloud_fixtures import LocalCloud
+from tests.local_cloud_fixtures import LocalCloud
 
 WAITING_TEMPLATE: dict[str, Any] = {
     "Resources": {

@@ -348,7 +348,8 @@ def _variant(
         try:
             model_data.download(s3, data, model_folder)
         except ClientError as error:
-            raise DeploymentFailed(model_data.could_not_access(data, role_arn, caller.region, str(error))) from error
+            detail = model_data.denied_read(data.bucket, data.key, error)
+            raise DeploymentFailed(model_data.could_not_access(data, role_arn, caller.region, detail)) from error
         except (BadModelData, BotoCoreError) as error:
             raise DeploymentFailed(f"Failed to download model data for {planned['VariantName']}: {error}") from error
     environment = dict(planned["Environment"])
@@ -381,11 +382,12 @@ def _image(hosting: Hosting, s3: Any, uri: str, role_arn: str) -> tuple[Image, l
     notes: list[str] = []
 
     def fetch(path: Path) -> None:
-        parts = urlsplit(uri)
+        bucket, key = urlsplit(uri).netloc, urlsplit(uri).path.lstrip("/")
         try:
-            model_data.fetch_object(s3, parts.netloc, parts.path.lstrip("/"), path)
+            model_data.fetch_object(s3, bucket, key, path)
         except ClientError as error:
-            raise DeploymentFailed(f"Could not access the image {uri} as the role {role_arn}. {error}") from error
+            detail = model_data.denied_read(bucket, key, error)
+            raise DeploymentFailed(f'Could not access the image {uri} as the role "{role_arn}". {detail}') from error
 
     def on_line(line: str) -> None:
         logger.debug("image %s: %s", uri, line)

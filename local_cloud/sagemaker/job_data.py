@@ -144,7 +144,9 @@ class JobData:
             message = self._explained(error, "s3:ListBucket", bucket)
             if error.response["Error"]["Code"] in _DENIED:
                 raise DataError(message) from error
-            raise DataError(f"{self._nothing_found(str(location), location)} Error message from S3: {message}") from error
+            raise DataError(
+                f"{self._nothing_found(str(location), location)} Error message from S3: {message}"
+            ) from error
 
     def _nothing_found(self, uri: str, location: Location) -> str:
         return (
@@ -190,7 +192,8 @@ class JobData:
         extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
         with TransferManager(self.client, TransferConfig(max_request_concurrency=PARALLEL_TRANSFERS)) as transfers:
             started = [
-                (location, transfers.upload(str(path), location.bucket, location.key, extra)) for path, location in files
+                (location, transfers.upload(str(path), location.bucket, location.key, extra))
+                for path, location in files
             ]
             for location, transfer in started:
                 try:

@@ -93,12 +93,10 @@ class JobLog:
 
     def _created(self) -> Callable[[list[tuple[int, str]]], None]:
         client = self._client()
-        for create in (
-            lambda: client.create_log_group(logGroupName=self._group),
-            lambda: client.create_log_stream(logGroupName=self._group, logStreamName=self._stream),
-        ):
-            with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
-                create()
+        with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
+            client.create_log_group(logGroupName=self._group)
+        with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
+            client.create_log_stream(logGroupName=self._group, logStreamName=self._stream)
 
         def send(lines: list[tuple[int, str]]) -> None:
             batch: list[dict[str, Any]] = []

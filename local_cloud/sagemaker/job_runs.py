@@ -1,4 +1,4 @@
-"""Carries a job through its life in a thread of its own: credentials, image, data, container, outcome, and each status on the way.
+"""Carries a job through its life in a thread of its own: credentials, image, data, container, and each status on the way.
 
 What a training and a processing job share; `training.py` and `processing.py` say what is theirs.
 """
@@ -107,7 +107,9 @@ BY_CLOUD = Stop("cloud", CLOSING_GRACE_S)
 class JobRun(ABC):
     """One job that runs."""
 
-    def __init__(self, service: Sagemaker, kind: JobKind, caller: Caller, job: Document, credentials: Credentials) -> None:
+    def __init__(
+        self, service: Sagemaker, kind: JobKind, caller: Caller, job: Document, credentials: Credentials
+    ) -> None:
         self.service = service
         self.kind = kind
         self.caller = caller
@@ -133,6 +135,10 @@ class JobRun(ABC):
             JobFailed: it failed.
             JobStopped: it was stopped.
         """
+
+    @abstractmethod
+    def stopping(self, job: Document) -> None:
+        """Write into the Describe response that the job is being stopped."""
 
     @abstractmethod
     def finish(self, job: Document, status: str, reason: str | None) -> None:
@@ -208,7 +214,9 @@ class JobRun(ABC):
             return "Failed", limited(str(error)), {}
         except Exception as error:
             logger.exception("The %s %s failed inside the local cloud", self.kind.noun, self.name)
-            reason = f"InternalServerError: The local cloud failed ({error!r}); its log has the traceback. Please try again."
+            reason = (
+                f"InternalServerError: The local cloud failed ({error!r}); its log has the traceback. Please try again."
+            )
             return "Failed", limited(reason), {}
 
     def stop_reason(self) -> str | None:
@@ -269,7 +277,8 @@ class JobRun(ABC):
             JobStopped: the job is stopped meanwhile.
             JobFailed: it cannot be had.
         """
-        wait([image, self._stop], return_when=FIRST_COMPLETED)
+        either: list[Future[Any]] = [image, self._stop]
+        wait(either, return_when=FIRST_COMPLETED)
         self.check()
         return image.result()
 
@@ -317,15 +326,12 @@ class JobRun(ABC):
         # Counted from here: what a cold image build takes on a laptop is no part of the time that the user allows the job.
         code = container.wait(max_runtime_s)
         if code is None:
-            self.on_time_over()
+            self.update(lambda job: self.stopping(job) if job[self.kind.status_key] == "InProgress" else None)
             self.stop(BY_TIME)
             code = container.wait()
         self.check()
         assert code is not None
         return code
-
-    def on_time_over(self) -> None:
-        """Called before the container is stopped because MaxRuntimeInSeconds is over."""
 
 
 class JobRuns:
@@ -378,7 +384,10 @@ def runs(service: Sagemaker) -> JobRuns:
 
 
 def settle(service: Sagemaker, kind: JobKind, finish: Callable[[Document, str, str | None], None]) -> None:
-    """End the jobs that ran when the local cloud ended: Failed with a reason that may be retried, or Stopped if that was asked."""
+    """End the jobs that ran when the local cloud ended.
+
+    They are Failed, with a reason of the kind that may be tried again, or Stopped if somebody had asked for that.
+    """
     for account, region, job in service.store.everywhere(kind.resource):
         if job[kind.status_key] in TERMINAL or runs(service).get(job[kind.arn_key]) is not None:
             continue
@@ -467,6 +476,13 @@ def create(
     return {kind.arn_key: job[kind.arn_key]}
 
 
+def _taken(kind: JobKind, job_arn: str) -> ResourceInUse:
+    return ResourceInUse(
+        f"{kind.noun.capitalize()} names must be unique within an AWS account and region, and a {kind.noun} with this name "
+        f"already exists ({job_arn})"
+    )
+
+
 def new_job(kind: JobKind, caller: Caller, request: Request) -> Document:
     """The Describe response of a job that was just created: what the request says, and its first status."""
     shape = model().operation_model(f"Describe{kind.prefix}").output_shape
@@ -493,7 +509,9 @@ def describe(service: Sagemaker, kind: JobKind, caller: Caller, name: str) -> Do
     return job
 
 
-def stop_job(service: Sagemaker, kind: JobKind, caller: Caller, name: str, stopping: Callable[[Document], None]) -> None:
+def stop_job(
+    service: Sagemaker, kind: JobKind, caller: Caller, name: str, stopping: Callable[[Document], None]
+) -> None:
     """Set the status to Stopping and tell the run.
 
     Raises:

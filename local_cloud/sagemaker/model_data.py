@@ -79,6 +79,11 @@ def could_not_access(data: ModelData, role_arn: str, region: str, detail: str = 
     return f"{message} {detail}".rstrip()
 
 
+def denied_read(bucket: str, key: str, error: Exception) -> str:
+    """What a role needs to read an object, and what S3 said: S3 itself does not name the resource."""
+    return f"It needs s3:GetObject on arn:aws:s3:::{bucket}/{key}. {error}"
+
+
 def download(s3: Any, data: ModelData, folder: Path) -> None:
     """Put an artefact into a folder, which becomes `/opt/ml/model`.
 

@@ -1,0 +1,18 @@
+"""Training and processing jobs: what the local cloud starts and stops of them."""
+
+from __future__ import annotations
+
+from local_cloud.sagemaker import processing, training
+from local_cloud.sagemaker.job_runs import runs, settle
+from local_cloud.sagemaker.service import Sagemaker
+
+
+def start(service: Sagemaker) -> None:
+    """End the jobs that ran when the local cloud was stopped or killed: nothing runs them any more."""
+    settle(service, training.KIND, training.finish)
+    settle(service, processing.KIND, processing.finish)
+
+
+def stop(service: Sagemaker) -> None:
+    """Stop the jobs that run, within seconds; the next `start` ends them."""
+    runs(service).close()

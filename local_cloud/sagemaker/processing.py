@@ -1,0 +1,275 @@
+"""Processing jobs: the API's operations, and what a job does until its outputs are in S3."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from local_cloud.platform import Caller
+from local_cloud.sagemaker.errors import ValidationError
+from local_cloud.sagemaker.job_data import DataError, JobData
+from local_cloud.sagemaker.job_runs import (
+    BY_TIME,
+    DEFAULT_MAX_RUNTIME_S,
+    HOST,
+    REASON_LENGTH,
+    JobFailed,
+    JobKind,
+    JobRun,
+    check_s3,
+    create,
+    delete_job,
+    describe,
+    ended_with_error,
+    limited,
+    new_job,
+    refuse,
+    refuse_members,
+    stop_job,
+)
+from local_cloud.sagemaker.service import Request, Response, Sagemaker, matching, operation, page
+from local_cloud.sagemaker.store import Document
+
+KIND = JobKind(
+    resource="processing-job",
+    noun="processing job",
+    prefix="ProcessingJob",
+    end_time="ProcessingEndTime",
+    log_group="/aws/sagemaker/ProcessingJobs",
+    event="SageMaker Processing Job State Change",
+)
+ML = "/opt/ml/"
+PROCESSING = "/opt/ml/processing/"
+"""Where inputs and outputs must be (ProcessingS3Input and ProcessingS3Output in the API reference)."""
+MAX_RUNTIME_EXCEEDED = "ClientError: The processing job exceeded its MaxRuntimeInSeconds and was stopped."
+
+
+@operation("CreateProcessingJob")
+def create_processing_job(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """CreateProcessingJob."""
+    _check(request)
+    job = new_job(KIND, caller, request)
+    job["StoppingCondition"] = request.get("StoppingCondition") or {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S}
+    job["ProcessingInputs"] = [_with_defaults(item) for item in request.get("ProcessingInputs", [])]
+    return create(
+        service, KIND, caller, request, job, lambda credentials: ProcessingRun(service, KIND, caller, job, credentials)
+    )
+
+
+@operation("DescribeProcessingJob")
+def describe_processing_job(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """DescribeProcessingJob."""
+    return describe(service, KIND, caller, request["ProcessingJobName"])
+
+
+@operation("ListProcessingJobs")
+def list_processing_jobs(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """ListProcessingJobs."""
+    jobs = service.store.list(KIND.resource, caller.account, caller.region)
+    members = (
+        *("ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime"),
+        *("ProcessingJobStatus", "FailureReason", "ExitMessage"),
+    )
+    found = matching(jobs, request, name_key="ProcessingJobName", status_key="ProcessingJobStatus")
+    summaries = [{member: job[member] for member in members if member in job} for job in found]
+    return page(summaries, request, "ProcessingJobSummaries")
+
+
+@operation("StopProcessingJob")
+def stop_processing_job(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """StopProcessingJob."""
+    stop_job(service, KIND, caller, request["ProcessingJobName"], stopping)
+    return {}
+
+
+@operation("DeleteProcessingJob")
+def delete_processing_job(service: Sagemaker, caller: Caller, request: Request) -> Response:
+    """DeleteProcessingJob."""
+    return delete_job(service, KIND, caller, request["ProcessingJobName"])
+
+
+def stopping(job: Document) -> None:
+    """Write into a processing job's Describe response that it is being stopped."""
+    job["ProcessingJobStatus"] = "Stopping"
+
+
+def finish(job: Document, status: str, reason: str | None) -> None:
+    """Write the end of a processing job into its Describe response."""
+    job["ProcessingJobStatus"] = status
+    if reason and (status == "Failed" or reason == MAX_RUNTIME_EXCEEDED):
+        job["FailureReason"] = reason
+    job["ProcessingEndTime"] = time.time()
+
+
+class ProcessingRun(JobRun):
+    """One processing job that runs."""
+
+    def finish(self, job: Document, status: str, reason: str | None) -> None:
+        """See JobRun."""
+        finish(job, status, reason)
+
+    def stop_reason(self) -> str | None:
+        """See JobRun."""
+        return MAX_RUNTIME_EXCEEDED if self.stopped_by is BY_TIME else None
+
+    def stopping(self, job: Document) -> None:
+        """See JobRun."""
+        stopping(job)
+
+    def work(self) -> Mapping[str, Any]:
+        """See JobRun."""
+        data, specification = self.data(), self.job["AppSpecification"]
+        self._say_what_differs()
+        image = self.preparing(specification["ImageUri"])
+        self._lay_out()
+        self._download(data)
+        ready = self.prepared(image)
+        self.update(lambda job: job.update(ProcessingStartTime=time.time()))
+        code = self.run_container(
+            ready,
+            arguments=specification.get("ContainerArguments") or [],
+            entrypoint=specification.get("ContainerEntrypoint"),
+            environment={"PROCESSING_JOB_ARN": self.arn, **self.job.get("Environment", {})},
+            isolated=self.job.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
+            max_runtime_s=self.job["StoppingCondition"]["MaxRuntimeInSeconds"],
+        )
+        message = ended_with_error(self.ml, "message")[:REASON_LENGTH]
+        gained = {"ExitMessage": message} if message else {}
+        if code != 0:
+            if gained:
+                self.update(lambda job: job.update(gained))
+            why = message or "See job logs for more information"
+            raise JobFailed(limited(f"AlgorithmError: {why}"[:900] + f", exit code: {code}"))
+        self._upload(data)
+        return gained
+
+    def _say_what_differs(self) -> None:
+        instance_type = self.job["ProcessingResources"]["ClusterConfig"]["InstanceType"]
+        self.log.note(f"This machine stands for one {instance_type}: its processors and memory are what the job has.")
+        if self.job.get("NetworkConfig", {}).get("VpcConfig"):
+            self.log.note("VpcConfig has no effect here: the job uses this machine's network.")
+
+    def _lay_out(self) -> None:
+        """The folders and configuration files of the container contract (developer guide, "How Amazon SageMaker Processing
+        Configures Your Processing Container")."""
+        for folder in ("config", "processing", "output"):
+            (self.ml / folder).mkdir(parents=True)
+        for output in self._outputs():
+            self._local(output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+        specification, outputs = self.job["AppSpecification"], self.job.get("ProcessingOutputConfig", {"Outputs": []})
+        cluster = self.job["ProcessingResources"]["ClusterConfig"]
+        config = {
+            "ProcessingJobArn": self.arn,
+            "ProcessingJobName": self.name,
+            "AppSpecification": {"ContainerEntrypoint": None, "ContainerArguments": None, **specification},
+            "Environment": self.job.get("Environment", {}),
+            "ProcessingInputs": self.job["ProcessingInputs"],
+            "ProcessingOutputConfig": {"KmsKeyId": None, **outputs},
+            "ProcessingResources": {"ClusterConfig": {"VolumeKmsKeyId": None, **cluster}},
+            "RoleArn": self.job["RoleArn"],
+            "StoppingCondition": self.job["StoppingCondition"],
+        }
+        (self.ml / "config/processingjobconfig.json").write_text(json.dumps(config))
+        resources = {"current_host": HOST, "hosts": [HOST]}
+        (self.ml / "config/resourceconfig.json").write_text(json.dumps(resources))
+
+    def _download(self, data: JobData) -> None:
+        for item in self.job["ProcessingInputs"]:
+            source = item["S3Input"]
+            folder = self._local(source["LocalPath"])
+            folder.mkdir(parents=True, exist_ok=True)
+            download = data.download_prefix if source["S3DataType"] == "S3Prefix" else data.download_manifest
+            try:
+                download(source["S3Uri"], folder)
+            except DataError as error:
+                raise JobFailed(
+                    f"ClientError: Failed to download data of the input {item['InputName']}. {error}"
+                ) from error
+
+    def _upload(self, data: JobData) -> None:
+        kms_key_id = self.job.get("ProcessingOutputConfig", {}).get("KmsKeyId")
+        for output in self._outputs():
+            target = output["S3Output"]
+            try:
+                data.upload_folder(self._local(target["LocalPath"]), target["S3Uri"], kms_key_id)
+            except DataError as error:
+                raise JobFailed(
+                    f"ClientError: Failed to upload data of the output {output['OutputName']}. {error}"
+                ) from error
+
+    def _outputs(self) -> list[dict[str, Any]]:
+        outputs: list[dict[str, Any]] = self.job.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        return outputs
+
+    def _local(self, path: str) -> Path:
+        """A path of the container as one of this machine."""
+        return self.ml / path.removeprefix(ML)
+
+
+def _with_defaults(item: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = {"S3InputMode": "File", "S3DataDistributionType": "FullyReplicated", "S3CompressionType": "None"}
+    return {"AppManaged": False, **item, "S3Input": {**defaults, **item["S3Input"]}}
+
+
+def _check(request: Request) -> None:
+    """Check what the shapes do not say, and refuse what is not here."""
+    refuse_members(request, {"ExperimentConfig": "experiments"})
+    cluster = request["ProcessingResources"].get("ClusterConfig")
+    if not cluster:
+        raise ValidationError("ProcessingResources.ClusterConfig is required.")
+    refuse_members(cluster, {"InstancePreferences": "instance preferences"}, "ProcessingResources.ClusterConfig.")
+    if not cluster.get("InstanceType"):
+        raise ValidationError("ProcessingResources.ClusterConfig.InstanceType is required.")
+    if cluster.get("InstanceCount", 1) != 1:
+        refuse(f"processing on several instances (ClusterConfig.InstanceCount is {cluster['InstanceCount']})")
+    names = [item["InputName"] for item in request.get("ProcessingInputs", [])]
+    outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    for noun, given in (("Input", names), ("Output", [item["OutputName"] for item in outputs])):
+        if twice := sorted({name for name in given if given.count(name) > 1}):
+            raise ValidationError(f"{noun} names must be unique; given more than once: {', '.join(twice)}")
+    for item in request.get("ProcessingInputs", []):
+        _check_input(item)
+    for output in outputs:
+        _check_output(output)
+
+
+def _check_input(item: Mapping[str, Any]) -> None:
+    path = f"ProcessingInputs {item['InputName']}"
+    refuse_members(
+        item,
+        {"AppManaged": "inputs that the container fetches", "DatasetDefinition": "dataset definitions"},
+        f"{path}: ",
+    )
+    source = item.get("S3Input")
+    if not source:
+        raise ValidationError(f"{path}: S3Input is required.")
+    if source.get("S3InputMode", "File") == "Pipe":
+        refuse(f"the input mode Pipe ({path}); File is there")
+    if source.get("S3CompressionType", "None") != "None":
+        raise ValidationError(f"{path}: S3CompressionType Gzip is for the input mode Pipe; leave it out for File.")
+    _check_local_path(source.get("LocalPath"), f"{path}: S3Input.LocalPath")
+    check_s3(source["S3Uri"], f"{path}: S3Input.S3Uri")
+
+
+def _check_output(output: Mapping[str, Any]) -> None:
+    path = f"ProcessingOutputConfig {output['OutputName']}"
+    refuse_members(
+        output,
+        {"AppManaged": "outputs that the container uploads", "FeatureStoreOutput": "outputs to a feature store"},
+        f"{path}: ",
+    )
+    target = output.get("S3Output")
+    if not target:
+        raise ValidationError(f"{path}: S3Output is required.")
+    if target["S3UploadMode"] == "Continuous":
+        refuse(f"the upload mode Continuous ({path}); EndOfJob is there")
+    _check_local_path(target.get("LocalPath"), f"{path}: S3Output.LocalPath")
+    check_s3(target["S3Uri"], f"{path}: S3Output.S3Uri")
+
+
+def _check_local_path(local_path: str | None, path: str) -> None:
+    if not local_path or not local_path.startswith(PROCESSING) or ".." in local_path.split("/"):
+        raise ValidationError(f"{path} must be an absolute path that begins with {PROCESSING}, got {local_path}")
