@@ -28,6 +28,7 @@ from ministack.services.cloudformation import provisioners, stacks
 
 from local_cloud.platform import Caller, Credentials, RoleRefused
 from local_cloud.sagemaker import cloudformation, invocations, service
+from local_cloud.sagemaker.errors import AccessDenied, NotEmulated
 from local_cloud.sagemaker.service import Sagemaker
 
 logger = logging.getLogger(__name__)
@@ -152,12 +153,7 @@ class MiniStackPlatform:
             )
             if result.decision == "Allow":
                 return None
-            why = (
-                "with an explicit deny in an identity-based policy"
-                if result.decision == "Deny"
-                else f"because no identity-based policy allows the {action} action"
-            )
-            return f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource_arn} {why}"
+            return _denial(principal.arn, action, resource_arn, explicit=result.decision == "Deny")
 
         return _in_scope(caller.account, caller.region, decide)
 
@@ -197,6 +193,16 @@ def _in_scope(account: str, region: str | None, work: Callable[[], T]) -> T:
         return work()
 
     return contextvars.copy_context().run(scoped)
+
+
+def _denial(principal: str, action: str, resource_arn: str, *, explicit: bool) -> str:
+    """IAM's sentence, as AWS documents it for troubleshooting access denied errors."""
+    why = (
+        "with an explicit deny in an identity-based policy"
+        if explicit
+        else f"because no identity-based policy allows the {action} action"
+    )
+    return f"User: {principal} is not authorized to perform: {action} on resource: {resource_arn} {why}"
 
 
 def _trusts_sagemaker(trust: Any, account: str) -> bool:
@@ -239,7 +245,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
             return await invocations.invoke(sagemaker(), caller, match["name"], headers, body)
         if match:
             verb = {"async-invocations": "InvokeEndpointAsync"}.get(match["verb"], "InvokeEndpointWithResponseStream")
-            return service.error_answer(service.NotEmulated.operation(verb))
+            return service.error_answer(NotEmulated.operation(verb))
         target = headers.get("x-amz-target", "")
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(
@@ -270,6 +276,24 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         return str(original_resource_arn(service_name, method, path, headers, body, query, region, account))
 
     iam_actions.extract_resource_arn = extract_resource_arn
+    original_denied_response = iam_actions.access_denied_response
+
+    def access_denied_response(
+        service_name: str, action: str, principal: str, request_id: str, **more: Any
+    ) -> tuple[int, dict[str, str], bytes]:
+        if service_name != "sagemaker":
+            answer: tuple[int, dict[str, str], bytes] = original_denied_response(
+                service_name, action, principal, request_id, **more
+            )
+            return answer
+        # SageMaker names the resource; MiniStack does so for some services only.
+        return service.error_answer(
+            AccessDenied(
+                _denial(principal, action, more.get("resource_arn", "*"), explicit=more.get("explicit_deny", False))
+            )
+        )
+
+    iam_actions.access_denied_response = access_denied_response
 
     for kind in cloudformation.RESOURCE_TYPES:
         provisioner = cloudformation.Provisioner(sagemaker, kind, _stack_caller)

@@ -23,6 +23,7 @@ from hypercorn.config import Config
 
 from local_cloud import certificate, developer
 from local_cloud.containers import choose_engine
+from local_cloud.sagemaker import events
 from local_cloud.sagemaker.service import Sagemaker
 from local_cloud.sagemaker.store import Store
 
@@ -36,6 +37,8 @@ SNAPSHOT_DELAY_S = 0.5
 enough that a kill loses at most what the last half second brought. SageMaker's own state is written before it answers."""
 SNAPSHOT_SHARE = 0.2
 """The largest share of the server's time that snapshots may take: a slow one is followed by a longer pause."""
+EVENTS_TIMEOUT_S = 1.0
+"""How long the events of the last changes have to reach their targets at a stop, in seconds."""
 SERVER_END_TIMEOUT_S = 2.0
 """How long requests in flight have to end at a stop, in seconds."""
 OPERATION_MODULES = ("tags", "registry", "models", "endpoint_configs", "jobs", "pipelines", "endpoints")
@@ -160,6 +163,7 @@ async def _serve(
     # The server still answers while the work is stopped: jobs upload what they have, and logs are written over the wire.
     for module in reversed(modules):
         await asyncio.to_thread(module.stop, sagemaker)
+    await asyncio.to_thread(events.flush, sagemaker, EVENTS_TIMEOUT_S)
     writer.cancel()
     server_may_end.set()
     # Clients keep connections open, and asyncio gives each 30 s to say goodbye in TLS; what matters is done by now.

@@ -183,6 +183,7 @@ class Hosting:
 def fits(operation: str, response: dict[str, Any]) -> None:
     """Fail if a response does not fit its shape in botocore's model."""
     shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).output_shape
+    assert shape is not None
     report = ParamValidator().validate(
         {key: value for key, value in response.items() if key != "ResponseMetadata"}, shape
     )

@@ -374,6 +374,19 @@ def test_a_failed_execution_can_be_retried_from_where_it_failed(cloud: FakeCloud
         cloud.retry(execution)
 
 
+def test_a_stopped_execution_can_be_retried(cloud: FakeCloud) -> None:
+    cloud.jobs.held.add("Two")
+    cloud.create(document(training("One"), training("Two", DependsOn=["One"])))
+    execution = cloud.start()
+    cloud.until(execution, "Two", "Executing")
+    cloud.stop(execution)
+    assert cloud.wait(execution) == "Stopped"
+    cloud.jobs.held.clear()
+    cloud.retry(execution)
+    assert cloud.wait(execution) == "Succeeded"
+    assert [len(cloud.jobs.of(step)) for step in ("One", "Two")] == [1, 2]
+
+
 def test_a_restart_goes_on_with_the_job_that_runs(cloud: FakeCloud) -> None:
     cloud.jobs.held.add("One")
     cloud.create(document(training("One"), training("Two", DependsOn=["One"])))
@@ -554,6 +567,17 @@ def test_a_pipeline_is_made_changed_listed_and_deleted(cloud: FakeCloud) -> None
     assert cloud.call("DeletePipeline", deletion) == {"PipelineArn": arn}
     with pytest.raises(ResourceNotFound, match=f"Pipeline '{arn}' does not exist"):
         cloud.call("DescribePipeline", {"PipelineName": "line"})
+
+
+def test_a_pipeline_that_is_made_again_has_no_past(cloud: FakeCloud) -> None:
+    token = "start".ljust(32, "-")
+    cloud.create(document(training("Train", **CACHED)))
+    first = cloud.run(ClientRequestToken=token)
+    cloud.call("DeletePipeline", {"PipelineName": "line", "ClientRequestToken": "d" * 32})
+    cloud.create(document(training("Train", **CACHED)))
+    second = cloud.run(ClientRequestToken=token)
+    assert second != first
+    assert "CacheHitResult" not in cloud.steps(second)["Train"]
 
 
 def test_a_pipeline_with_a_running_execution_is_not_deleted(cloud: FakeCloud) -> None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
+import zipfile
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.local_cloud_fixtures import LocalCloud
-from tests.pipeline_documents import at_most, condition, document, fail, get, join, register, training
+from tests.pipeline_documents import (
+    at_most,
+    condition,
+    document,
+    fail,
+    get,
+    join,
+    json_get,
+    processing,
+    register,
+    training,
+)
 
 READS_ALL = {"Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}
 STEP_FAILURE = "Step failure: One or multiple steps failed."
@@ -116,7 +129,7 @@ def test_a_right_that_the_role_lacks_fails_the_step_and_is_named(cloud: LocalClo
     assert wait(cloud, execution)["PipelineExecutionStatus"] == "Failed"
     reason = steps(cloud, execution)["Register"]["FailureReason"]
     assert reason.startswith("ClientError: Failed to invoke sagemaker:CreateModelPackage. Error Details: ")
-    assert f":assumed-role/{name}/SageMaker is not authorized to perform: {missing}" in reason
+    assert f":assumed-role/{name}/SageMaker is not authorized to perform: {missing} on resource: arn:aws:" in reason
 
 
 def test_a_role_that_does_not_trust_sagemaker_fails_the_step(cloud: LocalCloud) -> None:
@@ -131,7 +144,7 @@ def test_a_job_that_the_role_may_not_start_fails_the_step(cloud: LocalCloud) -> 
     execution = start(cloud, "no-jobs", document(training("Train")), role)
     assert wait(cloud, execution)["PipelineExecutionStatus"] == "Failed"
     reason = steps(cloud, execution)["Train"]["FailureReason"]
-    assert ":assumed-role/no-jobs/SageMaker is not authorized to perform: sagemaker:CreateTrainingJob" in reason
+    assert ":assumed-role/no-jobs/SageMaker is not authorized to perform: sagemaker:CreateTrainingJob on resource: arn:aws:sagemaker:us-east-1:000000000000:training-job/" in reason
 
 
 def test_wrong_parameters_are_refused_by_name(cloud: LocalCloud) -> None:
@@ -241,6 +254,167 @@ def test_the_registry_answers_with_sagemakers_errors(cloud: LocalCloud) -> None:
             ModelPackageName="alone",
             InferenceSpecification={"Containers": [{"Image": "i", "ModelDataUrl": "s3://nothing/m.tar.gz"}]},
         )
+
+
+DOCKERFILE = """\
+FROM public.ecr.aws/docker/library/python:3.11-slim-bookworm
+WORKDIR /opt/program
+COPY job.py .
+ENTRYPOINT ["python", "job.py"]
+"""
+JOB = """
+import json, os, sys, time
+from pathlib import Path
+
+base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+command = sys.argv[1] if len(sys.argv) > 1 else "train"
+if command == "train":
+    given = json.loads((base / "input/config/hyperparameters.json").read_text())
+    time.sleep(float(given.get("seconds", 0)))
+    if "fail" in given:
+        (base / "output").mkdir(parents=True, exist_ok=True)
+        (base / "output/failure").write_text(given["fail"])
+        sys.exit(1)
+    (base / "model").mkdir(parents=True, exist_ok=True)
+    (base / "model/model.json").write_text(json.dumps(given))
+else:
+    model = base / "processing/input/data/model.tar.gz"
+    report = base / "processing/output/report/report.json"
+    report.write_text(json.dumps({"metrics": {"bytes": model.stat().st_size, "rmse": 3.5}}))
+"""
+
+
+def image_in_s3(cloud: LocalCloud, bucket: str) -> str:
+    """The URI of an image's build context whose jobs do what their hyperparameters say."""
+    context = io.BytesIO()
+    with zipfile.ZipFile(context, "w") as archive:
+        archive.writestr("Dockerfile", DOCKERFILE)
+        archive.writestr("job.py", JOB)
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    cloud.client("s3").put_object(Bucket=bucket, Key="image.zip", Body=context.getvalue())
+    return f"s3://{bucket}/image.zip"
+
+
+def worker_role(cloud: LocalCloud, name: str) -> str:
+    """A role that may start jobs, be the role of those jobs, and register models."""
+    return cloud.role(
+        name,
+        {
+            "Action": ["s3:*", "logs:*", "iam:PassRole", "sagemaker:AddTags", "sagemaker:CreateModelPackage"],
+            "Resource": "*",
+        },
+        {
+            "Action": [
+                f"sagemaker:{verb}{kind}Job"
+                for verb in ("Create", "Describe", "Stop")
+                for kind in ("Training", "Processing")
+            ],
+            "Resource": "*",
+        },
+    )
+
+
+def train(name: str, bucket: str, image: str, role: str, **more: Any) -> dict[str, Any]:
+    hyperparameters = more.pop("hyperparameters", {"max_depth": "5"})
+    arguments = {
+        "RoleArn": role,
+        "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
+        "HyperParameters": hyperparameters,
+        "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/models"},
+    }
+    return training(name, Arguments=arguments, **more)
+
+
+def test_a_pipeline_trains_evaluates_and_registers_with_real_jobs(cloud: LocalCloud) -> None:
+    bucket = "line-of-jobs"
+    image, role = image_in_s3(cloud, bucket), worker_role(cloud, "line-of-jobs")
+    cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=bucket)
+    model = get("Steps.Train.ModelArtifacts.S3ModelArtifacts")
+    evaluate = processing("Evaluate")
+    arguments = evaluate["Arguments"]
+    arguments["RoleArn"] = role
+    arguments["AppSpecification"]["ImageUri"] = image
+    arguments["ProcessingInputs"][0]["S3Input"]["S3Uri"] = model
+    output = arguments["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]
+    output["S3Uri"] = join(f"s3://{bucket}", get("Execution.PipelineExecutionId"), "report", on="/")
+    definition = document(
+        train("Train", bucket, image, role, CacheConfig={"Enabled": True, "ExpireAfter": "P1D"}),
+        evaluate,
+        condition(
+            "Check",
+            at_most(json_get("Evaluate", "Report", "metrics.rmse"), 4.0),
+            then=[register("Register", bucket, model)],
+        ),
+    )
+    execution = start(cloud, bucket, definition, role)
+    described = wait(cloud, execution, seconds=120)
+    found = steps(cloud, execution)
+    assert described["PipelineExecutionStatus"] == "Succeeded", found
+    arn = found["Register"]["Metadata"]["RegisterModel"]["Arn"]
+    package = cloud.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    job = cloud.client("sagemaker").describe_training_job(
+        TrainingJobName=found["Train"]["Metadata"]["TrainingJob"]["Arn"].rpartition("/")[2]
+    )
+    data = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    assert data == job["ModelArtifacts"]["S3ModelArtifacts"]
+
+    again = cloud.client("sagemaker").start_pipeline_execution(PipelineName=bucket)["PipelineExecutionArn"]
+    assert wait(cloud, again, seconds=120)["PipelineExecutionStatus"] == "Succeeded"
+    assert steps(cloud, again)["Train"]["CacheHitResult"] == {"SourcePipelineExecutionArn": execution}
+    assert "CacheHitResult" not in steps(cloud, again)["Evaluate"]
+
+
+def test_a_job_that_fails_stops_the_line_and_gives_its_reason(cloud: LocalCloud) -> None:
+    bucket = "line-that-fails"
+    image, role = image_in_s3(cloud, bucket), worker_role(cloud, bucket)
+    failing = train("Left", bucket, image, role, hyperparameters={"fail": "no rows in the data"})
+    slow = train("Right", bucket, image, role, hyperparameters={"seconds": "1"})
+    never = train("After", bucket, image, role, DependsOn=["Left"])
+    execution = start(cloud, bucket, document(failing, slow, never), role)
+    described = wait(cloud, execution, seconds=120)
+    found = steps(cloud, execution)
+    assert {name: step["StepStatus"] for name, step in found.items()} == {"Left": "Failed", "Right": "Succeeded"}
+    assert "no rows in the data" in found["Left"]["FailureReason"]
+    assert "no rows in the data" in described["FailureReason"]
+
+
+def test_a_stop_reaches_the_running_job(cloud: LocalCloud) -> None:
+    bucket = "line-that-stops"
+    image, role = image_in_s3(cloud, bucket), worker_role(cloud, bucket)
+    slow = train("Slow", bucket, image, role, hyperparameters={"seconds": "600"})
+    execution = start(cloud, bucket, document(slow), role)
+    sagemaker = cloud.client("sagemaker")
+    deadline = time.monotonic() + 60
+    while steps(cloud, execution).get("Slow", {}).get("StepStatus") != "Executing":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
+    assert wait(cloud, execution, seconds=60)["PipelineExecutionStatus"] == "Stopped"
+    assert steps(cloud, execution)["Slow"]["StepStatus"] == "Stopped"
+    assert (
+        sagemaker.list_training_jobs(NameContains="-Slow-")["TrainingJobSummaries"][0]["TrainingJobStatus"] == "Stopped"
+    )
+
+
+def test_a_killed_cloud_goes_on_with_its_executions(own_cloud: LocalCloud) -> None:
+    bucket = "line-that-is-killed"
+    image, role = image_in_s3(own_cloud, bucket), worker_role(own_cloud, bucket)
+    policy = {"ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 2}
+    first = train("First", bucket, image, role, hyperparameters={"seconds": "3"}, RetryPolicies=[policy])
+    second = train("Second", bucket, image, role, DependsOn=["First"])
+    execution = start(own_cloud, bucket, document(first, second), role)
+    deadline = time.monotonic() + 60
+    while steps(own_cloud, execution).get("First", {}).get("StepStatus") != "Executing":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # Longer than it takes until what MiniStack knows is on disk.
+    time.sleep(1.5)
+    own_cloud.kill()
+    own_cloud.start()
+    described = wait(own_cloud, execution, seconds=120)
+    found = steps(own_cloud, execution)
+    assert described["PipelineExecutionStatus"] == "Succeeded", found
+    assert found["First"]["AttemptCount"] == 2
 
 
 def test_callback_steps_are_refused_by_name(cloud: LocalCloud) -> None:

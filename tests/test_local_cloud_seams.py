@@ -1,4 +1,4 @@
-"""Every name of MiniStack that the local cloud uses is still there, and means what we think: the contract with a pinned version."""
+"""Every name of MiniStack that the local cloud uses is still there, and takes what we give it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ PYTHON = ROOT / ".venv-local-cloud/bin/python"
 SEAMS = ROOT / "local_cloud/ministack_seams.py"
 
 SIGNATURES = {
+    "core.iam_actions.access_denied_response": [
+        "service",
+        "action",
+        "principal_arn",
+        "request_id",
+        "error_code",
+        "message",
+        "headers",
+        "resource_arn",
+        "explicit_deny",
+        "resource_policy_arn",
+    ],
     "core.iam_actions.extract_resource_arn": [
         "service",
         "method",

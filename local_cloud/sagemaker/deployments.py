@@ -206,6 +206,8 @@ def rescale(hosting: Hosting, caller: Caller, name: str) -> None:
     except Interrupted:
         return
     except NotHealthy as error:
+        if hosting.stopping.is_set():
+            return
         finish(hosting, caller, name, "InService", str(error), Pending=None)
     else:
         finish(hosting, caller, name, "InService", None, Pending=None, Deployed=pending)
@@ -315,15 +317,14 @@ def _bring_up(hosting: Hosting, caller: Caller, name: str, plan: Document) -> Fl
             fleet.variants = {**fleet.variants, variant.name: variant}
         for planned in plan["Variants"]:
             fleet.variants[planned["VariantName"]].grow_to(planned["DesiredInstanceCount"], hosting.stopping)
-    except (NotHealthy, ContainerError) as error:
-        fleet.stop(drain_s=0, grace_s=1)
-        raise DeploymentFailed(str(error)) from error
-    except (DeploymentFailed, Interrupted):
-        fleet.stop(drain_s=0, grace_s=1)
-        raise
     except Exception as error:
-        logger.exception("Endpoint %s cannot be deployed", name)
         fleet.stop(drain_s=0, grace_s=1)
+        if isinstance(error, Interrupted) or hosting.stopping.is_set():
+            # Whatever fails while the local cloud ends says nothing about the deployment.
+            raise Interrupted from error
+        if isinstance(error, DeploymentFailed | NotHealthy):
+            raise DeploymentFailed(str(error)) from error
+        logger.exception("Endpoint %s cannot be deployed", name)
         raise DeploymentFailed(f"The local cloud failed: {type(error).__name__}: {error}") from error
     return fleet
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import datetime
 import logging
+import queue
 import threading
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from local_cloud.sagemaker.service import Sagemaker
 
 logger = logging.getLogger(__name__)
 
+_Work = queue.SimpleQueue[Callable[[], None]]
 _lock = threading.Lock()
 
 
@@ -23,19 +24,14 @@ def send(
     service: Sagemaker, account: str, region: str, detail_type: str, detail: Mapping[str, Any], resources: list[str]
 ) -> None:
     """Send one event soon; a failure to send it is logged, since it must not fail what it tells of."""
-
-    def put() -> None:
-        try:
-            service.platform.put_event(account, region, detail_type, detail, resources)
-        except Exception:
-            logger.exception("An event could not be sent: %s", detail_type)
-
-    _sender(service).submit(put)
+    _work(service).put(lambda: service.platform.put_event(account, region, detail_type, detail, resources))
 
 
-def flush(service: Sagemaker) -> None:
-    """Return when every event so far was sent."""
-    _sender(service).submit(lambda: None).result()
+def flush(service: Sagemaker, timeout_s: float = 10.0) -> bool:
+    """Return when every event so far was sent: True; or when the time is over: False."""
+    sent = threading.Event()
+    _work(service).put(sent.set)
+    return sent.wait(timeout_s)
 
 
 def iso_time(seconds: float) -> str:
@@ -43,10 +39,21 @@ def iso_time(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _sender(service: Sagemaker) -> ThreadPoolExecutor:
+def _work(service: Sagemaker) -> _Work:
     with _lock:
         if "events" not in service.background:
-            # One thread keeps the events in the order of what happened.
-            service.background["events"] = ThreadPoolExecutor(1, thread_name_prefix="sagemaker-events")
-        sender: ThreadPoolExecutor = service.background["events"]
-        return sender
+            work: _Work = queue.SimpleQueue()
+            # One thread keeps the events in the order of what happened. A daemon: the end of the process does not wait for
+            # whatever a rule started.
+            threading.Thread(target=_send_forever, args=(work,), name="sagemaker-events", daemon=True).start()
+            service.background["events"] = work
+        found: _Work = service.background["events"]
+        return found
+
+
+def _send_forever(work: _Work) -> None:
+    while True:
+        try:
+            work.get()()
+        except Exception:
+            logger.exception("An event could not be sent")

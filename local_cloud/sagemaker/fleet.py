@@ -160,6 +160,7 @@ class Instance:
         for note in self._spec.notes:
             self._log.write(note)
         was_healthy, failures = False, 0
+        first_deadline = time.monotonic() + self._spec.health_check_timeout_s
         while not self._stopping.is_set():
             ending = self._start_once()
             if ending is None:
@@ -173,7 +174,7 @@ class Instance:
                 return
             failures += 1
             logger.warning("Server %s of endpoint %s: %s", self._spec.variant, self._spec.endpoint, ending)
-            if not was_healthy and failures >= START_ATTEMPTS:
+            if not was_healthy and (failures >= START_ATTEMPTS or time.monotonic() > first_deadline):
                 self.failure = NotHealthy(self._spec.variant, ending)
                 return
             # At once the first time: a port that was taken in between, or a crash that one request caused.

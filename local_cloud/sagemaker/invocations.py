@@ -120,7 +120,7 @@ async def invoke(
             model_s=reply.model_s,
             total_s=time.perf_counter() - received,
         )
-        # After the answer has gone out: measuring must not be what makes it slow.
+        # Not before the answer is on its way: measuring must not be what makes it slow.
         asyncio.get_running_loop().call_soon(
             endpoint_metrics.publish, service.platform, caller.account, caller.region, invocation
         )
@@ -183,7 +183,9 @@ async def _ask(service: Sagemaker, instance: Instance, headers: dict[str, str], 
 def _answer(caller: Caller, endpoint_name: str, lease: Lease, reply: _Reply) -> Answer:
     if 200 <= reply.status < 300:
         headers = {
-            "Content-Type": reply.headers.get("content-type", "application/octet-stream"),
+            # In lower case on purpose: the server in front takes the usual spelling for the type of an API's envelope, and
+            # would make application/json the type of SageMaker's own protocol.
+            "content-type": reply.headers.get("content-type", "application/octet-stream"),
             "x-Amzn-Invoked-Production-Variant": lease.variant.name,
         }
         for name in (

@@ -22,6 +22,7 @@ from local_cloud.sagemaker import events, notifications, tags
 from local_cloud.sagemaker.errors import NotEmulated, ResourceInUse, ResourceNotFound, ValidationError
 from local_cloud.sagemaker.job_data import DataError, JobData, Location
 from local_cloud.sagemaker.job_logs import JobLog
+from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, arn, model
 from local_cloud.sagemaker.store import Document, Duplicate
 
@@ -185,10 +186,9 @@ class JobRun(ABC):
 
     def _run(self) -> None:
         try:
+            stream = f"{self.name}/{HOST}-{int(time.time())}"
             self.log = JobLog(
-                lambda: self.service.platform.client("logs", self.caller.region, self._credentials),
-                self.kind.log_group,
-                f"{self.name}/{HOST}-{int(time.time())}",
+                LogStream(self.service.platform, self.caller.region, self._credentials, self.kind.log_group, stream),
                 self.folder / "container.log",
             )
             self.ml.mkdir(parents=True, exist_ok=True)

@@ -103,18 +103,17 @@ class LogStream:
 
     def _make(self) -> None:
         client = self._client()
-        for make, names in (
-            (client.create_log_group, {"logGroupName": self.group}),
-            (client.create_log_stream, {"logGroupName": self.group, "logStreamName": self.stream}),
-        ):
+        names = {"logGroupName": self.group}
+        for make in ("create_log_group", "create_log_stream"):
             try:
-                make(**names)
+                getattr(client, make)(**names)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 # A role that may not create the group can still write to one that somebody else made.
-                may_exist = make == client.create_log_group and code == "AccessDeniedException"
+                may_exist = make == "create_log_group" and code == "AccessDeniedException"
                 if code != "ResourceAlreadyExistsException" and not may_exist:
                     raise
+            names["logStreamName"] = self.stream
 
     def _put(self, batch: list[dict[str, Any]]) -> None:
         for attempt in range(_TRIES):

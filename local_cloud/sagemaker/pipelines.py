@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import string
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from local_cloud.platform import Caller
 from local_cloud.sagemaker import (
+    events,
     notifications,
     pipeline_definition,
     pipeline_execution,
@@ -31,8 +33,12 @@ PIPELINE = "pipeline"
 EXECUTION = pipeline_execution.KIND
 TOKEN = "pipeline-token"  # noqa: S105 - the kind of a document
 
+FLUSH_S = 1.0
+"""How long a shutdown waits for events on their way: a rule's target may be a function that runs for minutes."""
+
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _lock = threading.Lock()
+logger = logging.getLogger(__name__)
 
 
 def start(service: Sagemaker) -> None:
@@ -40,12 +46,17 @@ def start(service: Sagemaker) -> None:
     executions = _executions(service)
     for account, region, document in service.store.everywhere(EXECUTION):
         if document["Status"] in UNFINISHED:
-            executions.run(account, region, _key(document["PipelineExecutionArn"]))
+            try:
+                executions.run(account, region, _key(document["PipelineExecutionArn"]))
+            except Exception:
+                # One execution that cannot go on must not keep the cloud from starting.
+                logger.exception("%s cannot be resumed", document["PipelineExecutionArn"])
 
 
 def stop(service: Sagemaker) -> None:
     """Leave the running executions as they are, to be resumed by the next `start`."""
     _executions(service).close()
+    events.flush(service, FLUSH_S)
 
 
 @operation("CreatePipeline")
@@ -126,6 +137,9 @@ def delete_pipeline(service: Sagemaker, caller: Caller, request: Request) -> Res
             raise ConflictError(
                 f"Pipeline '{pipeline['PipelineArn']}' has running executions: {', '.join(running)}. Stop them first."
             )
+        for token in service.store.list(TOKEN, caller.account, caller.region):
+            if token["PipelineName"] == pipeline["PipelineName"]:
+                service.store.delete(TOKEN, caller.account, caller.region, token["Key"])
         for document in found:
             service.store.delete(EXECUTION, caller.account, caller.region, _key(document["PipelineExecutionArn"]))
         service.store.delete(PIPELINE, caller.account, caller.region, pipeline["PipelineName"])
@@ -211,9 +225,7 @@ def start_pipeline_execution(service: Sagemaker, caller: Caller, request: Reques
         raise ValidationError(f"PipelineExperimentConfig: {problem}") from problem
     try:
         with service.store.transaction():
-            service.store.insert(
-                TOKEN, caller.account, caller.region, token_key, {"PipelineExecutionArn": execution_arn}
-            )
+            _keep_token(service, caller, token_key, pipeline["PipelineName"], execution_arn)
             service.store.insert(EXECUTION, caller.account, caller.region, _key(execution_arn), document)
             service.store.update(
                 PIPELINE,
@@ -283,7 +295,7 @@ def retry_pipeline_execution(service: Sagemaker, caller: Caller, request: Reques
         if service.store.get(TOKEN, caller.account, caller.region, token_key):
             return {"PipelineExecutionArn": execution_arn}
         document = _change_execution(service, caller, execution_arn, change)
-        service.store.insert(TOKEN, caller.account, caller.region, token_key, {"PipelineExecutionArn": execution_arn})
+        _keep_token(service, caller, token_key, document["PipelineName"], execution_arn)
     pipeline_execution.send_execution_event(service, caller.account, caller.region, document, was[0])
     _executions(service).run(caller.account, caller.region, _key(execution_arn))
     return {"PipelineExecutionArn": execution_arn}
@@ -402,18 +414,18 @@ def describe_pipeline_definition_for_execution(service: Sagemaker, caller: Calle
     return {"PipelineDefinition": document["Definition"], "CreationTime": document["CreationTime"]}
 
 
-def wait_for_change(execution_arn: str, timeout_s: float) -> None:
-    """Return when an execution has changed, or after the timeout: for tests and for callers inside this process."""
-    with notifications.watching(EXECUTION, execution_arn) as changed:
-        changed.wait(timeout_s)
-
-
 def _executions(service: Sagemaker) -> Executions:
     with _lock:
         if "pipelines" not in service.background:
             service.background["pipelines"] = Executions(service, pipeline_step.run)
         executions: Executions = service.background["pipelines"]
         return executions
+
+
+def _keep_token(service: Sagemaker, caller: Caller, key: str, pipeline_name: str, execution_arn: str) -> None:
+    """Remember what a request with a ClientRequestToken was answered, for as long as the pipeline is there."""
+    document = {"Key": key, "PipelineName": pipeline_name, "PipelineExecutionArn": execution_arn}
+    service.store.insert(TOKEN, caller.account, caller.region, key, document)
 
 
 def _key(execution_arn: str) -> str:

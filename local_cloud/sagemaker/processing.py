@@ -53,7 +53,8 @@ def create_processing_job(service: Sagemaker, caller: Caller, request: Request) 
     _check(request)
     job = new_job(KIND, caller, request)
     job["StoppingCondition"] = request.get("StoppingCondition") or {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S}
-    job["ProcessingInputs"] = [_with_defaults(item) for item in request.get("ProcessingInputs", [])]
+    if "ProcessingInputs" in request:
+        job["ProcessingInputs"] = [_with_defaults(item) for item in request["ProcessingInputs"]]
     return create(
         service, KIND, caller, request, job, lambda credentials: ProcessingRun(service, KIND, caller, job, credentials)
     )
@@ -166,7 +167,7 @@ class ProcessingRun(JobRun):
             "ProcessingJobName": self.name,
             "AppSpecification": {"ContainerEntrypoint": None, "ContainerArguments": None, **specification},
             "Environment": self.job.get("Environment", {}),
-            "ProcessingInputs": self.job["ProcessingInputs"],
+            "ProcessingInputs": self._inputs(),
             "ProcessingOutputConfig": {"KmsKeyId": None, **outputs},
             "ProcessingResources": {"ClusterConfig": {"VolumeKmsKeyId": None, **cluster}},
             "RoleArn": self.job["RoleArn"],
@@ -177,7 +178,7 @@ class ProcessingRun(JobRun):
         (self.ml / "config/resourceconfig.json").write_text(json.dumps(resources))
 
     def _download(self, data: JobData) -> None:
-        for item in self.job["ProcessingInputs"]:
+        for item in self._inputs():
             source = item["S3Input"]
             folder = self._local(source["LocalPath"])
             folder.mkdir(parents=True, exist_ok=True)
@@ -199,6 +200,10 @@ class ProcessingRun(JobRun):
                 raise JobFailed(
                     f"ClientError: Failed to upload data of the output {output['OutputName']}. {error}"
                 ) from error
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        inputs: list[dict[str, Any]] = self.job.get("ProcessingInputs", [])
+        return inputs
 
     def _outputs(self) -> list[dict[str, Any]]:
         outputs: list[dict[str, Any]] = self.job.get("ProcessingOutputConfig", {}).get("Outputs", [])

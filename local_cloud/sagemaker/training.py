@@ -88,7 +88,8 @@ def create_training_job(service: Sagemaker, caller: Caller, request: Request) ->
     job = new_job(KIND, caller, request)
     job["StoppingCondition"] = {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S, **request.get("StoppingCondition", {})}
     job["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP", **request["OutputDataConfig"]}
-    job["InputDataConfig"] = [_with_defaults(channel) for channel in request.get("InputDataConfig", [])]
+    if "InputDataConfig" in request:
+        job["InputDataConfig"] = [_with_defaults(channel) for channel in request["InputDataConfig"]]
     for switch in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         job.setdefault(switch, False)
     job["SecondaryStatusTransitions"] = []
@@ -232,9 +233,13 @@ class TrainingRun(JobRun):
         for member in ("DebugHookConfig", "ProfilerConfig"):
             if member in self.job:
                 self.log.note(f"{member} has no effect here: neither Debugger nor the Profiler is emulated.")
-        for channel in self.job["InputDataConfig"]:
+        for channel in self._channels():
             if self._mode(channel) == "FastFile":
                 self.log.note(f"The channel {channel['ChannelName']} is downloaded first; FastFile would stream it.")
+
+    def _channels(self) -> list[dict[str, Any]]:
+        channels: list[dict[str, Any]] = self.job.get("InputDataConfig", [])
+        return channels
 
     def _mode(self, channel: Mapping[str, Any]) -> str:
         return str(channel.get("InputMode") or self.job["AlgorithmSpecification"]["TrainingInputMode"])
@@ -251,7 +256,7 @@ class TrainingRun(JobRun):
                 "RecordWrapperType": channel["RecordWrapperType"],
                 **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
             }
-            for channel in self.job["InputDataConfig"]
+            for channel in self._channels()
         }
         instance_type = self.job["ResourceConfig"]["InstanceType"]
         resources = {
@@ -271,7 +276,7 @@ class TrainingRun(JobRun):
         (config / "resourceconfig.json").write_text(json.dumps(resources))
 
     def _download(self, data: JobData) -> None:
-        for channel in self.job["InputDataConfig"]:
+        for channel in self._channels():
             source = channel["DataSource"]["S3DataSource"]
             folder: Path = self.ml / "input/data" / channel["ChannelName"]
             folder.mkdir()

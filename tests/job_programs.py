@@ -1,0 +1,214 @@
+"""A small image that runs the Python code which a job hands it, and the calls that start such jobs in a local cloud."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from botocore.model import OperationModel
+
+from local_cloud.sagemaker.validation import validate
+from tests.local_cloud_fixtures import LocalCloud
+
+DOCKERFILE = """\
+FROM public.ecr.aws/docker/library/python:3.11-slim-bookworm
+RUN useradd --uid 10001 model && mkdir -p /opt/ml && chown model /opt/ml
+ENV GREETING="from the image" PROGRAM=/opt/program/program.py
+WORKDIR /opt/program
+COPY program.py .
+USER 10001
+ENTRYPOINT ["python", "program.py"]
+CMD ["train"]
+"""
+PROGRAM = """
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+ml = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+hyperparameters = ml / "input/config/hyperparameters.json"
+code = json.loads(hyperparameters.read_text())["code"] if hyperparameters.exists() else sys.argv[1]
+exec(compile(json.loads(code), "code", "exec"))
+"""
+ENDED = {"Completed", "Failed", "Stopped"}
+LOGS = {"Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*"}
+
+
+def allow(actions: str | list[str], *resources: str) -> dict[str, Any]:
+    """A policy statement about S3; resources are what follows `arn:aws:s3:::`."""
+    return {"Action": actions, "Resource": [f"arn:aws:s3:::{resource}" for resource in resources]}
+
+
+class Jobs:
+    """What a test says to a local cloud's jobs. Every answer that it sees must fit its shape in botocore's model."""
+
+    def __init__(self, cloud: LocalCloud, bucket: str = "jobs") -> None:
+        self.cloud = cloud
+        self.bucket = bucket
+        self.s3 = cloud.client("s3")
+        self.sagemaker = cloud.client("sagemaker")
+        self.sagemaker.meta.events.register("before-parse.sagemaker", _fits)
+        self.s3.create_bucket(Bucket=bucket)
+        self.image = self.build_context("image.zip")
+        self.role = self.role_with("jobs", self.everything())
+        self._count = 0
+
+    def everything(self) -> list[dict[str, Any]]:
+        """Policy statements for all that a job does."""
+        return [
+            allow(["s3:GetObject", "s3:PutObject"], f"{self.bucket}/*"),
+            allow("s3:ListBucket", self.bucket),
+            LOGS,
+        ]
+
+    def role_with(self, name: str, statements: Iterable[dict[str, Any]]) -> str:
+        """A role that SageMaker may assume."""
+        return self.cloud.role(f"{self.bucket}-{name}", *statements)
+
+    def build_context(self, key: str, dockerfile: str = DOCKERFILE, files: Mapping[str, str] | None = None) -> str:
+        """The address of a zipped build context."""
+        context = io.BytesIO()
+        with zipfile.ZipFile(context, "w") as archive:
+            for name, text in {"Dockerfile": dockerfile, "program.py": PROGRAM, **(files or {})}.items():
+                archive.writestr(name, text)
+        return self.put(key, context.getvalue())
+
+    def put(self, key: str, body: bytes) -> str:
+        """The address of an object with that content."""
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+        return f"s3://{self.bucket}/{key}"
+
+    def get(self, uri: str) -> bytes:
+        """The content of an object."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return bytes(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys below a prefix of the bucket, without it."""
+        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
+        return [item["Key"].removeprefix(prefix) for item in found]
+
+    def name(self, word: str) -> str:
+        """A job name that no other test has."""
+        self._count += 1
+        return f"{word}-{self._count}-{int(time.time() * 1000)}"
+
+    def training(self, code: str, word: str = "train", **members: Any) -> str:
+        """Start a training job that runs this code; its name."""
+        channels = members.pop("channels", {})
+        request: dict[str, Any] = {
+            "TrainingJobName": self.name(word),
+            # JSON once more: a value may hold no line break.
+            "HyperParameters": {"code": json.dumps(code), **members.pop("hyperparameters", {})},
+            "AlgorithmSpecification": {"TrainingImage": self.image, "TrainingInputMode": "File"},
+            "RoleArn": self.role,
+            "InputDataConfig": [channel(name, uri) for name, uri in channels.items()],
+            "OutputDataConfig": {"S3OutputPath": f"s3://{self.bucket}/output/"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+            **members,
+        }
+        if not request["InputDataConfig"]:
+            del request["InputDataConfig"]
+        self.sagemaker.create_training_job(**request)
+        return str(request["TrainingJobName"])
+
+    def processing(self, code: str, word: str = "process", **members: Any) -> str:
+        """Start a processing job that runs this code; its name."""
+        inputs, outputs = members.pop("inputs", {}), members.pop("outputs", {})
+        request: dict[str, Any] = {
+            "ProcessingJobName": self.name(word),
+            "AppSpecification": {"ImageUri": self.image, "ContainerArguments": [json.dumps(code)]},
+            "RoleArn": self.role,
+            "ProcessingInputs": [
+                {
+                    "InputName": name,
+                    "S3Input": {
+                        "S3Uri": uri,
+                        "LocalPath": f"/opt/ml/processing/input/{name}",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                    },
+                }
+                for name, uri in inputs.items()
+            ],
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": name,
+                        "S3Output": {
+                            "S3Uri": uri,
+                            "LocalPath": f"/opt/ml/processing/output/{name}",
+                            "S3UploadMode": "EndOfJob",
+                        },
+                    }
+                    for name, uri in outputs.items()
+                ]
+            },
+            "ProcessingResources": {
+                "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10}
+            },
+            **members,
+        }
+        self.sagemaker.create_processing_job(**request)
+        return str(request["ProcessingJobName"])
+
+    def trained(self, name: str, *statuses: str, timeout_s: float = 60) -> dict[str, Any]:
+        """DescribeTrainingJob once the job has one of these statuses or secondary statuses, or has ended if none is given."""
+        return self._settled("training", "Training", name, statuses, timeout_s)
+
+    def processed(self, name: str, *statuses: str, timeout_s: float = 60) -> dict[str, Any]:
+        """DescribeProcessingJob, likewise."""
+        return self._settled("processing", "Processing", name, statuses, timeout_s)
+
+    def _settled(
+        self, kind: str, prefix: str, name: str, statuses: tuple[str, ...], timeout_s: float
+    ) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout_s
+        describe = getattr(self.sagemaker, f"describe_{kind}_job")
+        while True:
+            job: dict[str, Any] = describe(**{f"{prefix}JobName": name})
+            reached = {job[f"{prefix}JobStatus"], job.get("SecondaryStatus")}
+            if reached & (set(statuses) or ENDED):
+                return job
+            assert job[f"{prefix}JobStatus"] not in ENDED, job
+            assert time.monotonic() < deadline, job
+            time.sleep(0.02)
+
+    def log(self, name: str, group: str = "TrainingJobs") -> list[str]:
+        """The job's lines in CloudWatch Logs."""
+        logs = self.cloud.client("logs")
+        streams = logs.describe_log_streams(
+            logGroupName=f"/aws/sagemaker/{group}", logStreamNamePrefix=f"{name}/algo-1-"
+        )["logStreams"]
+        assert len(streams) == 1, streams
+        events = logs.get_log_events(
+            logGroupName=f"/aws/sagemaker/{group}", logStreamName=streams[0]["logStreamName"], startFromHead=True
+        )["events"]
+        return [event["message"] for event in events]
+
+    def printed(self, name: str, group: str = "TrainingJobs") -> list[str]:
+        """What the container printed: the log without the local cloud's own lines."""
+        return [line for line in self.log(name, group) if not line.startswith("[local cloud] ")]
+
+
+def channel(name: str, uri: str, **members: Any) -> dict[str, Any]:
+    """A channel of a training job."""
+    return {
+        "ChannelName": name,
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}},
+        **members,
+    }
+
+
+def _fits(operation_model: OperationModel, response_dict: dict[str, Any], **_: Any) -> None:
+    """Fail if an answer on the wire does not fit its shape, which a client would not notice."""
+    if response_dict["status_code"] != 200 or operation_model.output_shape is None:
+        return
+    answer = json.loads(response_dict["body"])
+    if operation_model.name == "DescribeTrainingJob":
+        # The model calls it required, and AWS leaves it out until there is one.
+        answer.setdefault("ModelArtifacts", {"S3ModelArtifacts": "s3://none/yet"})
+    validate(answer, operation_model.output_shape)
