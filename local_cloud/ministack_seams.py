@@ -47,6 +47,7 @@ _RESOURCE_NAMES = (
     ("EndpointConfigName", "endpoint-config"),
     ("ModelName", "model"),
 )
+_LOWER_CASE = ("endpoint", "endpoint-config", "model")
 _ARN_MEMBERS = ("ResourceArn", "PipelineExecutionArn", "ModelPackageArn")
 
 T = TypeVar("T")
@@ -347,6 +348,8 @@ def _resource_arn(path: str, headers: dict[str, str], body: bytes, region: str, 
     for member, kind in _RESOURCE_NAMES:
         if isinstance(request.get(member), str):
             name = request[member]
+            # ARNs of hosting are lower case, whatever the case of the name.
+            name = name.lower() if kind in _LOWER_CASE else name
             return str(name) if name.startswith("arn:") else f"{prefix}{kind}/{name}"
     return "*"
 

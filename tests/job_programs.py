@@ -17,7 +17,7 @@ from tests.local_cloud_fixtures import LocalCloud
 DOCKERFILE = """\
 FROM public.ecr.aws/docker/library/python:3.11-slim-bookworm
 RUN useradd --uid 10001 model && mkdir -p /opt/ml && chown model /opt/ml
-ENV GREETING="from the image" PROGRAM=/opt/program/program.py
+ENV PYTHONUNBUFFERED=1 GREETING="from the image" PROGRAM=/opt/program/program.py
 WORKDIR /opt/program
 COPY program.py .
 USER 10001
@@ -27,6 +27,8 @@ CMD ["train"]
 PROGRAM = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
+# The first process of a container has no default answer to a signal: without this it would wait to be killed.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 ml = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 hyperparameters = ml / "input/config/hyperparameters.json"
 code = json.loads(hyperparameters.read_text())["code"] if hyperparameters.exists() else sys.argv[1]
@@ -63,6 +65,11 @@ class Jobs:
             LOGS,
         ]
 
+    @property
+    def as_processes(self) -> bool:
+        """Whether processes stand for containers here."""
+        return bool(self.cloud.description["runner"] == "process")
+
     def role_with(self, name: str, statements: Iterable[dict[str, Any]]) -> str:
         """A role that SageMaker may assume."""
         return self.cloud.role(f"{self.bucket}-{name}", *statements)
@@ -72,7 +79,10 @@ class Jobs:
         context = io.BytesIO()
         with zipfile.ZipFile(context, "w") as archive:
             for name, text in {"Dockerfile": dockerfile, "program.py": PROGRAM, **(files or {})}.items():
-                archive.writestr(name, text)
+                entry = zipfile.ZipInfo(name)
+                # Readable for the image's user, who is not the one who packs it.
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, text)
         return self.put(key, context.getvalue())
 
     def put(self, key: str, body: bytes) -> str:

@@ -185,6 +185,10 @@ def test_only_an_approved_version_of_the_registry_becomes_a_model(hosting: Hosti
         sagemaker.create_model(**request)
     sagemaker.update_model_package(ModelPackageArn=version, ModelApprovalStatus="Approved")
     sagemaker.create_model(**request)
+    described = sagemaker.describe_model(ModelName="from-registry")
+    assert described["PrimaryContainer"] == request["PrimaryContainer"]
+    # What was made from it while it was approved serves on: a roll-back may go back to it.
+    sagemaker.update_model_package(ModelPackageArn=version, ModelApprovalStatus="Rejected")
     hosting.endpoint("from-registry", hosting.config("from-registry", "from-registry"))
     answer = hosting.ask("from-registry", {"environment": ["A", "B"]})
     assert answer["model"] == "from-registry"

@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import Container, ContainerError, ContainerSpec, Image
 from local_cloud.platform import Credentials, Platform
-from local_cloud.sagemaker import log_stream
+from local_cloud.sagemaker import endpoint_metrics, log_stream
+from local_cloud.sagemaker.endpoint_metrics import Invocation
 from local_cloud.sagemaker.fleet import Fleet, Interrupted, NotHealthy, Router, ServerSpec, UnknownVariant, Variant
 from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.model_data import BadModelData, ModelData, extract
@@ -307,3 +308,26 @@ def test_model_data_is_read_from_either_form() -> None:
     data = ModelData.of({"ModelDataSource": {"S3DataSource": source}})
     assert data == ModelData("b", "k/", is_prefix=True, is_archive=False)
     assert data.uri == "s3://b/k/"
+
+
+def test_metrics_are_exact_at_ordinary_rates_and_bounded_under_load() -> None:
+    def one(model_s: float, status: int = 200) -> Invocation:
+        return Invocation("endpoint", "blue", instance_count=4, status=status, model_s=model_s, total_s=model_s + 0.001)
+
+    def told(entries: list[dict[str, Any]], name: str) -> dict[float, float]:
+        return {v: c for e in entries if e["MetricName"] == name for v, c in zip(e["Values"], e["Counts"], strict=True)}
+
+    entries = endpoint_metrics.data([one(0.0101), one(0.0101), one(0.02, 400), one(0.03, 0)], 1.0)
+    assert told(entries, "Invocations") == {1.0: 4.0}
+    assert told(entries, "InvocationsPerInstance") == {0.25: 4.0}
+    assert told(entries, "ModelLatency") == {10100.0: 2.0, 20000.0: 1.0, 30000.0: 1.0}
+    assert told(entries, "OverheadLatency") == {1000.0: 4.0}
+    assert told(entries, "Invocation4XXErrors") == {0.0: 3.0, 1.0: 1.0}
+    assert told(entries, "Invocation5XXErrors") == {0.0: 3.0, 1.0: 1.0}
+    assert told(entries, "InvocationModelErrors") == {0.0: 2.0, 1.0: 2.0}
+
+    entries = endpoint_metrics.data([one(0.01 + number / 1e6) for number in range(10_000)], 1.0)
+    latencies = told(entries, "ModelLatency")
+    assert sum(latencies.values()) == 10_000
+    assert len(latencies) <= endpoint_metrics.MAX_VALUES
+    assert sum(value * count for value, count in latencies.items()) == pytest.approx(10_000 * 15_000, rel=0.01)

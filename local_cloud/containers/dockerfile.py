@@ -46,7 +46,7 @@ _PIP_WITH_VALUE_WITHOUT_EFFECT = {
     *("--trusted-host", "--cache-dir"),
 }
 
-_VARIABLE = re.compile(r"\\\$|\$\{(\w+)(?:(:[-+])([^}]*))?\}|\$(\w+)")
+_VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-+])([^}]*))?\}|\$(\w+)")
 _PIP = re.compile(r"^(?:/\S*/)?pip[\d.]*$")
 _PYTHON = re.compile(r"^(?:/\S*/)?python[\d.]*$")
 
@@ -177,7 +177,7 @@ class _Reader:
                 for key, item in self._pairs(value):
                     self.environment[key] = item
             case "WORKDIR":
-                self.workdir = self._absolute(self._substituted(WordSplitter(value).dequote()))
+                self.workdir = self._absolute(self._dequoted(value.strip()))
                 self.folders.append(self.workdir)
             case "COPY" | "ADD":
                 self._copy(name, value)
@@ -344,7 +344,9 @@ class _Reader:
     def _dequoted(self, word: str) -> str:
         if word.startswith("'") and word.endswith("'") and len(word) > 1:
             return word[1:-1]
-        return self._substituted(WordSplitter(word).dequote())
+        # An escaped dollar must not become a variable once its backslash is gone.
+        escaped = word.replace("\\$", "\0")
+        return self._substituted(WordSplitter(escaped).dequote()).replace("\0", "$")
 
     def _substituted(self, text: str) -> str:
         """`text` with the variables of ARG and ENV; one that is not known stays as it is written."""
@@ -352,8 +354,6 @@ class _Reader:
 
         def value(match: re.Match[str]) -> str:
             name = match[1] or match[4]
-            if name is None:
-                return "$"
             if match[2] == ":-":
                 return known.get(name) or match[3]
             if match[2] == ":+":

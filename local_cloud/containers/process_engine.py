@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 ML = "/opt/ml"
 CLOSING_GRACE_S = 1.0
 """How long a container may take to end when the local cloud itself ends."""
+CLOSING = "The local cloud is stopping."
 BUILD_LINES_SHOWN = 20
 """How many of its last lines the error of a failed build shows: enough for pip's reason, short enough for a status."""
 _FORMAT = "1"
@@ -124,6 +125,8 @@ class ProcessEngine:
 
     def start(self, spec: ContainerSpec) -> Container:
         """See ContainerEngine."""
+        if self._closed:
+            raise ContainerError(CLOSING)
         prepared = Prepared.load(Path(spec.image.reference))
         translate = Translation(prepared, spec.ml_dir)
         home = Path(tempfile.mkdtemp(prefix="home-", dir=self._run_folder))
@@ -137,7 +140,7 @@ class ProcessEngine:
             # Under the lock: what close() does not see as running must not start after it.
             with self._lock:
                 if self._closed:
-                    raise ContainerError("The local cloud is stopping.")
+                    raise ContainerError(CLOSING)
                 process = subprocess.Popen(
                     arguments,
                     cwd=translate.directory(prepared.workdir),
@@ -276,7 +279,7 @@ class ProcessEngine:
 
         with self._lock:
             if self._closed:
-                raise ContainerError("The local cloud is stopping.")
+                raise ContainerError(CLOSING)
             process = subprocess.Popen(
                 arguments,
                 cwd=cwd,
@@ -503,11 +506,14 @@ def _excluded(context: Path) -> Callable[[Path], bool]:
     if not ignored.is_file():
         return lambda path: False
     # Only where it is needed: importing docker takes a tenth of a second.
-    from docker.utils.build import PatternMatcher
+    from docker.utils.build import exclude_paths
 
     lines = [line.strip() for line in ignored.read_text().splitlines()]
-    matcher = PatternMatcher([line for line in lines if line and not line.startswith("#")])
-    return lambda path: bool(matcher.matches(str(path.relative_to(context))))
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    kept = {context / path for path in exclude_paths(str(context), patterns)}
+    # A folder stays as long as something in it does: `!folder/file` takes a file back from an excluded folder.
+    kept |= {parent for path in kept for parent in path.parents}
+    return lambda path: path not in kept
 
 
 def _check_files(install: dockerfile.Install, root: Path) -> None:

@@ -24,6 +24,7 @@ from local_cloud.platform import Caller, Credentials, RoleRefused
 from local_cloud.sagemaker import events, model_data, models, notifications, tags
 from local_cloud.sagemaker.fleet import (
     HEALTH_CHECK_TIMEOUT_S,
+    STOP_GRACE_S,
     Fleet,
     Interrupted,
     NotHealthy,
@@ -107,7 +108,7 @@ def plan_of(service: Sagemaker, caller: Caller, config: Document) -> Document:
     """Everything that is needed to serve an endpoint configuration, looked up now.
 
     Raises:
-        ApiError: a model, or its model package, is not there any more.
+        ValidationError: a model is not there any more.
     """
     return {
         "EndpointConfigName": config["EndpointConfigName"],
@@ -118,7 +119,7 @@ def plan_of(service: Sagemaker, caller: Caller, config: Document) -> Document:
 
 def _planned(service: Sagemaker, caller: Caller, config: Document, variant: Document) -> Document:
     model = models.find(service, caller, variant["ModelName"])
-    container = models.resolved_container(service, caller, model)
+    container = models.container_of(model)
     data = container.model_data
     return {
         "VariantName": variant["VariantName"],
@@ -189,29 +190,33 @@ def update(hosting: Hosting, caller: Caller, name: str) -> None:
 def rescale(hosting: Hosting, caller: Caller, name: str) -> None:
     """Give the variants that serve the counts and weights of the plan (UpdateEndpointWeightsAndCapacities)."""
     key = _key(caller, name)
-    pending = _document(hosting, key)["Pending"]
+    document = _document(hosting, key)
+    pending = document["Pending"]
     router = hosting.routers.get(key)
     if router is None:
         # After a restart nothing serves yet, so there is nothing to rescale.
         update(hosting, caller, name)
         return
-    surplus = []
+    # Servers that are new are started before anything else changes, so that a failure leaves everything as it was.
     try:
         for planned in pending["Variants"]:
             for fleet in router.fleets:
-                variant = fleet.variants[planned["VariantName"]]
-                variant.grow_to(planned["DesiredInstanceCount"], hosting.stopping)
-                surplus += variant.take_surplus(planned["DesiredInstanceCount"])
-                variant.weight = planned["DesiredWeight"]
+                fleet.variants[planned["VariantName"]].grow_to(planned["DesiredInstanceCount"], hosting.stopping)
+        outcome, reason = pending, None
     except Interrupted:
         return
     except NotHealthy as error:
         if hosting.stopping.is_set():
             return
-        finish(hosting, caller, name, "InService", str(error), Pending=None)
-    else:
-        finish(hosting, caller, name, "InService", None, Pending=None, Deployed=pending)
-    stop_all(surplus, DRAIN_S, grace_s=30)
+        outcome, reason = document["Deployed"], str(error)
+    surplus = []
+    for planned in outcome["Variants"]:
+        for fleet in router.fleets:
+            variant = fleet.variants[planned["VariantName"]]
+            surplus += variant.take_surplus(planned["DesiredInstanceCount"])
+            variant.weight = planned["DesiredWeight"]
+    finish(hosting, caller, name, "InService", reason, Pending=None, Deployed=outcome)
+    stop_all(surplus, DRAIN_S, STOP_GRACE_S)
 
 
 def delete(hosting: Hosting, caller: Caller, name: str) -> None:

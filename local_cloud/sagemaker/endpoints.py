@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local_cloud.platform import Caller
-from local_cloud.sagemaker import deployments, endpoint_configs, notifications, tags
+from local_cloud.sagemaker import deployments, endpoint_configs, endpoint_metrics, notifications, tags
 from local_cloud.sagemaker.deployments import KIND, Hosting, hosting_of
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
 from local_cloud.sagemaker.names import arn_of, key_of
@@ -173,6 +173,7 @@ def start(service: Sagemaker) -> None:
 def stop(service: Sagemaker) -> None:
     """End every server; what was under way is finished after the next start."""
     deployments.shut_down(hosting_of(service))
+    endpoint_metrics.recorder_of(service).close()
 
 
 def _find(service: Sagemaker, caller: Caller, name: str) -> Document:

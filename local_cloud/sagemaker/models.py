@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -35,6 +35,8 @@ _DESCRIBED = (
     "ModelArn",
     "EnableNetworkIsolation",
 )
+_CONTAINER = "ServingContainer"
+"""The member of a model's document that only the local cloud knows."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def create_model(service: Sagemaker, caller: Caller, request: Request) -> Respon
         )
     service.check_pass_role(caller, role_arn)
     document = {key: request[key] for key in _DESCRIBED if request.get(key) is not None}
-    container = resolved_container(service, caller, request)
+    container = _resolved(service, caller, request)
     if service.store.get(KIND, caller.account, caller.region, key_of(name)):
         raise ValidationError(f'Cannot create already existing model "{model_arn}".')
     _check_access(service, caller, role_arn, container.model_data)
@@ -73,6 +75,8 @@ def create_model(service: Sagemaker, caller: Caller, request: Request) -> Respon
         "ModelArn": model_arn,
         "CreationTime": time.time(),
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+        # Kept, so that the model still serves when its version is rejected or deleted later: a roll-back may need it.
+        _CONTAINER: asdict(container),
     }
     try:
         with service.store.transaction():
@@ -87,7 +91,7 @@ def create_model(service: Sagemaker, caller: Caller, request: Request) -> Respon
 @operation("DescribeModel")
 def describe_model(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DescribeModel."""
-    return find(service, caller, request["ModelName"])
+    return _described(find(service, caller, request["ModelName"]))
 
 
 @operation("ListModels")
@@ -122,7 +126,18 @@ def find(service: Sagemaker, caller: Caller, name: str) -> Document:
     return model
 
 
-def resolved_container(service: Sagemaker, caller: Caller, model: Mapping[str, Any]) -> ServingContainer:
+def container_of(model: Document) -> ServingContainer:
+    """What a model runs, as it was when the model was made."""
+    kept = model[_CONTAINER]
+    data = kept["model_data"]
+    return ServingContainer(kept["image"], ModelData(**data) if data else None, kept["environment"])
+
+
+def _described(model: Document) -> Document:
+    return {member: value for member, value in model.items() if member != _CONTAINER}
+
+
+def _resolved(service: Sagemaker, caller: Caller, model: Mapping[str, Any]) -> ServingContainer:
     """What a model runs: its own image and data, or those of its model package.
 
     Raises:
@@ -206,7 +221,7 @@ def _check_access(service: Sagemaker, caller: Caller, role_arn: str, data: Model
 def _send_event(service: Sagemaker, caller: Caller, model: Document, kept_tags: dict[str, str] | None = None) -> None:
     """`SageMaker Model State Change`, sent when a model is created and when it is deleted."""
     detail = {
-        **model,
+        **_described(model),
         "CreationTime": model["CreationTime"] * 1000,
         "Tags": tags.current(service, caller, model["ModelArn"]) if kept_tags is None else kept_tags,
     }

@@ -1,0 +1,1 @@
+"""One module per group of commands: options and help here, the work in the modules beside this package."""

@@ -1,0 +1,178 @@
+"""`sagestack run` and `stop`: executions of a model's pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sagestack.cli import pipeline_runs
+from sagestack.cli.errors import INTERRUPTED, CliError
+from sagestack.cli.options import EnvOption, JsonOption, ModelOption, state_of
+from sagestack.cli.output import Output
+
+if TYPE_CHECKING:
+    from sagestack.cli.session import Session
+
+
+def run(
+    context: typer.Context,
+    environment: EnvOption = "local",
+    model: ModelOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Train on this file: it replaces the data that is there (the bucket keeps versions)."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A parameter of the pipeline; may be given several times."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch it until it ends.")] = True,
+    stop_on_interrupt: Annotated[
+        bool, typer.Option("--stop-on-interrupt", help="Ctrl-C stops the execution, too.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a model's pipeline and watch its steps.
+
+    Uploads the sample data of model.yaml where there is none yet, or an older sample. Ends with exit code 1 if the
+    execution does not succeed. Ctrl-C ends the watching; the execution goes on.
+
+    Examples:
+    [cyan]sagestack run[/cyan]
+    [cyan]sagestack run --param QualityThreshold=4.5[/cyan]
+    [cyan]sagestack run --env dev --data new.csv --no-wait[/cyan]
+    """
+    state = state_of(context)
+    name = state.model(model)
+    parameters = pipeline_runs.parse_parameters(param or [])
+    session = state.connect(environment)
+    arn = start(session, name, data, parameters, state.output)
+    if not wait:
+        state.output.say(f"To watch: sagestack status --env {environment}")
+        state.output.result({"execution": pipeline_runs.describe(session, arn).as_json()})
+        return
+    execution = watch(session, arn, state.output, stop_on_interrupt)
+    state.output.result(outcome(session, execution, state.output))
+
+
+def stop(
+    context: typer.Context,
+    execution: Annotated[str | None, typer.Argument(help="Its id or ARN. Default: the newest.")] = None,
+    environment: EnvOption = "local",
+    model: ModelOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stop an execution of a model's pipeline.
+
+    Its running job is asked to stop and gets two minutes to save what it has.
+
+    Examples:
+    [cyan]sagestack stop[/cyan]
+    [cyan]sagestack stop abcdefghijkl --env dev[/cyan]
+    """
+    state = state_of(context)
+    name = state.model(model)
+    session = state.connect(environment)
+    arn = pipeline_runs.choose(session, pipeline_runs.pipeline_name(session, name), execution)
+    is_stopping = pipeline_runs.stop(session, arn)
+    short = arn.rsplit("/", 1)[1]
+    state.output.say(f"Stopping execution {short}." if is_stopping else f"Execution {short} has ended already.")
+    state.output.result({"stopping": is_stopping, "execution": pipeline_runs.describe(session, arn).as_json()})
+
+
+def start(session: Session, model: str, data: Path | None, parameters: Mapping[str, str], out: Output) -> str:
+    """Brings the data and starts an execution; returns its ARN."""
+    from sagestack.cli import training_data
+    from sagestack.settings import load_model
+
+    pipeline = pipeline_runs.pipeline_name(session, model)
+    pipeline_runs.check_parameters(session, pipeline, parameters)
+    if "InputDataUri" in parameters and data is None:
+        out.say(f"Data: {parameters['InputDataUri']}")
+    else:
+        upload = training_data.upload(session, load_model(model, session.root), data)
+        out.say(f"Data: {upload.explanation}")
+        if upload.others:
+            out.say(f"The pipeline reads these beside it: {', '.join(upload.others)}")
+    arn = pipeline_runs.start(session, pipeline, parameters)
+    out.say(f"Started {pipeline}, execution {arn.rsplit('/', 1)[1]}")
+    return arn
+
+
+def watch(session: Session, arn: str, out: Output, stop_on_interrupt: bool = False) -> pipeline_runs.Execution:
+    """Shows an execution until it has ended.
+
+    Raises:
+        CliError: Ctrl-C; says what goes on and how to end it.
+    """
+    from sagestack.cli.report import RunView
+
+    execution: pipeline_runs.Execution | None = None
+    try:
+        with RunView(out) as view:
+            for execution in pipeline_runs.watch(session, arn):
+                view.update(execution)
+    except KeyboardInterrupt:
+        raise _interrupted(session, arn, stop_on_interrupt) from None
+    assert execution is not None  # watch() yields at least once
+    return execution
+
+
+def outcome(session: Session, execution: pipeline_runs.Execution, out: Output) -> dict[str, Any]:
+    """Says what an execution came to, and returns it for scripts.
+
+    Raises:
+        CliError: it did not succeed; says which step and why.
+    """
+    from sagestack.cli import registry
+    from sagestack.cli.report import metrics_line
+
+    metrics = pipeline_runs.metrics(session, execution)
+    if execution.status != "Succeeded":
+        raise _failed(session, execution, metrics)
+    arn = execution.model_package_arn
+    version = registry.number_of(arn) if arn else None
+    environment = session.environment.name
+    if metrics:
+        out.say(f"Metrics: {metrics_line(metrics)}")
+    if version is not None:
+        out.say(f"Registered version {version}. To approve it: sagestack approve {version} --env {environment}")
+    return {
+        "execution": execution.as_json(),
+        "metrics": metrics,
+        "model_package_arn": arn,
+        "version": version,
+    }
+
+
+def _failed(session: Session, execution: pipeline_runs.Execution, metrics: Mapping[str, float]) -> CliError:
+    from sagestack.cli.report import metrics_line
+
+    step = execution.failed_step
+    environment = session.environment.name
+    details = {"execution": execution.as_json(), "metrics": dict(metrics)}
+    if execution.status == "Stopped":
+        return CliError(f"Execution {execution.id} was stopped.", code="run-failed", details=details)
+    if step is None:
+        reason = execution.failure_reason or "it gives no reason"
+        return CliError(f"Execution {execution.id} failed: {reason}.", code="run-failed", details=details)
+    reason = step.failure_reason or step.detail or "it gives no reason"
+    hint = f"Metrics: {metrics_line(metrics)}" if metrics else None
+    if step.job is not None:
+        hint = f"Its log: sagestack logs --step {step.name} --env {environment}"
+    return CliError(f"Step {step.name} failed: {reason}", hint=hint, code="run-failed", details=details)
+
+
+def _interrupted(session: Session, arn: str, stop_on_interrupt: bool) -> CliError:
+    short = arn.rsplit("/", 1)[1]
+    environment = session.environment.name
+    if stop_on_interrupt:
+        pipeline_runs.stop(session, arn)
+        what, hint = f"Interrupted; execution {short} is being stopped.", None
+    else:
+        what = f"Interrupted; execution {short} goes on in the cloud."
+        hint = f"To look: sagestack status --env {environment}. To stop it: sagestack stop {short} --env {environment}"
+    return CliError(what, hint=hint, code="interrupted", details={"execution_arn": arn}, exit_code=INTERRUPTED)

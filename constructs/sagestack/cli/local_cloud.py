@@ -1,0 +1,395 @@
+"""Starts, finds and stops the local cloud, a process of its own with an environment of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from sagestack.cli.errors import CliError
+
+DEFAULT_PORT = 4566
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 90
+"""A start takes about two seconds, and more on a machine that is busy or has a lot of state to read."""
+STOP_TIMEOUT_S = 30
+"""The local cloud stops its jobs and saves its state within about 10 seconds."""
+KEPT_BY_FORGET = ("images", "demo.lock", "up.lock")
+"""What `down --forget` leaves: environments built from requirements, which are content and not state, and our own locks."""
+
+UNSET = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+"""Variables that would win over the local cloud's, or switch them off."""
+
+
+@dataclass(frozen=True)
+class LocalCloud:
+    """A running local cloud, as its `cloud.json` describes it."""
+
+    pid: int
+    port: int
+    endpoint_url: str
+    ca_bundle: str
+    region: str
+    account: str
+    access_key_id: str
+    secret_access_key: str
+    runner: str
+    started_at: str
+    version: str
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables with which any AWS client reaches it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_CA_BUNDLE": self.ca_bundle,
+            "NODE_EXTRA_CA_CERTS": self.ca_bundle,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+        }
+
+
+VARIABLES = tuple(LocalCloud(0, 0, "", "", "", "", "", "", "", "", "").variables())
+
+
+def state_dir(root: Path) -> Path:
+    """Where the local cloud keeps everything."""
+    return root / ".local-cloud"
+
+
+def find(root: Path) -> LocalCloud | None:
+    """The running local cloud, or None.
+
+    A `cloud.json` that a killed one left behind does not count, even if its process id was given to another program
+    since: the local cloud holds a lock for as long as it lives.
+
+    Raises:
+        CliError: `cloud.json` is not what the local cloud writes.
+    """
+    path = state_dir(root) / "cloud.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        content = json.loads(text)
+        cloud = LocalCloud(**{field.name: content[field.name] for field in fields(LocalCloud)})
+    except (ValueError, TypeError, KeyError) as error:
+        raise CliError(
+            f"{path} cannot be read: {error!r}.",
+            hint="Stop the local cloud if it runs, delete the file, and start it again with `make up`.",
+            code="set-up",
+        ) from error
+    return cloud if _is_alive(cloud.pid) and _lock_owner(root) is not None else None
+
+
+def require(root: Path) -> LocalCloud:
+    """The running local cloud.
+
+    Raises:
+        CliError: it does not run.
+    """
+    cloud = find(root)
+    if cloud is None:
+        raise CliError(
+            "The local cloud is not running.", hint="Start it with `make up` (or `sagestack up`).", code="not-running"
+        )
+    return cloud
+
+
+def start(root: Path, port: int | None, on_wait: Callable[[], None]) -> tuple[LocalCloud, bool]:
+    """Starts the local cloud and waits until it answers; leaves a running one alone.
+
+    Args:
+        root: the project.
+        port: the port that is asked for; None takes the running one's, else 4566.
+        on_wait: is called once, before the waiting begins.
+
+    Returns:
+        The local cloud, and whether this call started it.
+
+    Raises:
+        CliError: it runs on another port, the port is taken, it is not installed, it did not start.
+    """
+    with _only_one(root):
+        running = find(root)
+        if running is not None:
+            if port is not None and port != running.port:
+                raise CliError(
+                    f"The local cloud already runs on port {running.port} (process {running.pid}); "
+                    f"port {port} was asked for.",
+                    hint=f"To move it: make down, then PORT={port} make up. To keep it: PORT={running.port} make ...",
+                    code="busy",
+                )
+            return running, False
+        python = root / ".venv-local-cloud" / "bin" / "python"
+        if not python.exists():
+            raise CliError(f"The local cloud is not installed: {python} is missing.", hint="make setup", code="set-up")
+        owner = _lock_owner(root)
+        if owner is not None:
+            raise CliError(
+                f"Another process ({owner or 'unknown'}) holds {state_dir(root) / 'lock'} but does not serve yet.",
+                hint="`make down` stops it.",
+                code="busy",
+            )
+        port = port or DEFAULT_PORT
+        _refuse_taken_port(port)
+        on_wait()
+        return _started(root, python, port), True
+
+
+def stop(root: Path) -> int | None:
+    """Stops the local cloud and waits until it has saved its state.
+
+    Returns:
+        The id of the process that was stopped, or None where none ran.
+
+    Raises:
+        CliError: it did not end.
+    """
+    with _only_one(root):
+        owner = _lock_owner(root)
+        if owner is None:
+            # What a killed one left would only mislead.
+            (state_dir(root) / "cloud.json").unlink(missing_ok=True)
+            return None
+        if not owner or not _is_local_cloud(owner):
+            raise CliError(
+                f"{state_dir(root) / 'lock'} is held, but process {owner or 'unknown'} is not the local cloud.",
+                hint="Find out what holds the file (for example with `lsof`) before you end anything.",
+                code="busy",
+            )
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(owner, signal.SIGTERM)
+        if not _wait_until(lambda: _lock_owner(root) is None, STOP_TIMEOUT_S):
+            raise CliError(
+                f"The local cloud (process {owner}) did not end within {STOP_TIMEOUT_S} s of SIGTERM.",
+                hint=f"Look at {state_dir(root) / 'cloud.log'}. `kill -9 {owner}` ends it; what it had saved is kept.",
+                code="busy",
+            )
+        return owner
+
+
+def forget(root: Path) -> bool:
+    """Deletes the state of a stopped local cloud and the pins that name versions of it; says if there was any.
+
+    Environments that were built from requirements stay: they are content, and take minutes to build again.
+    """
+    from sagestack.settings import LOCAL, pins_file
+
+    with _only_one(root):
+        pins = pins_file(LOCAL, root)
+        leftovers = [p for p in state_dir(root).iterdir() if p.name not in KEPT_BY_FORGET]
+        for path in leftovers:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        was_pinned = pins.exists()
+        pins.unlink(missing_ok=True)
+        return bool(leftovers) or was_pinned
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, wait: bool) -> Iterator[int | None]:
+    """Holds a lock file for the time of a block, with our process id in it.
+
+    Yields None when the lock is ours, else (only without `wait`) the id of the process that has it, 0 if unknown.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield _pid_in(path)
+            return
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield None
+
+
+def _only_one(root: Path) -> contextlib.AbstractContextManager[int | None]:
+    """Two that start or stop at once take turns."""
+    return exclusive(state_dir(root) / "up.lock", wait=True)
+
+
+def _started(root: Path, python: Path, port: int) -> LocalCloud:
+    folder = state_dir(root)
+    (folder / "cloud.json").unlink(missing_ok=True)
+    log = folder / "cloud.log"
+    if log.exists():
+        log.replace(folder / "cloud.log.1")
+    command = [str(python), "-m", "local_cloud", "--state-dir", str(folder), "--port", str(port)]
+    with log.open("wb") as stream:
+        # A session of its own: Ctrl-C in this terminal is meant for the command, not for the cloud.
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        ready = _wait_until(lambda: process.poll() is not None or _answers(root, process.pid), START_TIMEOUT_S)
+    except BaseException:
+        process.terminate()
+        raise
+    cloud = find(root) if process.poll() is None else None
+    if ready and cloud is not None:
+        return cloud
+    if process.poll() is None:
+        process.terminate()
+        what = f"The local cloud did not answer within {START_TIMEOUT_S} s and was stopped."
+    else:
+        what = f"The local cloud ended while it started (exit code {process.returncode})."
+    raise CliError(f"{what} The last lines of {log}:\n{_tail(log)}", code="set-up")
+
+
+def _answers(root: Path, pid: int) -> bool:
+    cloud = find(root)
+    if cloud is None or cloud.pid != pid:
+        return False
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+    from sagestack.cli.session import local_client
+
+    try:
+        local_client(cloud, "sagemaker").list_endpoints(MaxResults=1)
+    except (BotoCoreError, ClientError, HTTPClientError):
+        return False
+    return True
+
+
+def _wait_until(is_so: Callable[[], bool], timeout_s: float) -> bool:
+    from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+    waiting = Retrying(retry=retry_if_result(lambda so: not so), wait=wait_fixed(0.1), stop=stop_after_delay(timeout_s))
+    try:
+        return waiting(is_so)
+    except RetryError:
+        return False
+
+
+def _lock_owner(root: Path) -> int | None:
+    """The process that holds the local cloud's lock: its id, 0 if the file does not say, None if nobody holds it."""
+    path = state_dir(root) / "lock"
+    try:
+        with path.open(encoding="utf-8") as lock:
+            # Shared, so that two that look do not take each other for the local cloud.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return _pid_in(path)
+    return None
+
+
+def _pid_in(path: Path) -> int:
+    text = path.read_text(encoding="utf-8").strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_local_cloud(pid: int) -> bool:
+    command = _command_of(pid)
+    return "local_cloud" in command if command else _is_alive(pid)
+
+
+def _command_of(pid: int) -> str:
+    """The command line of a process, or nothing where the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _refuse_taken_port(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise CliError(f"{port} is not a port (allowed: 1 to 65535).", code="usage")
+    try:
+        _bind(port)
+    except OSError as error:
+        free = next((p for p in range(port + 1, min(port + 100, 65536)) if _is_free(p)), None)
+        raise CliError(
+            f"Port {port} on {HOST} cannot be used: {error.strerror}{_described_owner(port)}.",
+            hint=f"Choose another: PORT={free or 24566} make up",
+            code="busy",
+            details={"port": port},
+        ) from error
+
+
+def _bind(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the server does, so that connections of the last run that are still closing do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+
+
+def _is_free(port: int) -> bool:
+    try:
+        _bind(port)
+    except OSError:
+        return False
+    return True
+
+
+def _described_owner(port: int) -> str:
+    pid = _listener(port)
+    if pid is None:
+        return ""
+    return f" by process {pid} ({_command_of(pid)[:80]})"
+
+
+def _listener(port: int) -> int | None:
+    """The process that listens on a port, where /proc tells and it is ours to see."""
+    inodes: set[str] = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        with contextlib.suppress(OSError):
+            for line in table.read_text(encoding="ascii").splitlines()[1:]:
+                columns = line.split()
+                # Column 3 is the state, 0A is LISTEN; column 9 is the socket's inode.
+                if columns[3] == "0A" and int(columns[1].rsplit(":", 1)[1], 16) == port:
+                    inodes.add(f"socket:[{columns[9]}]")
+    if not inodes:
+        return None
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            for descriptor in (folder / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if str(descriptor.readlink()) in inodes:
+                        return int(folder.name)
+    return None
+
+
+def _tail(path: Path, lines: int = 15) -> str:
+    with contextlib.suppress(OSError):
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    return ""
+
+
+def age(cloud: LocalCloud) -> float:
+    """How long it has been running, in seconds."""
+    import datetime
+
+    return time.time() - datetime.datetime.fromisoformat(cloud.started_at).timestamp()

@@ -1,0 +1,100 @@
+"""`sagestack`: the program and its commands."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version as version_of
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sagestack.cli.commands import cloud, demo, deploy, invoke, logs, run, status, versions
+from sagestack.cli.errors import INTERRUPTED, CliError, explained
+from sagestack.cli.options import State
+
+
+class Commands(TyperGroup):
+    """All commands; whatever one of them raises ends as one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        state = State()
+        ctx.obj = state
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except KeyboardInterrupt:
+            error = CliError("Interrupted.", code="interrupted", exit_code=INTERRUPTED)
+        except BrokenPipeError:
+            # Whoever read us has had enough, as `head` does.
+            raise typer.Exit(1) from None
+        except Exception as raised:
+            if state.is_debug:
+                raise
+            error = explained(raised)
+        state.output.fail(error)
+        raise typer.Exit(error.exit_code)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+    help="From a folder of model code to a served and watched SageMaker endpoint.\n\n"
+    "Commands work on the local cloud; with [bold]--env[/bold] the same ones work on an AWS account. "
+    "Start with [cyan]sagestack demo[/cyan].",
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"sagestack {version_of('sagestack')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="SAGESTACK_DEBUG", help="Show where an error came from.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    state: State = context.obj
+    state.is_debug = debug
+
+
+def _reflowed(docstring: str) -> str:
+    """The docstring with each paragraph on one line, as the terminal will break it; examples keep their lines."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(p if p.startswith("Examples:") else p.replace("\n", " ") for p in paragraphs)
+
+
+_LOCAL = "The local cloud"
+_MODEL = "A model's way"
+_LOOK = "Looking"
+for command, panel in (
+    (demo.demo, _LOCAL),
+    (cloud.up, _LOCAL),
+    (cloud.down, _LOCAL),
+    (cloud.env, _LOCAL),
+    (deploy.deploy, _MODEL),
+    (run.run, _MODEL),
+    (run.stop, _MODEL),
+    (versions.approve, _MODEL),
+    (versions.promote, _MODEL),
+    (invoke.invoke, _MODEL),
+    (status.status, _LOOK),
+    (logs.logs, _LOOK),
+):
+    app.command(rich_help_panel=panel, help=_reflowed(command.__doc__ or ""))(command)
+
+
+def main() -> None:
+    """The entry point of the program."""
+    app(prog_name="sagestack")
