@@ -453,10 +453,21 @@ def test_a_server_that_is_killed_is_replaced_while_the_other_answers(hosting: Ho
     hosting.endpoint("mortal", hosting.config("mortal", hosting.model("mortal"), count=2))
     pids = {hosting.ask("mortal")["pid"] for _ in range(40)}
     assert len(pids) == 2
-    killed = pids.pop()
+    killed, other = pids
+    lost = 0
+    replacements: set[int] = set()
     os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: len({hosting.ask("mortal")["pid"] for _ in range(10)} - {killed}) == 2)
-    assert killed not in {hosting.ask("mortal")["pid"] for _ in range(10)}
+    deadline = time.monotonic() + 20
+    while not replacements:
+        assert time.monotonic() < deadline, "no new server took over"
+        try:
+            replacements |= {hosting.ask("mortal")["pid"]} - {killed, other}
+        except hosting.runtime.exceptions.ModelError as error:
+            assert "closed the connection" in str(error)  # noqa: PT017 - the kind of loss is the point, its absence is fine
+            lost += 1
+    # Requests go out one at a time here, so at most one was in flight on the server that died.
+    assert lost <= 1
+    assert {hosting.ask("mortal")["pid"] for _ in range(40)} == {other} | replacements
     assert hosting.settled("mortal")["ProductionVariants"][0]["CurrentInstanceCount"] == 2
     wait_for(lambda: "endpoint mortal: The container ended with exit code" in hosting.cloud.log())
 

@@ -327,7 +327,8 @@ def _tail(path: Path, lines: int = 25) -> str:
 
 def summary(stacks: Mapping[str, StackResult]) -> str:
     """One line for all stacks."""
-    if stacks and set(stacks.values()) == {"no changes"}:
-        return "No changes: everything is as the repository says."
     changed = sum(result == "deployed" for result in stacks.values())
-    return f"Deployed {changed} of {len(stacks)} stacks; the others had no changes." if stacks else "Deployed."
+    if stacks and not changed:
+        return "No changes: everything is as the repository says."
+    # Where the CLI talked to the terminal itself, nobody counted.
+    return f"Deployed {changed} of {len(stacks)} stacks" if stacks else "Deployed"

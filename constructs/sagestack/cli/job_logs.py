@@ -110,6 +110,9 @@ def _events(session: Session, source: Source, since_ms: int | None) -> Iterator[
     try:
         for page in pages:
             for event in page["events"]:
+                # Asked for already, but not every cloud that speaks this API filters by it.
+                if not event["logStreamName"].startswith(source.prefix):
+                    continue
                 moment = datetime.datetime.fromtimestamp(event["timestamp"] / 1000, datetime.UTC)
                 yield event["eventId"], Line(moment, event["logStreamName"], event["message"].rstrip("\n"))
     except ClientError as error:

@@ -66,11 +66,16 @@ def moment(time: datetime.datetime | None) -> str:
 
 
 def metric_names(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics under names without what they all share: `regression_metrics.rmse.value` becomes `rmse`."""
-    parts = [path.removesuffix(".value").split(".") for path in metrics]
-    first = {names[0] for names in parts}
-    cut = 1 if len(first) == 1 and all(len(names) > 1 for names in parts) else 0
-    return {".".join(names[cut:]): value for names, value in zip(parts, metrics.values(), strict=True)}
+    """The metrics that matter, under short names: `regression_metrics.rmse.value` becomes `rmse`.
+
+    SageMaker's reports put each metric's number under `value`, beside its standard deviation and other particulars;
+    those are left out. Where nothing is written that way, or two names would be equal, the paths stay as they are.
+    """
+    values = {path.removesuffix(".value"): value for path, value in metrics.items() if path.endswith(".value")}
+    short = {path.rsplit(".", 1)[-1]: value for path, value in values.items()}
+    if len(short) == len(values):
+        return short or dict(metrics)
+    return values
 
 
 def metrics_line(metrics: Mapping[str, float]) -> str:
@@ -143,10 +148,10 @@ class RunView(AbstractContextManager["RunView"]):
         if self._live:
             return
         for step in execution.steps:
-            if step.status not in ("Waiting", "NotRun") and self._told.get(step.name) != step.status:
+            if step.status not in ("Waiting", "NotRun", "Starting") and self._told.get(step.name) != step.status:
                 self._told[step.name] = step.status
                 took = duration(step.seconds) if step.ended else ""
-                self._output.say("  ".join(filter(None, [f"{step.name:<14} {step.status:<10}", took, step.detail])))
+                self._output.say("  ".join(filter(None, [f"{step.name:<14} {step.status:<10}", took, step.detail])).rstrip())
 
     def _draw(self) -> RenderableType:
         return steps_table(self._execution) if self._execution else Text("Starting")

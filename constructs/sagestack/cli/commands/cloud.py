@@ -25,7 +25,7 @@ def up(context: typer.Context, port: PortOption = None, json: JsonOption = False
     out = state.output
     cloud, is_new = local_cloud.start(state.root, port, lambda: out.say("Starting the local cloud"))
     what = "The local cloud answers" if is_new else f"The local cloud already runs (process {cloud.pid})"
-    out.say(f"{what} at {cloud.endpoint_url}; containers run as {runner_words(cloud)}.")
+    out.say(f"{what} at {cloud.endpoint_url}; jobs run as {runner_words(cloud)}.")
     if is_new:
         out.say('For any AWS client: eval "$(sagestack env)". To stop it: make down')
     out.result({**_described(cloud), "started": is_new})

@@ -55,7 +55,10 @@ def run(
         state.output.result({"execution": pipeline_runs.describe(session, arn).as_json()})
         return
     execution = watch(session, arn, state.output, stop_on_interrupt)
-    state.output.result(outcome(session, execution, state.output))
+    result = outcome(session, execution, state.output)
+    if result["version"] is not None:
+        state.output.say(f"To approve it: sagestack approve {result['version']} --env {environment}")
+    state.output.result(result)
 
 
 def stop(
@@ -135,11 +138,10 @@ def outcome(session: Session, execution: pipeline_runs.Execution, out: Output) -
         raise _failed(session, execution, metrics)
     arn = execution.model_package_arn
     version = registry.number_of(arn) if arn else None
-    environment = session.environment.name
     if metrics:
         out.say(f"Metrics: {metrics_line(metrics)}")
     if version is not None:
-        out.say(f"Registered version {version}. To approve it: sagestack approve {version} --env {environment}")
+        out.say(f"Registered version {version}")
     return {
         "execution": execution.as_json(),
         "metrics": metrics,
