@@ -38,7 +38,7 @@ _JOB_RETRY = [
     RetryPolicy(
         [RetryOn.JOB_INTERNAL_ERROR, RetryOn.CAPACITY_ERROR, RetryOn.SERVICE_FAULT, RetryOn.THROTTLING],
         max_attempts=3,
-        interval_seconds=30,
+        interval_seconds=10,
     )
 ]
 _CALL_RETRY = [RetryPolicy([RetryOn.SERVICE_FAULT, RetryOn.THROTTLING], max_attempts=3, interval_seconds=5)]
