@@ -142,7 +142,8 @@ def demo() -> Iterator[Row]:
             "UV_CACHE_DIR": f"{folder}/uv",
             "PIP_CACHE_DIR": f"{folder}/pip",
             "npm_config_cache": f"{folder}/npm",
-            "HOME": folder,
+            "XDG_CACHE_HOME": f"{folder}/cache",
+            "JSII_RUNTIME_PACKAGE_CACHE_ROOT": f"{folder}/jsii",
             "PORT": "24690",
             "PATH": os.pathsep.join(
                 part for part in os.environ["PATH"].split(os.pathsep) if not part.startswith(str(ROOT))
