@@ -30,7 +30,10 @@ models:
     served_version: null
     endpoint: {{instance_type: ml.m5.large, initial_instance_count: 1}}
     pipeline:
-      {{processing_instance_type: ml.m5.large, training_instance_type: ml.m5.large, volume_size_in_gb: 10, max_runtime_in_seconds: 3600}}
+      processing_instance_type: ml.m5.large
+      training_instance_type: ml.m5.large
+      volume_size_in_gb: 10
+      max_runtime_in_seconds: 3600
 """
 MODEL = """\
 description: A model for tests.
