@@ -39,7 +39,8 @@ setup: .venv/.installed .venv/.node .venv-local-cloud/.installed node_modules/.i
 	touch $@
 
 .venv/.node: .venv/.uv requirements-node.txt
-	@major=$$(PATH="$${PATH#"$(CURDIR)/.venv/bin:"}" node -p 'process.versions.node.split(".")[0]' 2>/dev/null || true)
+	@elsewhere=$$(tr ':' '\n' <<<"$$PATH" | grep -vxF "$(CURDIR)/.venv/bin" | paste -sd:)
+	major=$$(PATH="$$elsewhere" node -p 'process.versions.node.split(".")[0]' 2>/dev/null || true)
 	case " $(NODE_MAJORS) " in
 	  *" $${major:-none} "*) echo "Using the machine's Node $$major" ;;
 	  *) echo "Installing Node 24 into .venv (the machine has $${major:-none}; supported: $(NODE_MAJORS))"
