@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -209,3 +212,38 @@ def test_a_pin_that_the_registry_does_not_have_is_refused_before_anything_is_dep
     assert result.exit_code == 1
     assert "version 7 of housing, which its registry does not have" in result.stderr
     assert not (root / "called-deploy").exists()
+
+
+def test_under_json_the_cli_does_not_get_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _project(tmp_path / "p")
+    program = """
+import sys
+from pathlib import Path
+from sagestack.cli.main import app
+from sagestack.cli.options import State
+from tests import cli_fakes
+session = cli_fakes.FakeSession(Path.cwd())
+State.connect = cli_fakes.connect_to(session)
+outputs = [{"OutputKey": "BootstrapVersion", "OutputValue": "33"}]
+stack = {"StackName": "t", "StackStatus": "CREATE_COMPLETE", "CreationTime": cli_fakes.NOW, "Outputs": outputs}
+session.answer("cloudformation", "describe_stacks", {"Stacks": [stack]})
+app(["deploy", "--require-approval", "broadening", *sys.argv[1:]])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "TERM": "dumb"}
+    for options, is_streamed in (("--json", False), ("", True)):
+        main, terminal = pty.openpty()
+        command = [sys.executable, "-c", program, *filter(None, [options])]
+        process = subprocess.Popen(
+            command, cwd=root, env=environment, stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL
+        )
+        os.close(terminal)
+        seen = b""
+        try:
+            while piece := os.read(main, 65536):
+                seen += piece
+        except OSError:  # how Linux tells that the other side of a terminal was closed
+            pass
+        os.close(main)
+        assert process.wait() == 0
+        assert (b"Synthesis time" in seen) == is_streamed, seen
+        assert (b'"environment": "local"' in seen) != is_streamed

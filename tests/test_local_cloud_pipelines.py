@@ -144,7 +144,8 @@ def test_a_job_that_the_role_may_not_start_fails_the_step(cloud: LocalCloud) -> 
     execution = start(cloud, "no-jobs", document(training("Train")), role)
     assert wait(cloud, execution)["PipelineExecutionStatus"] == "Failed"
     reason = steps(cloud, execution)["Train"]["FailureReason"]
-    assert ":assumed-role/no-jobs/SageMaker is not authorized to perform: sagemaker:CreateTrainingJob on resource: arn:aws:sagemaker:us-east-1:000000000000:training-job/" in reason
+    denied = ":assumed-role/no-jobs/SageMaker is not authorized to perform: sagemaker:CreateTrainingJob on resource: "
+    assert f"{denied}arn:aws:sagemaker:us-east-1:000000000000:training-job/pipelines-" in reason
 
 
 def test_wrong_parameters_are_refused_by_name(cloud: LocalCloud) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from tests.housing_pipeline import BUCKET, IMAGE, KEY, ROLE, HousingPipeline
+from tests.local_cloud_fixtures import LocalCloud
 
 pytestmark = pytest.mark.sdk
 
@@ -36,6 +37,23 @@ def of_the_sdk() -> Json:
 @pytest.fixture(scope="module")
 def ours() -> Json:
     return cast(Json, json.loads(HousingPipeline().definition().to_json()))
+
+
+def test_the_local_cloud_takes_what_the_sdk_builds_from_the_sdk(
+    of_the_sdk: Json, cloud: LocalCloud, tmp_path: Path
+) -> None:
+    definition = tmp_path / "definition.json"
+    definition.write_text(json.dumps(of_the_sdk))
+    program = [
+        str(SDK_PYTHON),
+        str(ROOT / "tests" / "sdk" / "use_local_cloud.py"),
+        cloud.role("of-the-sdk"),
+        str(definition),
+    ]
+    environment = {"PATH": "/usr/bin:/bin", **cloud.environment()}
+    done = subprocess.run(program, capture_output=True, text=True, timeout=180, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"status": "Active", "pipelines": ["of-the-sdk"], "groups": ["of-the-sdk"]}
 
 
 def steps(definition: Json) -> dict[str, Json]:

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -164,7 +163,13 @@ def ensure_bootstrapped(session: Session, tools: Tools, say: Callable[[str], Non
 
 
 def deploy(
-    session: Session, tools: Tools, approval: Approval, on_line: Callable[[Line], None], on_state: Callable[[str], None]
+    session: Session,
+    tools: Tools,
+    approval: Approval,
+    on_line: Callable[[Line], None],
+    on_state: Callable[[str], None],
+    *,
+    may_ask: bool,
 ) -> Deployment:
     """Deploys all stacks of an environment.
 
@@ -174,6 +179,7 @@ def deploy(
         approval: `broadening` asks before permissions widen, which needs a terminal.
         on_line: takes each line that a person should read.
         on_state: takes what goes on just now.
+        may_ask: whether there is a person at a terminal who can be asked. Without one the CLI fails where it has to ask.
     """
     name = session.environment.name
     output = session.root / "cdk.out" / name
@@ -182,7 +188,7 @@ def deploy(
     command = [tools.cdk, "deploy", "--all", "-c", f"env={name}", "--output", str(output)]
     command += ["--require-approval", approval, "--progress", "events", "--no-notices"]
     started = time.monotonic()
-    if approval != "never" and sys.stdin.isatty() and sys.stdout.isatty():
+    if approval != "never" and may_ask:
         # The CLI asks its question itself, so the terminal is its own for the time.
         process = subprocess.Popen(command, cwd=session.root, env=variables(session.root, session.cloud))
         log.write_text("This deployment talked to the terminal; nothing was kept.\n", encoding="utf-8")

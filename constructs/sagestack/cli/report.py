@@ -151,7 +151,9 @@ class RunView(AbstractContextManager["RunView"]):
             if step.status not in ("Waiting", "NotRun", "Starting") and self._told.get(step.name) != step.status:
                 self._told[step.name] = step.status
                 took = duration(step.seconds) if step.ended else ""
-                self._output.say("  ".join(filter(None, [f"{step.name:<14} {step.status:<10}", took, step.detail])).rstrip())
+                self._output.say(
+                    "  ".join(filter(None, [f"{step.name:<14} {step.status:<10}", took, step.detail])).rstrip()
+                )
 
     def _draw(self) -> RenderableType:
         return steps_table(self._execution) if self._execution else Text("Starting")
@@ -173,9 +175,14 @@ class Activity(AbstractContextManager["Activity"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leaves the terminal to somebody else."""
         if self._status:
             self._status.stop()
 
     def update(self, text: str) -> None:
+        """Says what goes on now."""
         if self._status:
             self._status.update(Text(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,7 +89,11 @@ def run_deployment(
             else:
                 out.say(f"  {line.text}", style="dim" if line.kind == "same" else None)
 
-        deployment = cdk_cli.deploy(session, tools, approval, show, activity.update)
+        # Under --json stdout belongs to the result, so the CLI cannot have the terminal.
+        may_ask = not out.is_json and sys.stdin.isatty() and sys.stdout.isatty()
+        if approval != "never" and may_ask:
+            activity.stop()
+        deployment = cdk_cli.deploy(session, tools, approval, show, activity.update, may_ask=may_ask)
     if deployment.exit_code != 0:
         raise cdk_cli.failure(deployment)
     out.say(f"{cdk_cli.summary(deployment.stacks)} ({duration(deployment.seconds)})")
