@@ -44,10 +44,11 @@ def test_the_local_cloud_takes_what_the_sdk_builds_from_the_sdk(
 ) -> None:
     definition = tmp_path / "definition.json"
     definition.write_text(json.dumps(of_the_sdk))
+    role = cloud.role("of-the-sdk", {"Action": "s3:GetObject", "Resource": "*"})
     program = [
         str(SDK_PYTHON),
         str(ROOT / "tests" / "sdk" / "use_local_cloud.py"),
-        cloud.role("of-the-sdk"),
+        role,
         str(definition),
     ]
     environment = {"PATH": "/usr/bin:/bin", **cloud.environment()}
