@@ -7,7 +7,6 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 ENV ?= local
-PORT ?= 4566
 UV_VERSION := 0.13.8
 NODE_MAJORS := 22 24
 
@@ -62,10 +61,10 @@ node_modules/.installed: .venv/.node package.json package-lock.json
 # --- What people run ---------------------------------------------------------------------------------
 
 demo: setup  ## From nothing to a served model, in a cloud on this machine
-	@sagestack demo --port $(PORT)
+	@sagestack demo $(if $(PORT),--port $(PORT))
 
 up: setup  ## Start the local cloud alone
-	@sagestack up --port $(PORT)
+	@sagestack up $(if $(PORT),--port $(PORT))
 
 down: setup  ## Stop the local cloud; its state is kept
 	@sagestack down

@@ -392,3 +392,12 @@ def test_the_reference_explains_every_key_and_no_other(page: str, model: type[Ba
     keys = set(keys_of(model))
     leaves = {key for key in keys if not any(other.startswith(f"{key}.") for other in keys)}
     assert leaves <= explained <= keys
+
+
+def test_a_profile_of_the_machine_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sagestack.settings import environment, instance_types
+
+    monkeypatch.setenv("AWS_PROFILE", "not-there")
+    environment._regions.cache_clear()
+    instance_types.known_instance_types.cache_clear()
+    assert load_environment("dev").region

@@ -160,6 +160,8 @@ def parse(text: str) -> Definition:
         _refuse(f"It is not JSON: {error}")
     if not isinstance(document, dict):
         _refuse("It is not a JSON object")
+    # The SDK writes members that it has no value for as null; that says nothing, so it is no reason to refuse.
+    document = {name: value for name, value in document.items() if value is not None}
     if unknown := sorted(set(document) - _TOP_LEVEL):
         _refuse(f"Unexpected attribute '{unknown[0]}'; allowed: {', '.join(sorted(_TOP_LEVEL))}")
     if document.get("Version") != VERSION:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sagestack.cli import local_cloud
+from sagestack.cli import local_cloud, ports
 from sagestack.cli.errors import CliError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def variables(root: Path, cloud: local_cloud.LocalCloud | None) -> dict[str, str
         result |= cloud.variables()
         result["AWS_EC2_METADATA_DISABLED"] = "true"
         for name in ("NO_PROXY", "no_proxy"):
-            result[name] = ",".join(filter(None, [result.get(name), local_cloud.HOST, "localhost"]))
+            result[name] = ",".join(filter(None, [result.get(name), ports.HOST, "localhost"]))
     return result
 
 

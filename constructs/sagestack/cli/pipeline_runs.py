@@ -223,16 +223,6 @@ def latest(session: Session, pipeline: str, count: int = 1) -> list[Execution]:
     ]
 
 
-def executing(session: Session) -> list[str]:
-    """The ARNs of all executions that go on, of any pipeline."""
-    arns = []
-    for page in session.sagemaker.get_paginator("list_pipelines").paginate():
-        for pipeline in page["PipelineSummaries"]:
-            runs = latest(session, pipeline["PipelineName"], 10)
-            arns += [run.arn for run in runs if not run.has_ended]
-    return arns
-
-
 def choose(session: Session, pipeline: str, wanted: str | None) -> str:
     """The ARN of the execution that was named by ARN or id, or of the newest.
 

@@ -150,15 +150,14 @@ def local_client(cloud: local_cloud.LocalCloud, service: str) -> Any:
 
 def _local_boto(cloud: local_cloud.LocalCloud) -> boto3.Session:
     import boto3
-    import botocore.session
 
-    # A profile of the machine, named by AWS_PROFILE, is none of the local cloud's business, and may not even be there.
-    without_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    from sagestack.settings import shipped
+
     return boto3.Session(
         aws_access_key_id=cloud.access_key_id,
         aws_secret_access_key=cloud.secret_access_key,
         region_name=cloud.region,
-        botocore_session=without_profile,
+        botocore_session=shipped.session(),
     )
 
 

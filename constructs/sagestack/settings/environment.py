@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import botocore.session
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sagestack.settings import source
+from sagestack.settings import shipped, source
 from sagestack.settings.errors import Allowed, FromPath, SettingsError, described, suggestion
 from sagestack.settings.instance_types import check_instance_type
 from sagestack.settings.source import SettingsFile
@@ -30,7 +29,7 @@ class Settings(BaseModel):
 
 @functools.cache
 def _regions() -> list[str]:
-    session = botocore.session.get_session()
+    session = shipped.session()
     return sorted(
         region
         for partition in session.get_available_partitions()

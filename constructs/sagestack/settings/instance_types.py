@@ -6,8 +6,7 @@ import functools
 import re
 from typing import Literal
 
-import botocore.session
-
+from sagestack.settings import shipped
 from sagestack.settings.errors import suggestion
 
 Use = Literal["hosting", "training", "processing"]
@@ -30,7 +29,7 @@ _ARM_FAMILY = re.compile(r"[cmrt]\d+g[a-z]*|p6e-gb200")
 @functools.cache
 def known_instance_types(use: Use) -> frozenset[str]:
     """The instance types that SageMaker's API, as botocore describes it, takes for one use."""
-    model = botocore.session.get_session().get_service_model("sagemaker")
+    model = shipped.session().get_service_model("sagemaker")
     return frozenset(model.shape_for(_SHAPES[use]).enum)  # type: ignore[attr-defined]
 
 

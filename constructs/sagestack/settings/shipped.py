@@ -1,0 +1,10 @@
+"""What ships with botocore: regions, service models. Read without a look at the machine's own AWS settings."""
+
+from __future__ import annotations
+
+import botocore.session
+
+
+def session() -> botocore.session.Session:
+    """A session that no AWS_PROFILE reaches: a synth, and the local cloud, must not fail for a profile that is not there."""
+    return botocore.session.Session(session_vars={"profile": (None, None, None, None)})
