@@ -149,7 +149,7 @@ def test_requirements_are_installed_once_for_the_same_packages(bench: Bench) -> 
     bench.lines.clear()
     second = bench.prepare(dockerfile, {"r.txt": "six==1.17.0\n", "p.py": f"{program}  # changed"})
     assert second.reference != first.reference
-    assert bench.lines == []
+    assert not [line for line in bench.lines if "six" in line], "nothing was installed again"
     assert bench.run(second) == ["1.17.0"]
     assert len(list((bench.state / "images").glob("environment-*/"))) == 1
     bench.prepare(dockerfile, {"r.txt": "six==1.16.0\n", "p.py": program})
