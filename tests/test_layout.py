@@ -1,0 +1,53 @@
+"""Imports run downward only: app.py -> stacks -> sagestack; what runs elsewhere knows nothing of the CDK."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "stacks": {"app", "local_cloud", "model_code", "tests"},
+    "constructs/sagestack": {"app", "stacks", "local_cloud", "model_code", "tests"},
+    "constructs/sagestack/cli": {"aws_cdk", "constructs"},
+    "constructs/sagestack/settings": {"aws_cdk", "constructs", "boto3"},
+    "constructs/sagestack/pipeline": {"aws_cdk", "constructs", "boto3"},
+    "local_cloud": {"aws_cdk", "constructs", "sagestack", "stacks", "app", "model_code", "tests"},
+    "model_code": {"aws_cdk", "constructs", "sagestack", "stacks", "app", "local_cloud", "boto3", "botocore", "tests"},
+}
+"""What the modules below a folder must not import, by the first word of its name."""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file names in its imports, those for type checkers included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_imports_run_downward_only(folder: str) -> None:
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in imports(path)
+        if name.split(".")[0] in FORBIDDEN[folder]
+    }
+    assert not wrong
+
+
+def test_a_stack_builds_connects_and_grants_and_holds_no_cfn_resource() -> None:
+    for path in (ROOT / "stacks").glob("*.py"):
+        names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        assert not {name for name in names if name.startswith("Cfn")}, path.name
+
+
+def test_the_source_root_is_no_package() -> None:
+    assert not (ROOT / "constructs/__init__.py").exists(), "it would hide the PyPI package constructs from aws_cdk"
