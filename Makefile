@@ -99,12 +99,14 @@ deploy: setup  ## Deploy ENV
 bench: setup  ## Measure what docs/benchmarks.md states
 	@python -m tests.bench
 
-lock: .venv/.uv  ## Compile the lock files from requirements*.in
-	@compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header "$$1" -o "$$2"; }
+lock: .venv/.uv  ## Compile the lock files from the .in files
+	@compile() { uv pip compile --quiet --universal --python-version 3.11 --no-header "$${@:3}" "$$1" -o "$$2"; }
+	hashed() { compile "$$1" "$$2" --generate-hashes; }
+	# No hashes in this one: it ends with "-e .", and pip refuses a file with both.
 	compile requirements.in requirements.txt && printf -- '-e .\n' >> requirements.txt
-	compile requirements-node.in requirements-node.txt
-	compile requirements-sdk.in requirements-sdk.txt
-	for folder in local_cloud model_code/*/; do compile "$${folder%/}/requirements.in" "$${folder%/}/requirements.txt"; done
+	hashed requirements-node.in requirements-node.txt
+	hashed requirements-sdk.in requirements-sdk.txt
+	for folder in local_cloud model_code/*/; do hashed "$${folder%/}/requirements.in" "$${folder%/}/requirements.txt"; done
 
 clean:  ## Remove everything that make installed or built (the local cloud's state, too)
 	@[ ! -x .venv/bin/sagestack ] || sagestack down
