@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from local_cloud.containers.engine import ContainerError
 from local_cloud.server import CannotStart, run
 
 
@@ -25,7 +26,7 @@ def main() -> int:
     logging.getLogger("local_cloud").setLevel(logging.INFO)
     try:
         run(arguments.state_dir, arguments.port)
-    except CannotStart as error:
+    except (CannotStart, ContainerError) as error:
         print(error, file=sys.stderr)
         return 1
     logging.shutdown()
