@@ -36,7 +36,7 @@ class ServingStack(cdk.Stack):
 
         role = SageMakerRole(self, "EndpointRole", description=f"What the endpoint of {model.name} may do")
         training.image.grant_pull(role)
-        foundation.artifacts.grant_read(role, f"{names.output_prefix}*")
+        training.pipeline.grant_read_models(role)
 
         self.endpoint = Endpoint(
             self,

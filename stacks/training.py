@@ -36,7 +36,6 @@ class TrainingStack(cdk.Stack):
             self,
             "Registry",
             model_package_group_name=names.model_package_group,
-            description=model.description,
             removal_policy=cdk.RemovalPolicy[environment.removal_policy.upper()],
         )
         self.pipeline = TrainingPipeline(

@@ -173,10 +173,11 @@ def test_local_is_dev_but_for_where_the_image_comes_from(synthesized: dict[str, 
         dev = neutral(synthesized["dev"].by_stack[f"sagestack-dev-{stack}"], "dev", "111111111111")
         different += [f"{stack}{path}" for path in differences(local, dev)]
     # The whole list: names and accounts apart, an image is a zip in the assets bucket on the laptop and an image in ECR
-    # on AWS. So two policies allow to fetch the one or the other, and the pipeline names the one or the other.
+    # on AWS. So policies allow to fetch, or to look up, the one or the other, and the pipeline names the one or the other.
     assert [re.sub("[0-9A-F]{8}/", "/", path) for path in different] == [
         "housing-training/Resources/Pipeline/Properties/PipelineDefinition/PipelineDefinitionBody",
         "housing-training/Resources/PipelineJobRoleDefaultPolicy/Properties/PolicyDocument/Statement",
+        "housing-training/Resources/PipelineRoleDefaultPolicy/Properties/PolicyDocument/Statement",
         "housing-serving/Resources/EndpointRoleDefaultPolicy/Properties/PolicyDocument/Statement",
     ]
 
@@ -213,6 +214,11 @@ def test_the_roles_of_local_and_dev_differ_in_fetching_the_image_alone(synthesiz
             "ecr:GetAuthorizationToken",
             "ecr:GetDownloadUrlForLayer",
         }
+    assert actions("local", "PipelineRole") - actions("dev", "PipelineRole") == set()
+    assert actions("dev", "PipelineRole") - actions("local", "PipelineRole") == {
+        "ecr:BatchGetImage",
+        "ecr:DescribeImages",
+    }
 
 
 # --- Synth is pure ---
@@ -316,6 +322,7 @@ def test_the_accepted_risks_are_these() -> None:
         "AwsSolutions-IAM5[Resource::arn:{partition}:s3:::{assets bucket}/*]",
         "AwsSolutions-IAM5[Resource::arn:{partition}:sagemaker:{place}:model-package/{group}/*]",
         "AwsSolutions-IAM5[Resource::arn:{partition}:sagemaker:{place}:{kind}-job/pipelines-*]",
+        "AwsSolutions-IAM5[Resource::{artifact bucket}/{model}/*/{step}/*]",
         "AwsSolutions-IAM5[Resource::{artifact bucket}/{model}/*]",
         "AwsSolutions-IAM5[Resource::{data bucket}/{model}/input/*]",
     }

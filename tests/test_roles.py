@@ -87,15 +87,27 @@ def test_jobs_write_artefacts_of_their_model_and_delete_none(templates: Template
 
 
 def test_jobs_read_the_input_of_their_model_alone(templates: Templates) -> None:
-    (reading,) = (s for s in templates.statements("PipelineJobRole") if "s3:GetObject*" in _actions(s))
-    objects = sorted(text_of(r).split(">")[1] for r in reading["Resource"] if text_of(r).endswith("*"))
-    assert objects == ["/housing/*", "/housing/input/*"]
+    assert _readable(templates, "PipelineJobRole") == ["/housing/*", "/housing/input/*"]
 
 
 def test_the_endpoint_reads_and_never_writes(templates: Templates) -> None:
     actions = {action for s in templates.statements("EndpointRole") for action in _actions(s)}
     assert not {action for action in actions if action.startswith(("s3:Put", "s3:Delete", "s3:Abort"))}
     assert "s3:GetObject*" in actions
+
+
+def test_the_endpoint_reads_models_and_not_what_they_were_trained_on(templates: Templates) -> None:
+    assert _readable(templates, "EndpointRole") == ["/housing/*/Train/*"]
+
+
+def test_the_pipeline_itself_reads_scores_and_models_and_no_data(templates: Templates) -> None:
+    assert _readable(templates, "PipelineRole") == ["/housing/*/Evaluate/*", "/housing/*/Train/*"]
+
+
+def test_the_pipeline_itself_looks_images_up_and_does_not_fetch_them(templates: Templates) -> None:
+    (looking,) = (s for s in templates.statements("PipelineRole") if any("ecr:" in action for action in _actions(s)))
+    assert _actions(looking) == ["ecr:BatchGetImage", "ecr:DescribeImages"]
+    assert ":repository/" in text_of(looking["Resource"])
 
 
 def test_every_star_for_a_resource_is_an_action_without_one(templates: Templates) -> None:
@@ -138,6 +150,12 @@ def test_network_interfaces_are_made_in_the_networks_subnets_alone(in_a_network:
 
 def test_without_a_network_nobody_touches_interfaces(templates: Templates) -> None:
     assert "ec2:" not in json.dumps(statements(templates))
+
+
+def _readable(templates: Templates, role: str) -> list[str]:
+    """The keys of objects that a role can read, of any bucket."""
+    (reading,) = (s for s in templates.statements(role) if "s3:GetObject*" in _actions(s))
+    return sorted(text_of(r).split(">")[1] for r in reading["Resource"] if text_of(r).endswith("*"))
 
 
 def _actions(statement: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from aws_cdk.assertions import Match, Template
 from sagestack.settings import Environment, load_environment, load_model
 
 from stacks import TrainingStack
-from tests.synthesis import NETWORK, Templates, build, pipeline_definition, synthesize
+from tests.synthesis import NETWORK, Templates, build, copy_project, pipeline_definition, synthesize
 
 JOBS = ("Preprocess", "Train", "Evaluate")
 
@@ -86,6 +86,21 @@ def test_a_version_carries_what_it_scored(steps: dict[str, dict[str, Any]]) -> N
     )
 
 
+def test_another_description_of_the_model_does_not_replace_its_registry(tmp_path: Path) -> None:
+    root = copy_project(tmp_path / "project")
+    file = root / "model_code" / "housing" / "model.yaml"
+
+    def group() -> dict[str, Any]:
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        made = synthesize(build(root, load_environment("dev", root), out))
+        return made.properties("AWS::SageMaker::ModelPackageGroup")
+
+    before, text = group(), file.read_text()
+    file.write_text(text.replace("description: ", "description: New. "))
+    assert "New. " in file.read_text()
+    assert group() == before
+
+
 def test_every_run_writes_below_a_folder_of_its_own(steps: dict[str, dict[str, Any]]) -> None:
     uris = [
         output["S3Output"]["S3Uri"]
@@ -121,10 +136,12 @@ def test_nothing_is_cached_since_new_data_under_an_old_key_must_be_seen(steps: d
 
 def test_a_lost_machine_is_tried_again_and_a_bad_script_is_not(steps: dict[str, dict[str, Any]]) -> None:
     for name in JOBS:
-        (policy,) = steps[name]["RetryPolicies"]
-        assert policy["MaxAttempts"] == 3
-        assert "SageMaker.CAPACITY_ERROR" in policy["ExceptionType"]
-        assert "SageMaker.JOB_INTERNAL_ERROR" in policy["ExceptionType"]
+        lost, full = steps[name]["RetryPolicies"]
+        assert "SageMaker.JOB_INTERNAL_ERROR" in lost["ExceptionType"]
+        assert lost["MaxAttempts"] == 3
+        # A zone without capacity is not full for seconds.
+        assert full["ExceptionType"] == ["SageMaker.CAPACITY_ERROR"]
+        assert full["IntervalSeconds"] * sum(full["BackoffRate"] ** n for n in range(full["MaxAttempts"])) >= 3600
 
 
 def test_training_gets_the_models_hyperparameters(steps: dict[str, dict[str, Any]], project: Path) -> None:
@@ -150,8 +167,6 @@ def test_disks_that_encrypt_themselves_get_no_key(project: Path, tmp_path: Path)
 
 
 def test_higher_is_better_where_the_model_says_so(tmp_path: Path, project: Path) -> None:
-    from tests.synthesis import copy_project
-
     root = copy_project(tmp_path / "project")
     file = root / "model_code" / "housing" / "model.yaml"
     text = file.read_text()

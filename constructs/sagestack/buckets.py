@@ -15,7 +15,10 @@ class AccessLogBucket(s3.Bucket):
     """Keeps the record of who read and wrote the other buckets.
 
     Encrypted by S3 rather than with a key of ours: log delivery is not one of our principals, and the record
-    must still be readable when a key is not.
+    must still be readable when a key is not. `expire_after` is the age at which a record is deleted;
+    `removal_policy` says what becomes of the bucket when the stack is deleted. Uploads that were begun and never
+    ended are removed after 7 days, here and in the other buckets: nobody can see them, and they cost.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class PrivateBucket(s3.Bucket):
     """Keeps what must be neither lost nor read by others: versioned, encrypted with our key, TLS only, access-logged.
 
     Removing the stack never removes what is in it: CloudFormation refuses to delete a bucket that is not empty.
+    Current objects never expire; `noncurrent_version_expiration` is how long one can be restored after it was
+    overwritten or deleted. The construct's id is the prefix of its access logs.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from sagestack.network import grant_network_interfaces, vpc_config
 from sagestack.roles import grant_instance_metrics, grant_logs, grant_volume_encryption
 
 VARIANT_NAME = "AllTraffic"
+"""The one variant. A name that never changes: metrics, alarms and scaling targets are bound to it."""
 
 
 class Endpoint(cdk.Resource):
@@ -25,6 +26,10 @@ class Endpoint(cdk.Resource):
     registry approved. Nothing here has a name of ours: a model and an endpoint config cannot change in place,
     and CloudFormation can only create the new ones before deleting the old, and move the endpoint in between,
     if their names differ.
+
+    Attributes:
+        endpoint_name: what InvokeEndpoint is asked with; a token until deployment.
+        endpoint_arn: the same as an ARN.
     """
 
     def __init__(
@@ -40,7 +45,24 @@ class Endpoint(cdk.Resource):
         initial_variant_weight: float = 1.0,  # relative to other variants, of which there are none
         network: settings.Network | None = None,
     ) -> None:
-        """Raises `ValueError` for an instance type that cannot host, and for a count or a weight that cannot serve."""
+        """Makes model, config and endpoint, and gives the role what SageMaker needs to run them.
+
+        Args:
+            model_package_arn: a version of the registry, of this account, that is approved: CreateModel refuses others.
+            role: what SageMaker acts as. Besides what it is given here it must be able to fetch the image and to read
+                the model (`ModelImage.grant_pull`, `TrainingPipeline.grant_read_models`).
+            instance_type: one of those that botocore lists for hosting, with an x86 processor, since images are x86.
+            encryption_key: for the storage volumes, where the instance type takes a key; instances with disks of their
+                own encrypt them in hardware and SageMaker refuses a key:
+                https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
+            initial_instance_count: how many instances the variant starts with.
+            initial_variant_weight: the variant's share of the requests, relative to the sum of all weights.
+            network: where SageMaker puts network interfaces. Default: in no VPC of ours; the container itself has no
+                network either way.
+
+        Raises:
+            ValueError: an instance type that cannot host, or a count or a weight that cannot serve.
+        """
         super().__init__(scope, id)
         settings.check_instance_type(instance_type, "hosting")
         if initial_instance_count < 1:
@@ -92,14 +114,15 @@ class Endpoint(cdk.Resource):
         self.endpoint_name = endpoint.attr_endpoint_name
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Lets somebody ask for predictions."""
+        """Lets somebody ask for predictions, of this endpoint alone."""
         return iam.Grant.add_to_principal(
             grantee=grantee, actions=["sagemaker:InvokeEndpoint"], resource_arns=[self.endpoint_arn]
         )
 
     def metric(self, metric_name: str, *, statistic: str = "Average", **options: Any) -> cloudwatch.Metric:
-        """Any metric that SageMaker publishes per endpoint and variant.
+        """Any metric that SageMaker publishes per endpoint and variant, by its name.
 
+        `options` are those of `cloudwatch.Metric`; its default period is 5 minutes.
         https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
         """
         return cloudwatch.Metric(

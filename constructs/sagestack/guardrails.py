@@ -25,6 +25,9 @@ ACCEPTED_RISKS: Mapping[str, str] = {
     f"{_IAM5}[Action::kms:ReEncrypt*]": "Bucket.grant_put: with the environment's own key only.",
     f"{_IAM5}[Resource::{{data bucket}}/{{model}}/input/*]": "The input files of one model, whatever they are called.",
     f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/*]": "The outputs of one model: each run has a folder of its own.",
+    f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/*/{{step}}/*]": (
+        "What one step left, in every run: the endpoint reads models, the pipeline itself models and scores."
+    ),
     f"{_IAM5}[Resource::arn:{{partition}}:s3:::{{assets bucket}}/*]": (
         "The local cloud's build contexts: registered versions name older ones, whose hashes this synth cannot know."
     ),
@@ -59,13 +62,14 @@ ACCEPTED_RISKS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule, broken by one construct."""
+    """One rule, broken by one construct: cdk-nag's name of the rule, the construct's path, cdk-nag's words."""
 
     rule: str
     path: str
     description: str
 
     def is_accepted_by(self, accepted: str) -> bool:
+        """Whether a key of `ACCEPTED_RISKS` covers this finding, where it stands."""
         rule, _, path = accepted.partition(" at ")
         below = f"{path}/" if path else ""
         return bool(_matcher(rule).fullmatch(self.rule)) and bool(_matcher(below).match(f"{self.path}/"))

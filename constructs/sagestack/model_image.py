@@ -32,11 +32,19 @@ class ModelImage(Construct):
     def grant_pull(self, grantee: iam.IGrantable) -> None:
         """Lets a role fetch the image; older ones too, which registered versions still name."""
 
+    @abstractmethod
+    def grant_describe(self, grantee: iam.IGrantable) -> None:
+        """Lets a role look the image up, as registering a version does, without fetching it."""
+
     @staticmethod
     def of(
         scope: Construct, id: str, *, model: settings.Model, model_image: Literal["build-context", "ecr"]
     ) -> ModelImage:
-        """Raises `ValueError` where the model's folder has no Dockerfile."""
+        """The image of a model, as the environment wants it: `ecr` on AWS, `build-context` in the local cloud.
+
+        Raises:
+            ValueError: the model's folder has no Dockerfile.
+        """
         if not (model.folder / "Dockerfile").is_file():
             raise ValueError(f"model_code/{model.name} has no Dockerfile, which describes the image that it runs in")
         return (EcrImage if model_image == "ecr" else BuildContext)(scope, id, model=model)
@@ -62,6 +70,11 @@ class EcrImage(ModelImage):
     def grant_pull(self, grantee: iam.IGrantable) -> None:
         self._asset.repository.grant_pull(grantee)
 
+    def grant_describe(self, grantee: iam.IGrantable) -> None:
+        # What AWS's own policy for the registry has of ECR:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/security-iam-awsmanpol-model-registry.html
+        self._asset.repository.grant(grantee, "ecr:BatchGetImage", "ecr:DescribeImages")
+
 
 class BuildContext(ModelImage):
     """The zipped build context, Dockerfile at its root, from which the local cloud makes what it runs."""
@@ -82,3 +95,6 @@ class BuildContext(ModelImage):
 
     def grant_pull(self, grantee: iam.IGrantable) -> None:
         self._asset.grant_read(grantee)
+
+    def grant_describe(self, grantee: iam.IGrantable) -> None:
+        """Grants nothing: to register a build context, the local cloud does not look at it."""

@@ -14,6 +14,10 @@ class ModelRegistry(cdk.Resource):
 
     It has a name, as its API wants one; so a registry that was retained must be imported, or deleted, before
     a stack can create it again. SageMaker refuses to delete one that still holds versions.
+
+    Attributes:
+        model_package_group_name: the name as it was given.
+        model_package_group_arn: a token until deployment.
     """
 
     def __init__(
@@ -22,26 +26,38 @@ class ModelRegistry(cdk.Resource):
         id: str,
         *,
         model_package_group_name: str,
-        description: str,
         removal_policy: cdk.RemovalPolicy,
     ) -> None:
+        """Makes the registry.
+
+        Args:
+            model_package_group_name: 1 to 63 letters, digits and single hyphens; SageMaker refuses anything else:
+                https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackageGroup.html
+            removal_policy: what becomes of the versions when the stack is deleted, or the name changes. Required,
+                since losing every version must be somebody's decision.
+        """
         super().__init__(scope, id)
         self.model_package_group_name = model_package_group_name
         group = sagemaker.CfnModelPackageGroup(
             self,
             "Resource",
             model_package_group_name=model_package_group_name,
-            model_package_group_description=description,
+            # Says nothing that can change: another text would replace the group, and fail, as its name is taken.
+            # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sagemaker-modelpackagegroup.html
+            model_package_group_description=f"The versions of {model_package_group_name}; each describes itself.",
         )
         group.apply_removal_policy(removal_policy)
         self.model_package_group_arn = group.attr_model_package_group_arn
 
     def model_package_arn(self, version: int) -> str:
-        """The ARN of one version. It is known without asking, so a pinned version needs no look-up at synth."""
+        """The ARN of one version, a number from 1; whether the registry has it shows at deployment.
+
+        It is known without asking, so a pinned version needs no look-up at synth.
+        """
         return self._arn("model-package", f"{self.model_package_group_name}/{version}")
 
     def grant_register(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Lets a pipeline add versions, and read them back."""
+        """Lets a pipeline add versions, in any state of approval, and read them back."""
         return self._grant(
             grantee, "sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage", "sagemaker:AddTags"
         )

@@ -16,7 +16,7 @@ def vpc_config(network: settings.Network | None) -> dict[str, list[str]] | None:
 
 
 def grant_network_interfaces(role: iam.IRole, network: settings.Network | None) -> None:
-    """Lets SageMaker put network interfaces into the subnets, and take them away again.
+    """Lets SageMaker put network interfaces into the subnets, and take them away again; nothing without a network.
 
     The actions are those that SageMaker's documentation lists for a VPC; describing takes no resource:
     https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html

@@ -30,7 +30,11 @@ class SageMakerRole(iam.Role):
 
 
 def grant_logs(role: iam.IRole, *log_groups: str) -> None:
-    """Lets containers write to these log groups of CloudWatch, which SageMaker makes when it first needs them."""
+    """Lets containers write to these log groups of CloudWatch, which SageMaker makes when it first needs them.
+
+    A name may end with `*`. What the groups are called:
+    https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
+    """
     stack = cdk.Stack.of(role)
     role.add_to_principal_policy(
         iam.PolicyStatement(
@@ -53,7 +57,8 @@ def grant_logs(role: iam.IRole, *log_groups: str) -> None:
 def grant_instance_metrics(role: iam.IRole) -> None:
     """Lets SageMaker publish what containers use: CPU, memory, disk.
 
-    PutMetricData takes no resource, so the namespace is the boundary.
+    PutMetricData takes no resource, so the namespace is the boundary. The namespaces:
+    https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
     """
     role.add_to_principal_policy(
         iam.PolicyStatement(

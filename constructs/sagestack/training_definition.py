@@ -31,15 +31,17 @@ from sagestack.pipeline import (
     processing_output,
 )
 
+PREPROCESS, TRAIN, EVALUATE = "Preprocess", "Train", "Evaluate"
+"""The steps that write something, each to a folder of its name; roles are limited to some of these folders."""
 _PROCESSING = "/opt/ml/processing"
 
-# A lost machine or a busy zone is nobody's mistake: three tries, half a minute apart, then twice that.
+# A lost machine is nobody's mistake: three more tries, after 10, 20 and 40 seconds. A zone without capacity takes
+# longer to recover: five more, from two minutes to half an hour apart.
 _JOB_RETRY = [
     RetryPolicy(
-        [RetryOn.JOB_INTERNAL_ERROR, RetryOn.CAPACITY_ERROR, RetryOn.SERVICE_FAULT, RetryOn.THROTTLING],
-        max_attempts=3,
-        interval_seconds=10,
-    )
+        [RetryOn.JOB_INTERNAL_ERROR, RetryOn.SERVICE_FAULT, RetryOn.THROTTLING], max_attempts=3, interval_seconds=10
+    ),
+    RetryPolicy([RetryOn.CAPACITY_ERROR], max_attempts=5, interval_seconds=120),
 ]
 _CALL_RETRY = [RetryPolicy([RetryOn.SERVICE_FAULT, RetryOn.THROTTLING], max_attempts=3, interval_seconds=5)]
 
@@ -63,6 +65,8 @@ class TrainingRun:
     def definition(self) -> PipelineDefinition:
         """Preprocess, train, evaluate; then register what is good enough, and fail on what is not.
 
+        Raises `PipelineError` where a step does not fit SageMaker's API, such as a URI that is too long.
+
         No step is cached: SageMaker's cache compares where the data is, not what it holds, and new data
         under the old key would be passed over in silence.
         """
@@ -83,11 +87,11 @@ class TrainingRun:
 
     def _preprocess(self, input_data: StringParameter) -> ProcessingStep:
         return ProcessingStep(
-            "Preprocess",
+            PREPROCESS,
             arguments=self._processing(
                 "preprocess",
                 inputs=[processing_input("data", input_data, f"{_PROCESSING}/input/data")],
-                outputs={split: self._to("Preprocess", split) for split in ("train", "validation", "test")},
+                outputs={split: self._to(PREPROCESS, split) for split in ("train", "validation", "test")},
             ),
             retry=_JOB_RETRY,
         )
@@ -95,7 +99,7 @@ class TrainingRun:
     def _train(self, preprocess: ProcessingStep) -> TrainingStep:
         instance_type = self.size.training_instance_type
         return TrainingStep(
-            "Train",
+            TRAIN,
             arguments={
                 "AlgorithmSpecification": {"TrainingImage": self.image_uri, "TrainingInputMode": "File"},
                 "RoleArn": self.role_arn,
@@ -104,7 +108,7 @@ class TrainingRun:
                     channel(split, preprocess.output(split), content_type="text/csv")
                     for split in ("train", "validation")
                 ],
-                "OutputDataConfig": {"S3OutputPath": self._to("Train"), "KmsKeyId": self.key_arn},
+                "OutputDataConfig": {"S3OutputPath": self._to(TRAIN), "KmsKeyId": self.key_arn},
                 "ResourceConfig": self._instance(instance_type),
                 "StoppingCondition": {"MaxRuntimeInSeconds": self.size.max_runtime_in_seconds},
                 "EnableNetworkIsolation": True,
@@ -115,14 +119,14 @@ class TrainingRun:
 
     def _evaluate(self, preprocess: ProcessingStep, train: TrainingStep) -> ProcessingStep:
         return ProcessingStep(
-            "Evaluate",
+            EVALUATE,
             arguments=self._processing(
                 "evaluate",
                 inputs=[
                     processing_input("model", train.model_artifacts, f"{_PROCESSING}/input/model"),
                     processing_input("test", preprocess.output("test"), f"{_PROCESSING}/input/test"),
                 ],
-                outputs={"evaluation": self._to("Evaluate", "evaluation")},
+                outputs={"evaluation": self._to(EVALUATE, "evaluation")},
             ),
             property_files=[PropertyFile("Evaluation", output_name="evaluation", path="evaluation.json")],
             retry=_JOB_RETRY,

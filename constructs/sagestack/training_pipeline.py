@@ -17,7 +17,7 @@ from sagestack.model_image import ModelImage
 from sagestack.model_registry import ModelRegistry
 from sagestack.network import grant_network_interfaces
 from sagestack.roles import SageMakerRole, grant_instance_metrics, grant_logs, grant_volume_encryption
-from sagestack.training_definition import TrainingRun
+from sagestack.training_definition import EVALUATE, TRAIN, TrainingRun
 
 
 class TrainingPipeline(cdk.Resource):
@@ -26,6 +26,12 @@ class TrainingPipeline(cdk.Resource):
     Two roles, since the code in the containers needs less than the service that starts them: `job_role` reads
     data and writes artefacts and can start nothing; `role` starts jobs and registers versions, runs no code of
     ours, and can pass on `job_role` alone.
+
+    Attributes:
+        pipeline_name: the name as it was given.
+        pipeline_arn: of the pipeline; executions are below it.
+        role: what the pipeline itself acts as.
+        job_role: what its jobs act as.
     """
 
     def __init__(
@@ -45,9 +51,29 @@ class TrainingPipeline(cdk.Resource):
         encryption_key: kms.IKey,
         network: settings.Network | None = None,
     ) -> None:
-        """The prefixes are of keys, with a slash at the end. Raises `PipelineError` where the steps do not fit."""
+        """Makes the pipeline and its two roles.
+
+        Args:
+            pipeline_name: 1 to 256 letters, digits and hyphens; SageMaker's API asks for it, so it is not generated.
+            model: what is trained, what it must score, and how the version says it is served.
+            size: instance types, GB of disk and seconds of run time of the jobs.
+            image: what every job runs.
+            registry: where versions go.
+            data: the bucket that the input is read from.
+            input_prefix: the keys of the input, with a slash at the end; the default of the parameter `InputDataUri`.
+            artifacts: the bucket that all outputs go to.
+            output_prefix: the keys of the outputs, with a slash at the end; each execution has a folder below.
+            encryption_key: for storage volumes, where the instance type takes a key, and for the outputs.
+            network: where SageMaker puts network interfaces. Default: in no VPC of ours; the containers themselves
+                have no network either way.
+
+        Raises:
+            PipelineError: the steps do not fit SageMaker's API or each other.
+        """
         super().__init__(scope, id)
         self.pipeline_name = pipeline_name
+        self._artifacts = artifacts
+        self._models = f"{output_prefix}*/{TRAIN}/*"
 
         self.job_role = SageMakerRole(self, "JobRole", description=f"What the jobs of {pipeline_name} may do")
         data.grant_read(self.job_role, f"{input_prefix}*")
@@ -63,7 +89,10 @@ class TrainingPipeline(cdk.Resource):
         self._grant_jobs()
         registry.grant_register(self.role)
         # The quality gate reads evaluation.json as the pipeline, not as the job that wrote it.
-        artifacts.grant_read(self.role, f"{output_prefix}*")
+        artifacts.grant_read(self.role, f"{output_prefix}*/{EVALUATE}/*")
+        # Registering looks at the model and its image as the pipeline, too.
+        self.grant_read_models(self.role)
+        image.grant_describe(self.role)
 
         run = TrainingRun(
             model=model,
@@ -105,9 +134,14 @@ class TrainingPipeline(cdk.Resource):
             resource_arns=[self.pipeline_arn, f"{self.pipeline_arn}/execution/*"],
         )
 
-    def metric(self, metric_name: str, *, statistic: str = "Sum", **options: Any) -> cloudwatch.Metric:
-        """Any metric that SageMaker publishes per pipeline.
+    def grant_read_models(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Lets somebody read the models that training made, of all executions, and none of the data beside them."""
+        return self._artifacts.grant_read(grantee, self._models)
 
+    def metric(self, metric_name: str, *, statistic: str = "Sum", **options: Any) -> cloudwatch.Metric:
+        """Any metric that SageMaker publishes per pipeline, by its name.
+
+        `options` are those of `cloudwatch.Metric`; its default period is 5 minutes.
         https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
         """
         return cloudwatch.Metric(

@@ -12,7 +12,11 @@ Arguments = dict[str, object]
 
 
 def processing_input(name: str, s3_uri: str | Value, local_path: str) -> Arguments:
-    """Everything below an S3 prefix, copied to `local_path` on every instance before the container starts."""
+    """Everything below an S3 prefix, copied to `local_path` on every instance before the container starts.
+
+    `local_path` is below /opt/ml/processing:
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingS3Input.html
+    """
     return {
         "InputName": name,
         "AppManaged": False,
@@ -28,7 +32,11 @@ def processing_input(name: str, s3_uri: str | Value, local_path: str) -> Argumen
 
 
 def processing_output(name: str, s3_uri: str | Value, local_path: str) -> Arguments:
-    """What the container leaves in `local_path`, copied to S3 when the job has ended."""
+    """What the container leaves in `local_path`, copied to S3 when the job has ended.
+
+    `local_path` is below /opt/ml/processing, and `name` is what `ProcessingStep.output` asks for:
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingS3Output.html
+    """
     return {
         "OutputName": name,
         "AppManaged": False,
@@ -37,7 +45,11 @@ def processing_output(name: str, s3_uri: str | Value, local_path: str) -> Argume
 
 
 def channel(name: str, s3_uri: str | Value, *, content_type: str | None = None) -> Arguments:
-    """A training channel: everything below an S3 prefix, in /opt/ml/input/data/`name`."""
+    """A training channel: everything below an S3 prefix, in /opt/ml/input/data/`name`, on every instance.
+
+    `content_type` is told to the container, in inputdataconfig.json; SageMaker itself does nothing with it.
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Channel.html
+    """
     made: Arguments = {
         "ChannelName": name,
         "DataSource": {

@@ -9,7 +9,8 @@ from enum import StrEnum
 class CacheConfig:
     """Takes a step's outputs from an earlier successful execution with the same arguments, where one is found.
 
-    `expire_after` is how old that execution may be, as an ISO 8601 duration: `P30D`, `P1DT12H`, `T16M`.
+    `expire_after` is how old that execution may be, as an ISO 8601 duration: `P30D`, `P1DT12H`, `T16M`. It has no default,
+    since how long data stays the same is not for us to know. `enabled` false keeps the entry and does not look.
     Source: https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-caching-enabling.html
     """
 

@@ -33,7 +33,8 @@ class PropertyFile:
 class Step(ABC):
     """What every step has: a unique name, and steps that must have ended before it starts.
 
-    SageMaker derives most of the order from references; `depends_on` adds what references do not show.
+    SageMaker derives most of the order from references; `depends_on` adds what references do not show. `display_name` and
+    `description` are for people who look at the pipeline; without them SageMaker shows the name.
     """
 
     kind: str
@@ -70,7 +71,11 @@ class Step(ABC):
 
     @property
     def properties(self) -> Property:
-        """What SageMaker will describe of what this step made, member by member."""
+        """What SageMaker will describe of what this step made, member by member.
+
+        Raises:
+            PipelineError: the step makes nothing that could be described, as a Fail step.
+        """
         describes = model.STEP_KINDS[self.kind].describes
         if describes is None:
             raise PipelineError([f'Step "{self.name}": a {self.kind} step ends the execution and has no properties'])
@@ -78,7 +83,10 @@ class Step(ABC):
 
 
 class _RetriedStep(Step):
-    """A step whose arguments are a request to the API, and that can be tried again."""
+    """A step whose arguments are a request to the API, and that can be tried again.
+
+    Without `retry` SageMaker retries its own faults and throttling only.
+    """
 
     def __init__(
         self,
@@ -176,7 +184,7 @@ class ProcessingStep(_CachedStep):
         self.property_files = property_files
 
     def output(self, name: str) -> Property:
-        """The S3 URI of one of the step's outputs."""
+        """The S3 URI of one of the step's outputs, by its name; one that it has not is refused with the definition."""
         return self.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri
 
     def to_request(self) -> dict[str, object]:

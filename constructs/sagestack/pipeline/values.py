@@ -76,6 +76,8 @@ EXECUTION_VARIABLES = {v.name for v in vars(ExecutionVariables).values() if isin
 
 
 class ParameterType(StrEnum):
+    """The types of parameters that SageMaker has, as a definition writes them."""
+
     STRING = "String"
     INTEGER = "Integer"
     FLOAT = "Float"
@@ -84,7 +86,10 @@ class ParameterType(StrEnum):
 
 @dataclass(frozen=True)
 class Join(Value):
-    """Text made of `values`, joined with `on` (nothing by default) when the pipeline runs."""
+    """Text made of `values`, joined with `on` when the pipeline runs. Default: nothing between them.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-properties.html
+    """
 
     values: Sequence[Scalar]
     on: str = ""
