@@ -23,7 +23,7 @@ import botocore.config
 import botocore.session
 from ministack.core import iam_actions, iam_evaluator, persistence, responses, router
 from ministack.services import cloudformation as cloudformation_service
-from ministack.services import cloudwatch, eventbridge, iam, sts
+from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, sts
 from ministack.services.cloudformation import provisioners, stacks
 
 from local_cloud.platform import Caller, Credentials, RoleRefused
@@ -49,6 +49,14 @@ _RESOURCE_NAMES = (
 )
 _LOWER_CASE = ("endpoint", "endpoint-config", "model")
 _ARN_MEMBERS = ("ResourceArn", "PipelineExecutionArn", "ModelPackageArn")
+
+MAX_LOG_LINES = 20_000
+MAX_LOG_CHARACTERS = 5_000_000
+"""What is kept of one log stream. All logs are in memory and in one file that is written anew when a line is added: a
+script that prints 200 MB would otherwise make everything after it slow, the end of the local cloud included."""
+_KEPT_SHARE = 0.75
+_DROPPED = "sagestackDroppedLines"
+"""The key under which a log stream's own record says how many of its lines were dropped."""
 
 T = TypeVar("T")
 
@@ -310,6 +318,34 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
     # Ours wait for servers to start, and call other services of this cloud: on the event loop that would be a deadlock.
     stacks._runs_on_worker_thread = lambda kind: kind in ours or original_runs_on_worker_thread(kind)
 
+    original_append_log_events = cloudwatch_logs._append_log_events
+
+    def append_log_events(stream: dict[str, Any], added: list[dict[str, Any]]) -> None:
+        original_append_log_events(stream, added)
+        _shorten(stream)
+
+    cloudwatch_logs._append_log_events = append_log_events
+
+
+def _shorten(stream: dict[str, Any]) -> None:
+    """Drop the oldest lines of a log stream that has grown beyond bounds, and leave a line that says how many."""
+    events = stream["events"]
+    size = sum(len(event["message"]) for event in events)
+    if len(events) <= MAX_LOG_LINES and size <= MAX_LOG_CHARACTERS:
+        return
+    first = 0
+    # Down to a part of the bounds, so that this is done once in a while and not with every batch.
+    while len(events) - first > MAX_LOG_LINES * _KEPT_SHARE or size > MAX_LOG_CHARACTERS * _KEPT_SHARE:
+        size -= len(events[first]["message"])
+        cloudwatch_logs._log_records.pop(events[first]["eventId"], None)
+        first += 1
+    dropped = stream.get(_DROPPED, 0) + first - (1 if _DROPPED in stream else 0)
+    stream[_DROPPED] = dropped
+    words = f"[local cloud] {dropped} earlier lines were dropped: it keeps the end of a long log"
+    note = {**events[first - 1], "message": words, "eventId": f"dropped-{dropped}"}
+    with cloudwatch_logs._log_events_lock:
+        stream["events"] = [note, *events[first:]]
+
 
 def _caller(headers: dict[str, str], query: dict[str, list[str]]) -> Caller:
     return Caller(
@@ -369,9 +405,21 @@ class Snapshot:
             if state is None:
                 continue
             digest = hash(json.dumps(state, default=persistence._json_default))
-            if self._written.get(name) != digest:
-                persistence.save_state(name, state)
+            if self._written.get(name) != digest and _saved(name, state):
                 self._written[name] = digest
+
+
+def _saved(name: str, state: dict[str, Any]) -> bool:
+    """Write the state of a service; whether it is on the disk now. What is not is written with the next change."""
+    path = Path(persistence.STATE_DIR) / f"{name}.json"
+
+    def identity() -> tuple[int, int] | None:
+        return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
+
+    # MiniStack logs what goes wrong, a full disk for example, and tells its caller nothing.
+    before = identity()
+    persistence.save_state(name, state)
+    return identity() != before
 
 
 def settle_interrupted_stacks() -> list[str]:

@@ -373,7 +373,7 @@ def test_an_archive_that_would_write_elsewhere_fails_the_endpoint(hosting: Hosti
 
 def test_an_update_loses_no_request(hosting: Hosting) -> None:
     hosting.endpoint("blue", hosting.config("blue", hosting.model("blue"), count=2))
-    green = hosting.config("green", hosting.model("green", start_s=0.3), count=2)
+    green = hosting.config("green", hosting.model("green", start_s=1.0), count=2)
     with Load(hosting, "blue") as load:
         hosting.sagemaker.update_endpoint(EndpointName="blue", EndpointConfigName=green)
         updating = hosting.described("blue", "Updating")

@@ -19,9 +19,11 @@ from local_cloud.containers.engine import Container, ContainerError, ContainerSp
 from local_cloud.platform import Credentials, Platform
 from local_cloud.sagemaker import endpoint_metrics, log_stream
 from local_cloud.sagemaker.endpoint_metrics import Invocation
-from local_cloud.sagemaker.fleet import Fleet, Interrupted, NotHealthy, Router, ServerSpec, UnknownVariant, Variant
+from local_cloud.sagemaker.fleet import Fleet, Interrupted, Variant
+from local_cloud.sagemaker.instance import NotHealthy, ServerSpec
 from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.model_data import BadModelData, ModelData, extract
+from local_cloud.sagemaker.router import Router, UnknownVariant
 
 SERVER = """
 import http.server, os, sys
@@ -194,6 +196,21 @@ def test_a_start_is_given_up_when_the_cloud_stops(tmp_path: Path, stopping: thre
     threading.Timer(0.3, stopping.set).start()
     with pytest.raises(Interrupted):
         variant(tmp_path, engine).grow_to(2, stopping)
+
+
+def test_a_stop_that_comes_while_a_container_starts_ends_it(tmp_path: Path, stopping: threading.Event) -> None:
+    started: list[Container] = []
+
+    class Slow(Engine):
+        def start(self, spec: ContainerSpec) -> Container:
+            stopping.set()
+            time.sleep(0.5)
+            started.append(super().start(spec))
+            return started[-1]
+
+    with pytest.raises(Interrupted):
+        variant(tmp_path, Slow(200)).grow_to(1, stopping)
+    assert [container.wait(5) is None for container in started] == [False]
 
 
 def test_traffic_is_moved_between_fleets_and_a_tried_instance_is_not_taken_again(

@@ -7,13 +7,21 @@ import io
 import json
 import os
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local_cloud.containers.engine import ContainerSpec, Image
+from local_cloud.platform import Caller, Credentials
+from local_cloud.sagemaker import training
+from local_cloud.sagemaker.job_runs import BY_USER, JobRun, JobStopped
 from tests.job_programs import LOGS, Jobs, allow, channel
 from tests.local_cloud_fixtures import LocalCloud
 
@@ -166,6 +174,89 @@ def test_its_metrics_are_read_from_its_log(jobs: Jobs) -> None:
         Namespace="/aws/sagemaker/TrainingJobs", Dimensions=[{"Name": "TrainingJobName", "Value": name}]
     )
     assert [metric["MetricName"] for metric in found["Metrics"]] == ["validation:rmse"]
+
+
+def test_a_metric_whose_regex_has_no_group_stays_without_a_value(jobs: Jobs) -> None:
+    name = jobs.training(
+        "print('rmse=4.5')\nprint('after')",
+        AlgorithmSpecification={
+            "TrainingImage": jobs.image,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "validation:rmse", "Regex": "rmse=[0-9.]+"}],
+        },
+    )
+    job = jobs.trained(name)
+    assert job["TrainingJobStatus"] == "Completed", job
+    assert "FinalMetricDataList" not in job
+    assert jobs.printed(name) == ["rmse=4.5", "after"]
+    assert any("validation:rmse stays without a value" in line for line in jobs.log(name))
+
+
+def test_a_job_that_has_ended_has_left_its_folder_to_the_next_of_its_name(jobs: Jobs) -> None:
+    name = jobs.processing("for n in range(5000): (ml / f'processing/{n}').touch()")
+    jobs.processed(name)
+    left = next((jobs.cloud.state_dir / "jobs").glob(f"*/processing-job/{name}"))
+    assert [path.name for path in left.iterdir()] == ["container.log"]
+
+
+def test_a_job_whose_log_cannot_be_written_fails_and_can_be_deleted(jobs: Jobs) -> None:
+    name = jobs.name("nolog")
+    in_the_way = jobs.cloud.state_dir / "jobs/000000000000-us-east-1/training-job" / name
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("not a folder")
+    job = jobs.trained(jobs.training("pass", TrainingJobName=name))
+    assert job["FailureReason"].startswith("InternalServerError: The local cloud failed")
+    in_the_way.unlink()
+    jobs.sagemaker.delete_training_job(TrainingJobName=name)
+
+
+class SlowEngine:
+    """An engine whose containers take until `go` to start."""
+
+    def __init__(self) -> None:
+        self.starting, self.go = threading.Event(), threading.Event()
+        self.grace_s: float | None = None
+
+    def start(self, spec: ContainerSpec) -> SlowEngine:
+        self.starting.set()
+        assert self.go.wait(10)
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        return 143
+
+    def stop(self, grace_s: float) -> None:
+        self.grace_s = grace_s
+
+
+class Waiting(JobRun):
+    """A run that does nothing by itself."""
+
+    def work(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_stop_does_not_wait_for_a_container_that_starts_and_still_ends_it(tmp_path: Path) -> None:
+    engine = SlowEngine()
+    job = {"TrainingJobName": "slow", "TrainingJobArn": "arn:slow"}
+    service: Any = SimpleNamespace(state_dir=tmp_path, engine=engine)
+    caller = Caller(account="000000000000", region="us-east-1", arn="arn:user")
+    run = Waiting(service, training.KIND, caller, job, Credentials("a", "b", "c"))
+    settings: dict[str, Any] = {"arguments": [], "entrypoint": None, "environment": {}, "isolated": True}
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            run.run_container, Image("x", "x"), max_runtime_s=60, on_line=lambda line: None, **settings
+        )
+        assert engine.starting.wait(10)
+        try:
+            asked = time.monotonic()
+            run.stop(BY_USER)
+            assert time.monotonic() - asked < 1
+        finally:
+            engine.go.set()
+        with pytest.raises(JobStopped):
+            running.result(10)
+    assert engine.grace_s == BY_USER.grace_s
 
 
 def test_a_stopped_job_keeps_what_it_saved_after_sigterm(jobs: Jobs) -> None:

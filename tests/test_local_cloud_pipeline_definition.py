@@ -10,7 +10,8 @@ import pytest
 
 from local_cloud.sagemaker import retry_policy
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
-from local_cloud.sagemaker.pipeline_definition import cache_duration_s, fit, parse, request_shape
+from local_cloud.sagemaker.pipeline_definition import cache_duration_s, parse
+from local_cloud.sagemaker.pipeline_shapes import fit, request_shape
 from local_cloud.sagemaker.pipeline_values import (
     ValueProblem,
     condition_values,

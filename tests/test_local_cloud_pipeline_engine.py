@@ -410,6 +410,22 @@ def test_a_restart_takes_the_result_of_a_job_that_ended_meanwhile(cloud: FakeClo
     assert cloud.wait(execution) == "Succeeded"
 
 
+def test_an_execution_that_a_restart_cannot_resume_fails_and_keeps_nothing_from_going(cloud: FakeCloud) -> None:
+    cloud.jobs.held.add("One")
+    cloud.create(document(training("One")))
+    execution = cloud.start()
+    cloud.until(execution, "One", "Executing")
+    place = (USER.account, USER.region, execution.partition(":pipeline/")[2].replace("/execution/", "/"))
+    cloud.service.store.update(
+        "pipeline-execution", *place, lambda found: found.update(Definition="of another version")
+    )
+    cloud.restart()
+    assert cloud.wait(execution) == "Failed"
+    assert cloud.describe(execution)["FailureReason"].startswith("InternalServerError")
+    assert cloud.sent(EXECUTION_EVENT)[-1]["currentPipelineExecutionStatus"] == "Failed"
+    cloud.call("DeletePipeline", {"PipelineName": "line", "ClientRequestToken": "delete-line".ljust(32, "-")})
+
+
 @pytest.mark.parametrize("covered", [True, False])
 def test_a_job_that_the_restart_ended_is_run_again_only_under_a_retry_policy(cloud: FakeCloud, covered: bool) -> None:
     cloud.jobs.held.add("Train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,7 +228,8 @@ def test_a_stop_reaches_the_program_first_and_everything_in_the_end(bench: Bench
     container.stop(10)
     assert container.wait() == 5
     assert printed[1] == "saved"
-    assert not alive(int(printed[0]))
+    # It was killed before the stop returned; the kernel takes a moment to be done with it.
+    assert wait_for(lambda: not alive(int(printed[0])))
     container.stop(10)
 
 
@@ -262,6 +264,20 @@ def test_many_who_need_one_image_build_it_once(bench: Bench) -> None:
     assert len({result.reference for result in results}) == 1
     assert len(results) == 5
     assert len([line for line in bench.lines if line.startswith("Building")]) == 1
+
+
+def test_a_container_that_cannot_start_leaves_no_files(bench: Bench) -> None:
+    image = bench.prepare('ENTRYPOINT ["no-such-program"]')
+    with pytest.raises(ContainerError, match="no-such-program"):
+        bench.start(image)
+    assert not list((bench.state / "containers").glob("*/home-*"))
+
+
+def test_an_image_whose_environment_was_removed_is_built_anew(bench: Bench) -> None:
+    image = code(bench, "print('built')")
+    shutil.rmtree(next((bench.state / "images").glob("environment-*/")))
+    assert bench.run(code(bench, "print('built')")) == ["built"]
+    assert Path(image.reference).is_dir()
 
 
 KILLED = """

@@ -83,6 +83,16 @@ def test_a_request_with_the_same_token_makes_one_version(cloud: FakeCloud) -> No
     assert versions(cloud) == [1]
 
 
+def test_a_token_is_forgotten_with_the_version_that_it_made(cloud: FakeCloud) -> None:
+    first = register(cloud, ClientToken="t-1")
+    assert "ClientToken" not in cloud.call("DescribeModelPackage", {"ModelPackageName": first})
+    assert all("ClientToken" not in event for event in cloud.sent(EVENT))
+    cloud.call("DeleteModelPackage", {"ModelPackageName": first})
+    second = register(cloud, ClientToken="t-1")
+    assert second != first
+    assert versions(cloud) == [2]
+
+
 def test_approval_is_recorded_with_who_and_why(cloud: FakeCloud) -> None:
     version = register(cloud)
     cloud.call(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.local_cloud_fixtures import LocalCloud
+
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-local-cloud/bin/python"
 SEAMS = ROOT / "local_cloud/ministack_seams.py"
@@ -53,6 +55,7 @@ SIGNATURES = {
         "physical_id",
         "detailed_status",
     ],
+    "services.cloudwatch_logs._append_log_events": ["stream", "events"],
     "services.cloudwatch.record_metric": ["namespace", "metric_name", "value", "unit", "dimensions"],
     "services.eventbridge._put_events": ["data", "allow_aws_source"],
     "services.sts.register_session": ["access_key", "session"],
@@ -69,6 +72,7 @@ TABLES = (
     "services.cloudformation.provisioners._REPLACING_PROPERTIES",
     "services.cloudformation.provisioners._STACK_TAG_PROPERTY",
     "services.cloudformation._stacks",
+    "services.cloudwatch_logs._log_records",
     "services.sts._sessions",
 )
 """What is added to, all of them mappings."""
@@ -76,7 +80,7 @@ TABLES = (
 
 def in_ministack(program: str) -> str:
     """What a program prints in the local cloud's environment."""
-    result = subprocess.run([PYTHON, "-c", program], capture_output=True, text=True, check=False)
+    result = subprocess.run([PYTHON, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -112,6 +116,43 @@ def test_what_is_added_to_is_a_mapping() -> None:
 
 def test_ministack_still_has_no_sagemaker_of_its_own() -> None:
     assert in_ministack("from ministack.app import SERVICE_HANDLERS as h; print('sagemaker' in h)") == "False"
+
+
+def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(tmp_path: Path) -> None:
+    program = f"""
+import os, pathlib
+state = pathlib.Path({str(tmp_path / "state")!r})
+os.environ.update(PERSIST_STATE="1", STATE_DIR=str(state))
+from local_cloud import ministack_seams
+from ministack import app
+app._build_persistence_save_dict = lambda: {{"one": lambda: {{"a": 1}}}}
+state.write_text("in the way, as a full disk would be")
+snapshot = ministack_seams.Snapshot()
+snapshot.write()
+state.unlink()
+snapshot.write()
+written = state / "one.json"
+first = written.stat().st_ino, written.stat().st_mtime_ns
+snapshot.write()
+print(first == (written.stat().st_ino, written.stat().st_mtime_ns))
+"""
+    assert in_ministack(program).splitlines()[-1] == "True"
+
+
+def test_of_a_log_without_end_the_end_is_kept(cloud: LocalCloud) -> None:
+    logs = cloud.client("logs")
+    names = {"logGroupName": "/chatty", "logStreamName": "one"}
+    logs.create_log_group(logGroupName=names["logGroupName"])
+    logs.create_log_stream(**names)
+    for batch in range(5):
+        events = [{"timestamp": 1_000_000 + batch, "message": f"line {batch * 9000 + n}"} for n in range(9000)]
+        logs.put_log_events(**names, logEvents=events)
+    head = logs.get_log_events(**names, startFromHead=True, limit=2)["events"]
+    tail = logs.get_log_events(**names, limit=1)["events"]
+    assert tail[0]["message"] == "line 44999"
+    dropped = int(head[1]["message"].removeprefix("line "))
+    assert 20_000 < dropped < 45_000 - 10_000
+    assert head[0]["message"] == f"[local cloud] {dropped} earlier lines were dropped: it keeps the end of a long log"
 
 
 def test_no_other_module_knows_ministack() -> None:

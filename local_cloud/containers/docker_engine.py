@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,12 @@ ANSWER_TIMEOUT_S = 2
 """How long an engine may take to say that it is there: one that works answers in milliseconds."""
 REQUEST_TIMEOUT_S = 120
 CLOSING_GRACE_S = 1
+"""How long a container may take to end when the local cloud itself ends."""
+CLOSING = "The local cloud is stopping."
+KILLED = 137
+"""The exit code of a container that was killed: 128 and the number of SIGKILL."""
 BUILD_LINES_SHOWN = 20
+"""How many of its last lines the error of a failed build shows: enough for pip's reason, short enough for a status."""
 _CERTIFICATES = "/etc/sagestack-local-cloud/ca.pem"
 _LINUX = platform.system() == "Linux"
 _NO_ENGINE = (docker.errors.DockerException, OSError)
@@ -90,33 +96,15 @@ class DockerEngine:
     def start(self, spec: ContainerSpec) -> Container:
         """See ContainerEngine."""
         if self._closed:
-            raise ContainerError("The local cloud is stopping.")
+            raise ContainerError(CLOSING)
         _open_to_all(spec.ml_dir)
-        environment = dict(spec.environment)
-        # Each folder of its own rather than /opt/ml as one: the image may hold files below /opt/ml (such as /opt/ml/code).
-        volumes = {str(path): {"bind": f"/opt/ml/{path.name}", "mode": "rw"} for path in spec.ml_dir.iterdir()}
-        if (bundle := environment.get("AWS_CA_BUNDLE")) and Path(bundle).is_file():
-            volumes[bundle] = {"bind": _CERTIFICATES, "mode": "ro"}
-            environment["AWS_CA_BUNDLE"] = _CERTIFICATES
-        options: dict[str, Any] = {"network_mode": "host" if _LINUX else "bridge"}
-        if not spec.network and spec.port is None:
-            options = {"network_mode": "none"}
-        if spec.port is not None:
-            environment["SAGEMAKER_BIND_TO_PORT"] = str(spec.port)
-            environment["SAGEMAKER_BIND_TO_HOST"] = "127.0.0.1" if _LINUX else "0.0.0.0"  # noqa: S104 - inside the engine
-            if not _LINUX:
-                options["ports"] = {f"{spec.port}/tcp": ("127.0.0.1", spec.port)}
-        if not _LINUX and "AWS_ENDPOINT_URL" in environment:
-            environment["AWS_ENDPOINT_URL"] = environment["AWS_ENDPOINT_URL"].replace(
-                "127.0.0.1", "host.docker.internal"
-            )
+        environment, options = _settings(spec)
         try:
             container = self._client.containers.create(
                 spec.image.reference,
                 command=list(spec.arguments) or None,
                 entrypoint=list(spec.entrypoint) if spec.entrypoint is not None else None,
                 environment=environment,
-                volumes=volumes,
                 labels={LABEL: self._label, f"{LABEL}.name": spec.name},
                 detach=True,
                 **options,
@@ -130,7 +118,13 @@ class DockerEngine:
             raise ContainerError(f"The container {spec.name} cannot start: {_explained(error)}") from error
         started = DockerContainer(container, spec, self._forget)
         with self._lock:
-            self._running.add(started)
+            closed = self._closed
+            if not closed:
+                self._running.add(started)
+        if closed:
+            # It started while close() went through those that ran.
+            _remove(container)
+            raise ContainerError(CLOSING)
         started.follow()
         return started
 
@@ -177,13 +171,13 @@ class DockerEngine:
             context = Path(folder)
             images.unzip(archive, context, uri)
             on_line("Building the image in the Docker engine")
-            lines: list[str] = []
+            last_lines: deque[str] = deque(maxlen=BUILD_LINES_SHOWN)
             try:
                 for line in self._build_lines(context, tag):
-                    lines.append(line)
+                    last_lines.append(line)
                     on_line(line)
             except (*_NO_ENGINE, _BuildFailed) as error:
-                tail = "\n".join(lines[-BUILD_LINES_SHOWN:])
+                tail = "\n".join(last_lines)
                 raise ContainerError(f"The build of the image {uri} failed: {_explained(error)}\n{tail}") from error
 
     def _build_lines(self, context: Path, tag: str) -> Iterator[str]:
@@ -245,37 +239,63 @@ class DockerContainer:
         threading.Thread(target=self._follow, name=f"output-{self._spec.name}", daemon=True).start()
 
     def _follow(self) -> None:
-        code = -1
+        code = KILLED
         try:
-            lines = Lines(self._spec.on_line)
-            for data in self._container.logs(stream=True, follow=True, stdout=True, stderr=True):
-                lines.feed(data)
-            lines.end()
-            code = int(self._container.wait()["StatusCode"])
+            code = self._delivered()
         except Exception:
+            # Whatever it was, whoever waits for the end must not wait for ever.
             logger.exception("The engine lost the container %s", self._spec.name)
-            code = 137
-        finally:
+        try:
             self._take_back_files()
-            _remove(self._container)
-            self._code = code
-            self._on_end(self)
-            self._ended.set()
+        except _NO_ENGINE:
+            logger.warning("The files of the container %s stay its user's", self._spec.name, exc_info=True)
+        _remove(self._container)
+        self._on_end(self)
+        self._code = code
+        self._ended.set()
+
+    def _delivered(self) -> int:
+        """Deliver the output to its end; the exit code."""
+        lines = Lines(self._spec.on_line)
+        for data in self._container.logs(stream=True, follow=True, stdout=True, stderr=True):
+            lines.feed(data)
+        lines.end()
+        return int(self._container.wait()["StatusCode"])
 
     def _take_back_files(self) -> None:
         """Make what the container's user wrote ours, or it could not be removed later."""
         own = os.getuid()
         if own == 0 or not any(path.lstat().st_uid != own for path in self._spec.ml_dir.rglob("*")):
             return
-        with contextlib.suppress(*_NO_ENGINE):
-            self._container.client.containers.run(
-                self._spec.image.reference,
-                entrypoint=["chown", "-R", f"{own}:{os.getgid()}", "/opt/ml"],
-                volumes={str(self._spec.ml_dir): {"bind": "/opt/ml", "mode": "rw"}},
-                user="0",
-                network_mode="none",
-                remove=True,
-            )
+        self._container.client.containers.run(
+            self._spec.image.reference,
+            entrypoint=["chown", "-R", f"{own}:{os.getgid()}", "/opt/ml"],
+            volumes={str(self._spec.ml_dir): {"bind": "/opt/ml", "mode": "rw"}},
+            user="0",
+            network_mode="none",
+            remove=True,
+        )
+
+
+def _settings(spec: ContainerSpec) -> tuple[dict[str, str], dict[str, Any]]:
+    """The variables of a container, and what else it is created with: what it sees of this machine's files and network."""
+    environment = dict(spec.environment)
+    # Each folder of its own rather than /opt/ml as one: the image may hold files below /opt/ml (such as /opt/ml/code).
+    volumes = {str(path): {"bind": f"/opt/ml/{path.name}", "mode": "rw"} for path in spec.ml_dir.iterdir()}
+    if (bundle := environment.get("AWS_CA_BUNDLE")) and Path(bundle).is_file():
+        volumes[bundle] = {"bind": _CERTIFICATES, "mode": "ro"}
+        environment["AWS_CA_BUNDLE"] = _CERTIFICATES
+    options: dict[str, Any] = {"network_mode": "host" if _LINUX else "bridge", "volumes": volumes}
+    if not spec.network and spec.port is None:
+        options["network_mode"] = "none"
+    if spec.port is not None:
+        environment["SAGEMAKER_BIND_TO_PORT"] = str(spec.port)
+        environment["SAGEMAKER_BIND_TO_HOST"] = "127.0.0.1" if _LINUX else "0.0.0.0"  # noqa: S104 - inside the engine
+        if not _LINUX:
+            options["ports"] = {f"{spec.port}/tcp": ("127.0.0.1", spec.port)}
+    if not _LINUX and "AWS_ENDPOINT_URL" in environment:
+        environment["AWS_ENDPOINT_URL"] = environment["AWS_ENDPOINT_URL"].replace("127.0.0.1", "host.docker.internal")
+    return environment, options
 
 
 def _open_to_all(folder: Path) -> None:

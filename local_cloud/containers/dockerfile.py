@@ -230,8 +230,11 @@ class _Reader:
         for flag in flags:
             if not flag.startswith(("--chown", "--chmod", "--link")):
                 self._refuse(f"{name} {flag}")
-        words = list(self._exec_form(name, rest)) if rest.startswith("[") else self._words(rest)
-        words = [self._substituted(word) for word in words] if rest.startswith("[") else words
+        words = (
+            [self._substituted(word) for word in self._exec_form(name, rest)]
+            if rest.startswith("[")
+            else self._words(rest)
+        )
         if len(words) < 2:
             self._refuse(f"{name} without a source and a destination")
         *sources, destination = words

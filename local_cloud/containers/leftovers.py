@@ -21,7 +21,7 @@ def start_time(pid: int) -> str | None:
     With the pid it names one process for good: a pid alone may belong to another one later.
     """
     stat = Path(f"/proc/{pid}/stat")
-    if stat.parent.parent.joinpath("self").exists():
+    if Path("/proc/self").exists():
         try:
             # The second field is the program's name in parentheses, and may hold spaces; the start time is field 22.
             fields = stat.read_text().rpartition(")")[2].split()
@@ -39,6 +39,13 @@ def record(folder: Path, pid: int) -> Path:
     return path
 
 
+def kill_group(leader: int) -> None:
+    """Kill a process and all that it started; harmless if nobody of them is left."""
+    # EPERM is macOS's answer where only zombies are left in the group.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
 def end_all(folder: Path) -> int:
     """Kill every process group that is on record in a folder; how many there were."""
     ended = 0
@@ -49,9 +56,8 @@ def end_all(folder: Path) -> int:
         except OSError:
             continue
         if started and start_time(pid) == started:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-                ended += 1
+            kill_group(pid)
+            ended += 1
         path.unlink(missing_ok=True)
     return ended
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from local_cloud.platform import Caller
-from local_cloud.sagemaker import deployments, endpoint_configs, endpoint_metrics, notifications, tags
-from local_cloud.sagemaker.deployments import KIND, Hosting, hosting_of
+from local_cloud.sagemaker import deployments, endpoint_configs, endpoint_metrics, endpoint_plans, notifications, tags
+from local_cloud.sagemaker.deployments import KIND
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
+from local_cloud.sagemaker.hosting import Hosting, hosting_of, key_for, shut_down
 from local_cloud.sagemaker.names import arn_of, key_of
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, matching, operation, page
 from local_cloud.sagemaker.store import Document, Duplicate
@@ -33,7 +34,7 @@ def create_endpoint(service: Sagemaker, caller: Caller, request: Request) -> Res
         "CreationTime": now,
         "LastModifiedTime": now,
         "Deployed": None,
-        "Pending": _pending(deployments.plan_of(service, caller, config)),
+        "Pending": _pending(endpoint_plans.plan_of(service, caller, config)),
     }
     try:
         with service.store.transaction():
@@ -104,12 +105,12 @@ def update_endpoint(service: Sagemaker, caller: Caller, request: Request) -> Res
     """
     _refuse_deployment_config(request, "UpdateEndpoint")
     config = endpoint_configs.find(service, caller, request["EndpointConfigName"])
-    plan = deployments.plan_of(service, caller, config)
+    plan = endpoint_plans.plan_of(service, caller, config)
 
     def change(document: Document) -> None:
         _refuse_change(document)
         if request.get("RetainAllVariantProperties") and document["Deployed"]:
-            deployments.retained(plan, document["Deployed"], request)
+            endpoint_plans.retained(plan, document["Deployed"], request)
         document["Pending"] = _pending(plan)
 
     return _changed(service, caller, request["EndpointName"], change, deployments.update)
@@ -172,7 +173,7 @@ def start(service: Sagemaker) -> None:
 
 def stop(service: Sagemaker) -> None:
     """End every server; what was under way is finished after the next start."""
-    deployments.shut_down(hosting_of(service))
+    shut_down(hosting_of(service))
     endpoint_metrics.recorder_of(service).close()
 
 
@@ -237,7 +238,7 @@ def _pending(plan: Document, *, rescales: bool = False) -> Document:
 
 
 def _ready_instances(service: Sagemaker, caller: Caller, name: str) -> dict[str, int]:
-    router = hosting_of(service).router((caller.account, caller.region, key_of(name)))
+    router = hosting_of(service).router(key_for(caller, name))
     counts: dict[str, int] = {}
     for fleet in router.fleets if router else []:
         for variant in fleet.variants.values():

@@ -14,11 +14,13 @@ import httpx
 
 from local_cloud.platform import Caller
 from local_cloud.sagemaker import endpoint_metrics
-from local_cloud.sagemaker.deployments import KIND, LOG_GROUP, hosting_of
+from local_cloud.sagemaker.deployments import KIND
 from local_cloud.sagemaker.endpoint_metrics import Invocation
 from local_cloud.sagemaker.errors import NotEmulated
-from local_cloud.sagemaker.fleet import Instance, Lease, Router, UnknownVariant
-from local_cloud.sagemaker.names import key_of
+from local_cloud.sagemaker.hosting import hosting_of, key_for
+from local_cloud.sagemaker.instance import Instance
+from local_cloud.sagemaker.provisioning import LOG_GROUP
+from local_cloud.sagemaker.router import Lease, Router, UnknownVariant
 from local_cloud.sagemaker.service import Sagemaker, error_answer
 
 MODEL_TIMEOUT_S = 60.0
@@ -88,7 +90,7 @@ async def invoke(
             f"1 validation error detected: Value at 'body' failed to satisfy constraint: Member must have length less than "
             f"or equal to {MAX_BODY_BYTES}, got {len(body)}",
         )
-    router = hosting_of(service).router((caller.account, caller.region, key_of(endpoint_name)))
+    router = hosting_of(service).router(key_for(caller, endpoint_name))
     if router is None or router.endpoint != endpoint_name:
         return await asyncio.to_thread(_not_serving, service, caller, endpoint_name)
     tried: list[Instance] = []
@@ -126,7 +128,7 @@ async def invoke(
 
 def _not_serving(service: Sagemaker, caller: Caller, endpoint_name: str) -> Answer:
     """The answer for an endpoint that is not there, or that has no servers; it reads the store, so not on the event loop."""
-    document = service.store.get(KIND, caller.account, caller.region, key_of(endpoint_name))
+    document = service.store.get(KIND, *key_for(caller, endpoint_name))
     message = f"Endpoint {endpoint_name} of account {caller.account} not found."
     if document is None or document["EndpointName"] != endpoint_name:
         return _error(400, "ValidationError", message)

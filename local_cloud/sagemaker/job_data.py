@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +64,24 @@ class JobData:
         client: S3 with the credentials of the job's role.
         role_arn: for messages.
         principal_arn: the role's session, for messages that S3 leaves unfinished.
-        check: called between pieces of work; raises where the job is to stop.
+        check: called between pieces of a download; raises where the job is to stop. What a job leaves is always uploaded.
     """
 
     client: Any
     role_arn: str
     principal_arn: str
     check: Callable[[], None]
+
+    def download(self, source: Mapping[str, str], folder: Path) -> None:
+        """What an S3DataSource or a ProcessingS3Input names, as files: by its S3Uri and S3DataType.
+
+        Raises:
+            DataError: it is not there, or may not be read.
+        """
+        if source["S3DataType"] == "S3Prefix":
+            self.download_prefix(source["S3Uri"], folder)
+        else:
+            self.download_manifest(source["S3Uri"], folder)
 
     def download_prefix(self, uri: str, folder: Path) -> None:
         """All objects whose key begins with the address, as files: below their common folder, as SageMaker lays them out.
@@ -82,7 +93,7 @@ class JobData:
         keys = [key for key in self._keys(location) if not key.endswith("/")]
         if not keys:
             raise DataError(self._nothing_found(uri, location))
-        self._download_all((Location(location.bucket, key), _relative(key, location.key)) for key in keys)(folder)
+        self._download_all([(Location(location.bucket, key), _relative(key, location.key)) for key in keys], folder)
 
     def download_manifest(self, uri: str, folder: Path) -> None:
         """The objects that a manifest lists: `[{"prefix": "s3://bucket/a/"}, "b.csv", ...]` (S3DataSource in the API reference).
@@ -101,7 +112,7 @@ class JobData:
             raise DataError(f"The manifest {uri} is not a list of a prefix and names after it: {error!r}") from error
         finally:
             manifest.unlink(missing_ok=True)
-        self._download_all((Location(prefix.bucket, prefix.key + name), name) for name in names)(folder)
+        self._download_all([(Location(prefix.bucket, prefix.key + name), name) for name in names], folder)
 
     def download_object(self, uri: str, path: Path) -> None:
         """One object as a file.
@@ -155,7 +166,7 @@ class JobData:
             f'the role "{self.role_arn}" has "s3:ListBucket" permissions on bucket "{location.bucket}".'
         )
 
-    def _download_all(self, objects: Iterable[tuple[Location, str]]) -> Callable[[Path], None]:
+    def _download_all(self, objects: Iterable[tuple[Location, str]], folder: Path) -> None:
         places: dict[str, Location] = {}
         for location, name in objects:
             if posixpath.isabs(name) or ".." in name.split("/"):
@@ -163,15 +174,11 @@ class JobData:
             if name in places:
                 raise DataError(f"{places[name]} and {location} would both be the file {name}")
             places[name] = location
-
-        def download(folder: Path) -> None:
-            # A file and a folder of one name can exist in S3, but not side by side on a disk.
-            if clash := next((str(parent) for name in places for parent in _parents(name) if parent in places), None):
-                raise DataError(f"{places[clash]} would be a file where other objects need a folder")
-            with ThreadPoolExecutor(min(PARALLEL_TRANSFERS, len(places)) or 1) as pool:
-                list(pool.map(lambda item: self._download(item[1], folder / item[0]), places.items()))
-
-        return download
+        # A file and a folder of one name can exist in S3, but not side by side on a disk.
+        if clash := next((parent for name in places for parent in _parents(name) if parent in places), None):
+            raise DataError(f"{places[clash]} would be a file where other objects need a folder")
+        with ThreadPoolExecutor(min(PARALLEL_TRANSFERS, len(places)) or 1) as pool:
+            list(pool.map(lambda item: self._download(item[1], folder / item[0]), places.items()))
 
     def _download(self, location: Location, path: Path) -> None:
         self.check()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from local_cloud.sagemaker import processing, training
-from local_cloud.sagemaker.job_runs import runs, settle
+from local_cloud.sagemaker.job_operations import settle
+from local_cloud.sagemaker.job_runs import runs
 from local_cloud.sagemaker.service import Sagemaker
 
 
 def start(service: Sagemaker) -> None:
     """End the jobs that ran when the local cloud was stopped or killed: nothing runs them any more."""
-    settle(service, training.KIND, training.finish)
-    settle(service, processing.KIND, processing.finish)
+    settle(service, training.KIND)
+    settle(service, processing.KIND)
 
 
 def stop(service: Sagemaker) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.exceptions import ClientError
+
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
 
 _CHUNK_BYTES = 1024 * 1024
@@ -67,6 +69,27 @@ class ModelData:
         if is_prefix and not key.endswith("/"):
             raise ValidationError(f"The S3Uri of an S3Prefix must end with a slash, got {source['S3Uri']}")
         return cls(bucket, key, is_prefix, is_archive)
+
+
+def exists(s3: Any, data: ModelData) -> bool:
+    """Whether there is an artefact.
+
+    Args:
+        s3: a client with the credentials of whoever may ask.
+        data: where it would be.
+
+    Raises:
+        botocore.exceptions.ClientError: S3 refuses to say.
+    """
+    try:
+        if data.is_prefix:
+            return bool(s3.list_objects_v2(Bucket=data.bucket, Prefix=data.key, MaxKeys=1).get("KeyCount", 0))
+        s3.head_object(Bucket=data.bucket, Key=data.key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket", "NotFound"):
+            return False
+        raise
+    return True
 
 
 def could_not_access(data: ModelData, role_arn: str, region: str, detail: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_cloud.platform import Caller, RoleRefused
-from local_cloud.sagemaker import events, registry, tags
+from local_cloud.sagemaker import registry
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
-from local_cloud.sagemaker.model_data import ModelData, could_not_access
-from local_cloud.sagemaker.names import arn_of, key_of
-from local_cloud.sagemaker.service import Request, Response, Sagemaker, matching, operation, page
-from local_cloud.sagemaker.store import Document, Duplicate
-
-KIND = "model"
+from local_cloud.sagemaker.model_data import ModelData, could_not_access, exists
+from local_cloud.sagemaker.resources import ResourceKind
+from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
+from local_cloud.sagemaker.store import Document
 
 _NOT_EMULATED = (
     "MultiModelConfig",
@@ -38,6 +35,14 @@ _DESCRIBED = (
 _CONTAINER = "ServingContainer"
 """The member of a model's document that only the local cloud knows."""
 
+KIND = ResourceKind(
+    kind="model",
+    noun="model",
+    prefix="Model",
+    event="SageMaker Model State Change",
+    hidden=frozenset({_CONTAINER}),
+)
+
 
 @dataclass(frozen=True)
 class ServingContainer:
@@ -57,7 +62,6 @@ class ServingContainer:
 @operation("CreateModel")
 def create_model(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """CreateModel: refuses, as AWS does, model data that the role cannot read."""
-    name, model_arn = request["ModelName"], arn_of(caller, KIND, request["ModelName"])
     if request.get("PrimaryContainer") and request.get("Containers"):
         raise ValidationError("Give either PrimaryContainer or Containers, not both.")
     role_arn = request.get("ExecutionRoleArn")
@@ -66,52 +70,34 @@ def create_model(service: Sagemaker, caller: Caller, request: Request) -> Respon
             "ExecutionRoleArn is required: SageMaker reads the image and the model data as this role."
         )
     service.check_pass_role(caller, role_arn)
-    document = {key: request[key] for key in _DESCRIBED if request.get(key) is not None}
     container = _resolved(service, caller, request)
-    if service.store.get(KIND, caller.account, caller.region, key_of(name)):
-        raise ValidationError(f'Cannot create already existing model "{model_arn}".')
+    KIND.refuse_taken(service, caller, request["ModelName"])
     _check_access(service, caller, role_arn, container.model_data)
-    document |= {
-        "ModelArn": model_arn,
-        "CreationTime": time.time(),
+    members = {
+        **{key: request[key] for key in _DESCRIBED if request.get(key) is not None},
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
         # Kept, so that the model still serves when its version is rejected or deleted later: a roll-back may need it.
         _CONTAINER: asdict(container),
     }
-    try:
-        with service.store.transaction():
-            service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
-            tags.save(service, caller, model_arn, request.get("Tags"))
-    except Duplicate:
-        raise ValidationError(f'Cannot create already existing model "{model_arn}".') from None
-    _send_event(service, caller, document)
-    return {"ModelArn": model_arn}
+    return KIND.create(service, caller, request, members)
 
 
 @operation("DescribeModel")
 def describe_model(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DescribeModel."""
-    return _described(find(service, caller, request["ModelName"]))
+    return KIND.described(find(service, caller, request["ModelName"]))
 
 
 @operation("ListModels")
 def list_models(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """ListModels."""
-    kept = matching(service.store.list(KIND, caller.account, caller.region), request, name_key="ModelName")
-    summaries = [{member: model[member] for member in ("ModelName", "ModelArn", "CreationTime")} for model in kept]
-    return page(summaries, request, "Models")
+    return KIND.list(service, caller, request)
 
 
 @operation("DeleteModel")
 def delete_model(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DeleteModel: only the entry; endpoints that serve it go on."""
-    with service.store.transaction():
-        model = find(service, caller, request["ModelName"])
-        service.store.delete(KIND, caller.account, caller.region, key_of(model["ModelName"]))
-        model_tags = tags.current(service, caller, model["ModelArn"])
-        tags.forget(service, caller, model["ModelArn"])
-    _send_event(service, caller, model, model_tags)
-    return {}
+    return KIND.delete(service, caller, request["ModelName"])
 
 
 def find(service: Sagemaker, caller: Caller, name: str) -> Document:
@@ -120,10 +106,7 @@ def find(service: Sagemaker, caller: Caller, name: str) -> Document:
     Raises:
         ValidationError: there is none.
     """
-    model = service.store.get(KIND, caller.account, caller.region, key_of(name))
-    if model is None:
-        raise ValidationError(f'Could not find model "{arn_of(caller, KIND, name)}".')
-    return model
+    return KIND.find(service, caller, name)
 
 
 def container_of(model: Document) -> ServingContainer:
@@ -131,10 +114,6 @@ def container_of(model: Document) -> ServingContainer:
     kept = model[_CONTAINER]
     data = kept["model_data"]
     return ServingContainer(kept["image"], ModelData(**data) if data else None, kept["environment"])
-
-
-def _described(model: Document) -> Document:
-    return {member: value for member, value in model.items() if member != _CONTAINER}
 
 
 def _resolved(service: Sagemaker, caller: Caller, model: Mapping[str, Any]) -> ServingContainer:
@@ -199,30 +178,17 @@ def _check_access(service: Sagemaker, caller: Caller, role_arn: str, data: Model
         credentials = service.platform.assume_role(role_arn, "SageMaker")
     except RoleRefused as error:
         raise ValidationError(str(error)) from error
-    if data is None:
-        return
-    s3 = service.platform.client("s3", caller.region, credentials)
     try:
-        if data.is_prefix:
-            found = s3.list_objects_v2(Bucket=data.bucket, Prefix=data.key, MaxKeys=1).get("KeyCount", 0) > 0
-        else:
-            s3.head_object(Bucket=data.bucket, Key=data.key)
-            found = True
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket", "NotFound"):
-            raise ValidationError(could_not_access(data, role_arn, caller.region)) from error
-        found = False
+        if data is not None:
+            _check_data(service.platform.client("s3", caller.region, credentials), data, role_arn)
     finally:
         service.platform.forget_session(credentials)
+
+
+def _check_data(s3: Any, data: ModelData, role_arn: str) -> None:
+    try:
+        found = exists(s3, data)
+    except ClientError as error:
+        raise ValidationError(could_not_access(data, role_arn, s3.meta.region_name)) from error
     if not found:
         raise ValidationError(f"Could not find model data at {data.uri}.")
-
-
-def _send_event(service: Sagemaker, caller: Caller, model: Document, kept_tags: dict[str, str] | None = None) -> None:
-    """`SageMaker Model State Change`, sent when a model is created and when it is deleted."""
-    detail = {
-        **_described(model),
-        "CreationTime": model["CreationTime"] * 1000,
-        "Tags": tags.current(service, caller, model["ModelArn"]) if kept_tags is None else kept_tags,
-    }
-    events.send(service, caller.account, caller.region, "SageMaker Model State Change", detail, [model["ModelArn"]])

@@ -6,26 +6,24 @@ a killed cloud interrupted finds what it started, and starts nothing twice.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import hashlib
-import json
 import logging
 import re
 import secrets
 import string
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from local_cloud.platform import Caller, RoleRefused
-from local_cloud.sagemaker import notifications, pipeline_definition, pipeline_values, retry_policy, step_types
+from local_cloud.sagemaker import notifications, pipeline_shapes, pipeline_values, retry_policy, step_types
+from local_cloud.sagemaker.pipeline_cache import cache_key, earlier_result
 from local_cloud.sagemaker.pipeline_definition import Step
 from local_cloud.sagemaker.pipeline_execution import (
-    KIND,
     MAX_STEP_FAILURE_REASON,
     Execution,
     Interrupted,
@@ -40,10 +38,9 @@ logger = logging.getLogger(__name__)
 EXECUTION_ARN_TAG = "sagemaker:pipeline-execution-arn"
 STEP_NAME_TAG = "sagemaker:pipeline-step-name"
 
-POLL_S = 0.2
-"""How soon a job is looked at again when nobody told of a change: the first seconds, and for a job that runs longer."""
-SLOW_POLL_S = 1.0
-POLLS_BEFORE_SLOW = 25
+LOOK_AGAIN_S = 5.0
+"""How soon a job is looked at when nobody told of a change. Jobs tell of each; this is for one whose thread is lost."""
+LOOK_AFTER_FAILURE_S = 0.5
 MAX_FAILED_LOOKS = 20
 """How often in a row the Describe call of a running job may fail for a passing reason before the step fails."""
 
@@ -79,21 +76,23 @@ class StepRun:
 
     def run(self) -> None:
         """Run the step to its end; its state in the store tells how it ended."""
+        # The next start goes on where the store says.
+        with contextlib.suppress(Interrupted):
+            self._run_to_its_end()
+
+    def _run_to_its_end(self) -> None:
         try:
-            try:
-                self._run()
-            except StepStopped:
-                self._end("Stopped")
-            except (StepFailed, ValueProblem) as problem:
-                reason = problem.reason if isinstance(problem, StepFailed) else f"ClientError: {problem}"
-                self._end("Failed", FailureReason=shortened(reason, MAX_STEP_FAILURE_REASON))
-            except Interrupted:
-                raise
-            except Exception:
-                logger.exception("Step %s of %s failed inside the local cloud", self._step.name, self._execution.name)
-                self._end("Failed", FailureReason="InternalServerError: The local cloud failed; see its log.")
+            self._run()
+        except StepStopped:
+            self._end("Stopped")
+        except (StepFailed, ValueProblem) as problem:
+            reason = problem.reason if isinstance(problem, StepFailed) else f"ClientError: {problem}"
+            self._end("Failed", FailureReason=shortened(reason, MAX_STEP_FAILURE_REASON))
         except Interrupted:
-            pass
+            raise
+        except Exception:
+            logger.exception("Step %s of %s failed inside the local cloud", self._step.name, self._execution.name)
+            self._end("Failed", FailureReason="InternalServerError: The local cloud failed; see its log.")
 
     def _run(self) -> None:
         if not self._execution.state_of(self._step):
@@ -193,7 +192,7 @@ class StepRun:
             prefix = pipeline_values.resolve(step.arguments.get(step.type.name_member), self._scope())
             kept["JobName"] = state.get("JobName") or job_name(execution.arn, step.name, prefix)
         resolved = pipeline_values.resolve(dict(step.arguments), self._scope(kept.get("JobName")))
-        request: Document = pipeline_definition.fit(resolved, pipeline_definition.request_shape(step.type))
+        request: Document = pipeline_shapes.fit(resolved, pipeline_shapes.request_shape(step.type))
         if step.type.cache_key:
             kept["CacheKey"] = cache_key(step, request)
         if step.type.is_job:
@@ -235,7 +234,7 @@ class StepRun:
     def _wait(self, name: str) -> Document:
         """Wait for a job to complete, stop it if the execution is stopped, and return what describes it."""
         stop_sent = False
-        looks = failed_looks = 0
+        failed_looks = 0
         with notifications.watching(self._step.type.kind, name, self._wake):
             while True:
                 self._wake.clear()
@@ -257,8 +256,7 @@ class StepRun:
                         raise StepFailed(f"ClientError: {self._step.type.kind} {name} is no longer there.")
                     if (status := job[self._step.type.status_member]) in ("Completed", "Failed", "Stopped"):
                         return self._result(job, status, stopping)
-                looks += 1
-                self._wake.wait(POLL_S if looks < POLLS_BEFORE_SLOW else SLOW_POLL_S)
+                self._wake.wait(LOOK_AFTER_FAILURE_S if failed_looks else LOOK_AGAIN_S)
 
     def _result(self, job: Document, status: str, stopping: bool) -> Document:
         if status == "Completed":
@@ -366,36 +364,6 @@ def job_name(execution_arn: str, step_name: str, prefix: str | None = None) -> s
     # A step may be called what a job may not: names of jobs have no underscores.
     middle = re.sub(r"[^A-Za-z0-9-]", "-", step_name)[:room].strip("-") or "step"
     return f"{start}{middle}-{random}"
-
-
-def cache_key(step: Step, request: Mapping[str, Any]) -> str:
-    """What is equal for two runs of a step of which the second may reuse the first's result."""
-    deciding = {member: request.get(member) for member in step.type.cache_key}
-    text = json.dumps([step.type.name, deciding], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def earlier_result(execution: Execution, step: Step, key: str) -> tuple[str, Document] | None:
-    """The latest run of the step with that key that succeeded and is young enough: its execution's ARN and its state."""
-    pipeline_arn = execution.document()["PipelineArn"]
-    oldest = time.time() - (step.reuse_s or 0)
-    found: list[tuple[float, str, Document]] = []
-    for document in execution.service.store.list(KIND, execution.account, execution.region):
-        state = document["Steps"].get(step.name, {})
-        # A result that was itself reused is found where it was made, so that its age counts from there.
-        if (
-            document["PipelineArn"] == pipeline_arn
-            and document["PipelineExecutionArn"] != execution.arn
-            and state.get("Status") == "Succeeded"
-            and state.get("CacheKey") == key
-            and "CacheHitResult" not in state
-            and state["EndTime"] >= oldest
-        ):
-            found.append((state["EndTime"], document["PipelineExecutionArn"], state))
-    if not found:
-        return None
-    _, arn, state = max(found, key=lambda item: item[0])
-    return arn, state
 
 
 def json_safe(value: Any) -> Any:

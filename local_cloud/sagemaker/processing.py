@@ -11,40 +11,48 @@ from typing import Any
 from local_cloud.platform import Caller
 from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.job_data import DataError, JobData
+from local_cloud.sagemaker.job_operations import create_job, delete_job, stop_job
+from local_cloud.sagemaker.job_records import JobKind, describe, list_jobs, new_job
 from local_cloud.sagemaker.job_runs import (
-    BY_TIME,
     DEFAULT_MAX_RUNTIME_S,
     HOST,
     REASON_LENGTH,
     JobFailed,
-    JobKind,
     JobRun,
-    check_s3,
-    create,
-    delete_job,
-    describe,
-    ended_with_error,
-    limited,
-    new_job,
-    refuse,
-    refuse_members,
-    stop_job,
+    algorithm_error,
 )
-from local_cloud.sagemaker.service import Request, Response, Sagemaker, matching, operation, page
+from local_cloud.sagemaker.request_checks import check_one_instance, check_s3, check_unique, refuse, refuse_members
+from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
 from local_cloud.sagemaker.store import Document
+
+ML = "/opt/ml/"
+PROCESSING = "/opt/ml/processing/"
+"""Where inputs and outputs must be (ProcessingS3Input and ProcessingS3Output in the API reference)."""
+
+
+def _stopping(job: Document) -> None:
+    """Write into a processing job's Describe response that it is being stopped."""
+    job["ProcessingJobStatus"] = "Stopping"
+
+
+def _finish(job: Document, status: str, reason: str | None) -> None:
+    """Write the end of a processing job into its Describe response."""
+    job["ProcessingJobStatus"] = status
+    if reason and (status == "Failed" or reason == KIND.out_of_time):
+        job["FailureReason"] = reason
+    job["ProcessingEndTime"] = time.time()
+
 
 KIND = JobKind(
     resource="processing-job",
     noun="processing job",
     prefix="ProcessingJob",
-    end_time="ProcessingEndTime",
     log_group="/aws/sagemaker/ProcessingJobs",
     event="SageMaker Processing Job State Change",
+    out_of_time="ClientError: The processing job exceeded its MaxRuntimeInSeconds and was stopped.",
+    stopping=_stopping,
+    finish=_finish,
 )
-ML = "/opt/ml/"
-PROCESSING = "/opt/ml/processing/"
-"""Where inputs and outputs must be (ProcessingS3Input and ProcessingS3Output in the API reference)."""
-MAX_RUNTIME_EXCEEDED = "ClientError: The processing job exceeded its MaxRuntimeInSeconds and was stopped."
 
 
 @operation("CreateProcessingJob")
@@ -55,9 +63,7 @@ def create_processing_job(service: Sagemaker, caller: Caller, request: Request) 
     job["StoppingCondition"] = request.get("StoppingCondition") or {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S}
     if "ProcessingInputs" in request:
         job["ProcessingInputs"] = [_with_defaults(item) for item in request["ProcessingInputs"]]
-    return create(
-        service, KIND, caller, request, job, lambda credentials: ProcessingRun(service, KIND, caller, job, credentials)
-    )
+    return create_job(service, KIND, caller, request, job, ProcessingRun)
 
 
 @operation("DescribeProcessingJob")
@@ -69,21 +75,17 @@ def describe_processing_job(service: Sagemaker, caller: Caller, request: Request
 @operation("ListProcessingJobs")
 def list_processing_jobs(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """ListProcessingJobs."""
-    jobs = service.store.list(KIND.resource, caller.account, caller.region)
     members = (
         *("ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime"),
         *("ProcessingJobStatus", "FailureReason", "ExitMessage"),
     )
-    found = matching(jobs, request, name_key="ProcessingJobName", status_key="ProcessingJobStatus")
-    summaries = [{member: job[member] for member in members if member in job} for job in found]
-    return page(summaries, request, "ProcessingJobSummaries")
+    return list_jobs(service, KIND, caller, request, members)
 
 
 @operation("StopProcessingJob")
 def stop_processing_job(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """StopProcessingJob."""
-    stop_job(service, KIND, caller, request["ProcessingJobName"], stopping)
-    return {}
+    return stop_job(service, KIND, caller, request["ProcessingJobName"])
 
 
 @operation("DeleteProcessingJob")
@@ -92,33 +94,8 @@ def delete_processing_job(service: Sagemaker, caller: Caller, request: Request) 
     return delete_job(service, KIND, caller, request["ProcessingJobName"])
 
 
-def stopping(job: Document) -> None:
-    """Write into a processing job's Describe response that it is being stopped."""
-    job["ProcessingJobStatus"] = "Stopping"
-
-
-def finish(job: Document, status: str, reason: str | None) -> None:
-    """Write the end of a processing job into its Describe response."""
-    job["ProcessingJobStatus"] = status
-    if reason and (status == "Failed" or reason == MAX_RUNTIME_EXCEEDED):
-        job["FailureReason"] = reason
-    job["ProcessingEndTime"] = time.time()
-
-
 class ProcessingRun(JobRun):
     """One processing job that runs."""
-
-    def finish(self, job: Document, status: str, reason: str | None) -> None:
-        """See JobRun."""
-        finish(job, status, reason)
-
-    def stop_reason(self) -> str | None:
-        """See JobRun."""
-        return MAX_RUNTIME_EXCEEDED if self.stopped_by is BY_TIME else None
-
-    def stopping(self, job: Document) -> None:
-        """See JobRun."""
-        stopping(job)
 
     def work(self) -> Mapping[str, Any]:
         """See JobRun."""
@@ -137,13 +114,12 @@ class ProcessingRun(JobRun):
             isolated=self.job.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
             max_runtime_s=self.job["StoppingCondition"]["MaxRuntimeInSeconds"],
         )
-        message = ended_with_error(self.ml, "message")[:REASON_LENGTH]
+        message = self.left_message("output/message")[:REASON_LENGTH]
         gained = {"ExitMessage": message} if message else {}
         if code != 0:
             if gained:
                 self.update(lambda job: job.update(gained))
-            why = message or "See job logs for more information"
-            raise JobFailed(limited(f"AlgorithmError: {why}"[:900] + f", exit code: {code}"))
+            raise algorithm_error(message or "See job logs for more information", code)
         self._upload(data)
         return gained
 
@@ -182,9 +158,8 @@ class ProcessingRun(JobRun):
             source = item["S3Input"]
             folder = self._local(source["LocalPath"])
             folder.mkdir(parents=True, exist_ok=True)
-            download = data.download_prefix if source["S3DataType"] == "S3Prefix" else data.download_manifest
             try:
-                download(source["S3Uri"], folder)
+                data.download(source, folder)
             except DataError as error:
                 raise JobFailed(
                     f"ClientError: Failed to download data of the input {item['InputName']}. {error}"
@@ -226,16 +201,12 @@ def _check(request: Request) -> None:
     if not cluster:
         raise ValidationError("ProcessingResources.ClusterConfig is required.")
     refuse_members(cluster, {"InstancePreferences": "instance preferences"}, "ProcessingResources.ClusterConfig.")
-    if not cluster.get("InstanceType"):
-        raise ValidationError("ProcessingResources.ClusterConfig.InstanceType is required.")
-    if cluster.get("InstanceCount", 1) != 1:
-        refuse(f"processing on several instances (ClusterConfig.InstanceCount is {cluster['InstanceCount']})")
-    names = [item["InputName"] for item in request.get("ProcessingInputs", [])]
+    check_one_instance(cluster, "ProcessingResources.ClusterConfig", "processing")
+    inputs = request.get("ProcessingInputs", [])
     outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
-    for noun, given in (("Input", names), ("Output", [item["OutputName"] for item in outputs])):
-        if twice := sorted({name for name in given if given.count(name) > 1}):
-            raise ValidationError(f"{noun} names must be unique; given more than once: {', '.join(twice)}")
-    for item in request.get("ProcessingInputs", []):
+    check_unique("Input", [item["InputName"] for item in inputs])
+    check_unique("Output", [item["OutputName"] for item in outputs])
+    for item in inputs:
         _check_input(item)
     for output in outputs:
         _check_output(output)

@@ -12,7 +12,9 @@ from botocore.exceptions import ClientError
 
 from local_cloud.platform import Caller
 from local_cloud.sagemaker import events, tags
+from local_cloud.sagemaker.answers import user_context, without_nulls
 from local_cloud.sagemaker.errors import ConflictError, NotEmulated, ValidationError
+from local_cloud.sagemaker.model_data import ModelData, exists
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, arn, matching, name_of, operation, page
 from local_cloud.sagemaker.store import Document, Duplicate
 
@@ -22,6 +24,9 @@ TOKEN = "model-package-token"  # noqa: S105 - the kind of a document
 
 MAX_ADDITIONAL_SPECIFICATIONS = 15
 """UpdateModelPackage in the API reference."""
+
+_CLIENT_TOKEN = "ClientToken"  # noqa: S105 - the name of a member
+"""The member of a package's document that no answer shows: the token of the request that made it, forgotten with it."""
 
 _NOT_EMULATED = {
     "ValidationSpecification": "it starts batch transform jobs",
@@ -60,7 +65,7 @@ def create_model_package_group(service: Sagemaker, caller: Caller, request: Requ
         "ModelPackageGroupArn": group_arn,
         "ModelPackageGroupDescription": request.get("ModelPackageGroupDescription"),
         "CreationTime": time.time(),
-        "CreatedBy": {"IamIdentity": {"Arn": caller.arn}},
+        "CreatedBy": user_context(caller),
         "ModelPackageGroupStatus": "Completed",
         "LastVersion": 0,
     }
@@ -77,7 +82,7 @@ def create_model_package_group(service: Sagemaker, caller: Caller, request: Requ
 def describe_model_package_group(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DescribeModelPackageGroup."""
     group = _group(service, caller, request["ModelPackageGroupName"])
-    return _without_nulls({key: value for key, value in group.items() if key not in ("LastVersion", "ResourcePolicy")})
+    return without_nulls({key: value for key, value in group.items() if key not in ("LastVersion", "ResourcePolicy")})
 
 
 @operation("ListModelPackageGroups")
@@ -95,7 +100,7 @@ def list_model_package_groups(service: Sagemaker, caller: Caller, request: Reque
         "CreationTime",
         "ModelPackageGroupStatus",
     )
-    summaries = [_without_nulls({member: group[member] for member in members}) for group in kept]
+    summaries = [without_nulls({member: group[member] for member in members}) for group in kept]
     return page(summaries, request, "ModelPackageGroupSummaryList")
 
 
@@ -172,7 +177,7 @@ def create_model_package(service: Sagemaker, caller: Caller, request: Request) -
         _check_model_data(service, caller, request.get("InferenceSpecification"))
     package = {
         "CreationTime": time.time(),
-        "CreatedBy": {"IamIdentity": {"Arn": caller.arn}},
+        "CreatedBy": user_context(caller),
         "ModelPackageStatus": "Completed",
         "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
         "CertifyForMarketplace": request.get("CertifyForMarketplace", False),
@@ -185,10 +190,11 @@ def create_model_package(service: Sagemaker, caller: Caller, request: Request) -
             else:
                 package |= {"ModelPackageName": name, "ModelPackageArn": arn(caller, f"{PACKAGE}/{name}")}
             package_arn = package["ModelPackageArn"]
+            if token:
+                package[_CLIENT_TOKEN] = token
+                service.store.insert(TOKEN, caller.account, caller.region, token, {"ModelPackageArn": package_arn})
             service.store.insert(PACKAGE, caller.account, caller.region, name_of(package_arn), package)
             tags.save(service, caller, package_arn, request.get("Tags"))
-            if token:
-                service.store.insert(TOKEN, caller.account, caller.region, token, {"ModelPackageArn": package_arn})
     except Duplicate:
         if earlier := _answer_to_token(service, caller, token):
             return earlier
@@ -201,6 +207,7 @@ def create_model_package(service: Sagemaker, caller: Caller, request: Request) -
 def describe_model_package(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DescribeModelPackage, by ARN, by name, or by `<group>/<version>`."""
     package = _package(service, caller, request["ModelPackageName"])
+    package.pop(_CLIENT_TOKEN, None)
     if request.get("IncludedData") == "MetadataOnly":
         package.pop("ModelCard", None)
     return package
@@ -277,7 +284,7 @@ def update_model_package(service: Sagemaker, caller: Caller, request: Request) -
                 )
             package["AdditionalInferenceSpecifications"] = specifications
         package["LastModifiedTime"] = time.time()
-        package["LastModifiedBy"] = {"IamIdentity": {"Arn": caller.arn}}
+        package["LastModifiedBy"] = user_context(caller)
 
     package = service.store.update(PACKAGE, caller.account, caller.region, name, change)
     if package is None:
@@ -290,9 +297,14 @@ def update_model_package(service: Sagemaker, caller: Caller, request: Request) -
 @operation("DeleteModelPackage")
 def delete_model_package(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DeleteModelPackage; the number of a deleted version is not given again."""
-    package = _package(service, caller, request["ModelPackageName"])
-    service.store.delete(PACKAGE, caller.account, caller.region, name_of(package["ModelPackageArn"]))
-    tags.forget(service, caller, package["ModelPackageArn"])
+    place = (caller.account, caller.region)
+    with service.store.transaction():
+        package = _package(service, caller, request["ModelPackageName"])
+        service.store.delete(PACKAGE, *place, name_of(package["ModelPackageArn"]))
+        if token := package.get(_CLIENT_TOKEN):
+            # A repeated request must not be answered with a package that is gone.
+            service.store.delete(TOKEN, *place, token)
+        tags.forget(service, caller, package["ModelPackageArn"])
     return {}
 
 
@@ -356,19 +368,13 @@ def _check_model_data(service: Sagemaker, caller: Caller, specification: Mapping
         parts = urlsplit(url)
         if parts.scheme != "s3":
             raise ValidationError(f"Model data must be in S3 (s3://bucket/key), got {url}")
-        bucket, key = parts.netloc, parts.path.lstrip("/")
-        if denial := service.platform.denied(caller, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", {}):
+        data = ModelData(parts.netloc, parts.path.lstrip("/"), is_prefix)
+        if denial := service.platform.denied(caller, "s3:GetObject", f"arn:aws:s3:::{data.bucket}/{data.key}", {}):
             raise ValidationError(f"Could not access model data at {url}. {denial}")
         try:
-            if is_prefix:
-                found = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount", 0) > 0
-            else:
-                s3.head_object(Bucket=bucket, Key=key)
-                found = True
+            found = exists(s3, data)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket", "NotFound"):
-                raise ValidationError(f"Could not access model data at {url}. {error}") from error
-            found = False
+            raise ValidationError(f"Could not access model data at {url}. {error}") from error
         if not found:
             raise ValidationError(f"Could not find model data at {url}.")
 
@@ -385,7 +391,9 @@ def _model_data(specification: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
 def _send_event(service: Sagemaker, caller: Caller, package: Document, changed: list[str] | None = None) -> None:
     """`SageMaker Model Package State Change`, with the detail that the Developer Guide shows."""
     detail: Document = {
-        key: value for key, value in package.items() if key not in ("CreatedBy", "LastModifiedBy", "ModelCard")
+        key: value
+        for key, value in package.items()
+        if key not in ("CreatedBy", "LastModifiedBy", "ModelCard", _CLIENT_TOKEN)
     }
     if "ModelPackageVersion" in detail:
         detail.pop("ModelPackageName")
@@ -396,7 +404,3 @@ def _send_event(service: Sagemaker, caller: Caller, package: Document, changed: 
         detail["UpdatedModelPackageFields"] = changed
     package_arn = package["ModelPackageArn"]
     events.send(service, caller.account, caller.region, "SageMaker Model Package State Change", detail, [package_arn])
-
-
-def _without_nulls(document: Document) -> Document:
-    return {key: value for key, value in document.items() if value is not None}

@@ -11,39 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud.platform import Caller
-from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.job_data import DataError, JobData, pack
+from local_cloud.sagemaker.job_operations import create_job, delete_job, stop_job
+from local_cloud.sagemaker.job_records import JobKind, describe, list_jobs, new_job
 from local_cloud.sagemaker.job_runs import (
     BY_CLOUD,
-    BY_TIME,
     DEFAULT_MAX_RUNTIME_S,
     HOST,
     JobFailed,
-    JobKind,
     JobRun,
     JobStopped,
-    check_s3,
-    create,
-    delete_job,
-    describe,
-    ended_with_error,
-    limited,
-    new_job,
-    refuse,
-    refuse_members,
-    stop_job,
+    algorithm_error,
 )
-from local_cloud.sagemaker.service import Request, Response, Sagemaker, matching, operation, page
+from local_cloud.sagemaker.request_checks import refuse_members
+from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
 from local_cloud.sagemaker.store import Document
+from local_cloud.sagemaker.training_request import check, with_defaults
 
-KIND = JobKind(
-    resource="training-job",
-    noun="training job",
-    prefix="TrainingJob",
-    end_time="TrainingEndTime",
-    log_group="/aws/sagemaker/TrainingJobs",
-    event="SageMaker Training Job State Change",
-)
 GROUP = "homogeneousCluster"
 """The name that SageMaker gives the instance group of a job that names none (developer guide, resourceconfig.json)."""
 
@@ -59,44 +43,63 @@ _MESSAGES = {
 }
 """StatusMessage of each secondary status (SecondaryStatusTransition in the API reference)."""
 
-_REFUSED = {
-    "EnableManagedSpotTraining": "managed spot training",
-    "CheckpointConfig": "checkpoints",
-    "DebugRuleConfigurations": "Debugger's rules",
-    "ProfilerRuleConfigurations": "the Profiler's rules",
-    "TensorBoardOutputConfig": "TensorBoard output",
-    "ExperimentConfig": "experiments",
-    "RetryStrategy": "retries of a training job (a pipeline's retry policies are there)",
-    "SessionChainingConfig": "session chaining",
-    "ServerlessJobConfig": "serverless training",
-    "MlflowConfig": "MLflow tracking",
-    "ModelPackageConfig": "training into a model package",
-}
-_REFUSED_RESOURCES = {
-    "InstanceGroups": "instance groups",
-    "KeepAlivePeriodInSeconds": "warm pools",
-    "TrainingPlanArn": "training plans",
-    "InstancePlacementConfig": "instance placement",
-    "InstancePreferences": "instance preferences",
-}
+
+def _transition(job: Document, status: str, message: str | None = None) -> None:
+    now = time.time()
+    transitions = job["SecondaryStatusTransitions"]
+    if transitions:
+        transitions[-1]["EndTime"] = now
+    transitions.append({"Status": status, "StartTime": now, "StatusMessage": message or _MESSAGES[status]})
+    job["SecondaryStatus"] = status
+
+
+def _stopping(job: Document) -> None:
+    """Write into a training job's Describe response that it is being stopped."""
+    job["TrainingJobStatus"] = "Stopping"
+    _transition(job, "Stopping")
+
+
+def _finish(job: Document, status: str, reason: str | None) -> None:
+    """Write the end of a training job into its Describe response."""
+    job["TrainingJobStatus"] = status
+    exceeded = status == "Stopped" and reason == KIND.out_of_time
+    if reason and status == "Failed":
+        job["FailureReason"] = reason
+    if "TrainingStartTime" in job:
+        job["TrainingEndTime"] = time.time()
+        # At least 1, by the API's own limits; a second that was begun is billed.
+        seconds = max(1, math.ceil(job["TrainingEndTime"] - job["TrainingStartTime"]))
+        job["TrainingTimeInSeconds"] = job["BillableTimeInSeconds"] = seconds
+    _transition(job, "MaxRuntimeExceeded" if exceeded else status)
+    job["SecondaryStatusTransitions"][-1]["EndTime"] = time.time()
+
+
+KIND = JobKind(
+    resource="training-job",
+    noun="training job",
+    prefix="TrainingJob",
+    log_group="/aws/sagemaker/TrainingJobs",
+    event="SageMaker Training Job State Change",
+    out_of_time=_MESSAGES["MaxRuntimeExceeded"],
+    stopping=_stopping,
+    finish=_finish,
+)
 
 
 @operation("CreateTrainingJob")
 def create_training_job(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """CreateTrainingJob."""
-    _check(request)
+    check(request)
     job = new_job(KIND, caller, request)
     job["StoppingCondition"] = {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S, **request.get("StoppingCondition", {})}
     job["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP", **request["OutputDataConfig"]}
     if "InputDataConfig" in request:
-        job["InputDataConfig"] = [_with_defaults(channel) for channel in request["InputDataConfig"]]
+        job["InputDataConfig"] = [with_defaults(channel) for channel in request["InputDataConfig"]]
     for switch in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         job.setdefault(switch, False)
     job["SecondaryStatusTransitions"] = []
     _transition(job, "Starting")
-    return create(
-        service, KIND, caller, request, job, lambda credentials: TrainingRun(service, KIND, caller, job, credentials)
-    )
+    return create_job(service, KIND, caller, request, job, TrainingRun)
 
 
 @operation("DescribeTrainingJob")
@@ -111,21 +114,17 @@ def list_training_jobs(service: Sagemaker, caller: Caller, request: Request) -> 
     refuse_members(
         request, {"WarmPoolStatusEquals": "warm pools", "TrainingPlanArnEquals": "training plans"}, path="request "
     )
-    jobs = service.store.list(KIND.resource, caller.account, caller.region)
     members = (
         *("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime"),
         *("TrainingJobStatus", "SecondaryStatus"),
     )
-    found = matching(jobs, request, name_key="TrainingJobName", status_key="TrainingJobStatus")
-    summaries = [{member: job[member] for member in members if member in job} for job in found]
-    return page(summaries, request, "TrainingJobSummaries")
+    return list_jobs(service, KIND, caller, request, members)
 
 
 @operation("StopTrainingJob")
 def stop_training_job(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """StopTrainingJob."""
-    stop_job(service, KIND, caller, request["TrainingJobName"], stopping)
-    return {}
+    return stop_job(service, KIND, caller, request["TrainingJobName"])
 
 
 @operation("DeleteTrainingJob")
@@ -134,41 +133,8 @@ def delete_training_job(service: Sagemaker, caller: Caller, request: Request) ->
     return delete_job(service, KIND, caller, request["TrainingJobName"])
 
 
-def stopping(job: Document) -> None:
-    """Write into a training job's Describe response that it is being stopped."""
-    job["TrainingJobStatus"] = "Stopping"
-    _transition(job, "Stopping")
-
-
-def finish(job: Document, status: str, reason: str | None) -> None:
-    """Write the end of a training job into its Describe response."""
-    job["TrainingJobStatus"] = status
-    exceeded = status == "Stopped" and reason == _MESSAGES["MaxRuntimeExceeded"]
-    if reason and status == "Failed":
-        job["FailureReason"] = reason
-    if "TrainingStartTime" in job:
-        job["TrainingEndTime"] = time.time()
-        # At least 1, by the API's own limits; a second that was begun is billed.
-        seconds = max(1, math.ceil(job["TrainingEndTime"] - job["TrainingStartTime"]))
-        job["TrainingTimeInSeconds"] = job["BillableTimeInSeconds"] = seconds
-    _transition(job, "MaxRuntimeExceeded" if exceeded else status)
-    job["SecondaryStatusTransitions"][-1]["EndTime"] = time.time()
-
-
 class TrainingRun(JobRun):
     """One training job that runs."""
-
-    def finish(self, job: Document, status: str, reason: str | None) -> None:
-        """See JobRun."""
-        finish(job, status, reason)
-
-    def stop_reason(self) -> str | None:
-        """See JobRun."""
-        return _MESSAGES["MaxRuntimeExceeded"] if self.stopped_by is BY_TIME else None
-
-    def stopping(self, job: Document) -> None:
-        """See JobRun."""
-        stopping(job)
 
     def work(self) -> Mapping[str, Any]:
         """See JobRun."""
@@ -200,14 +166,14 @@ class TrainingRun(JobRun):
                 on_line=metrics.line,
             )
         except JobStopped:
-            if self.stopped_by is not BY_CLOUD and self._container is not None:
+            if self.stopped_by is not BY_CLOUD and self.has_started_container:
                 # What the algorithm saved after SIGTERM is not lost.
                 self._upload(data, always=True)
             raise
         if code != 0:
-            reason = limited(f"AlgorithmError: {ended_with_error(self.ml, 'failure')}"[:900] + f", exit code: {code}")
+            reason = self.left_message("output/failure")
             self._upload_after_failure(data)
-            raise JobFailed(reason)
+            raise algorithm_error(reason, code)
         return {**self._upload(data, always=True), **metrics.final()}
 
     def _move(self, status: str, message: str | None = None) -> None:
@@ -215,8 +181,8 @@ class TrainingRun(JobRun):
         self.check()
 
         def change(job: Document) -> None:
-            # A stop keeps the primary status until the end; only the upload is seen on the way.
-            if job["TrainingJobStatus"] == "InProgress" or status == "Uploading":
+            # A stop keeps its status until the end; only the upload is seen on the way.
+            if job["TrainingJobStatus"] == "InProgress":
                 if status == "Downloading":
                     job.setdefault("TrainingStartTime", time.time())
                 _transition(job, status, message)
@@ -233,6 +199,11 @@ class TrainingRun(JobRun):
         for member in ("DebugHookConfig", "ProfilerConfig"):
             if member in self.job:
                 self.log.note(f"{member} has no effect here: neither Debugger nor the Profiler is emulated.")
+        for definition in self.job["AlgorithmSpecification"].get("MetricDefinitions", []):
+            if not re.compile(definition["Regex"]).groups:
+                self.log.note(
+                    f"The metric {definition['Name']} stays without a value: its Regex has no group around the number."
+                )
         for channel in self._channels():
             if self._mode(channel) == "FastFile":
                 self.log.note(f"The channel {channel['ChannelName']} is downloaded first; FastFile would stream it.")
@@ -280,9 +251,8 @@ class TrainingRun(JobRun):
             source = channel["DataSource"]["S3DataSource"]
             folder: Path = self.ml / "input/data" / channel["ChannelName"]
             folder.mkdir()
-            download = data.download_prefix if source["S3DataType"] == "S3Prefix" else data.download_manifest
             try:
-                download(source["S3Uri"], folder)
+                data.download(source, folder)
             except DataError as error:
                 raise JobFailed(
                     f"ClientError: Failed to download data of the channel {channel['ChannelName']}. {error}"
@@ -302,8 +272,6 @@ class TrainingRun(JobRun):
         self.update(change)
         config = self.job["OutputDataConfig"]
         prefix = f"{config['S3OutputPath'].rstrip('/')}/{self.name}/output"
-        # A stop must not end the upload of what it leaves.
-        data = JobData(data.client, data.role_arn, data.principal_arn, check=lambda: None)
         gained: dict[str, Any] = {}
         try:
             for folder, name in ((self.ml / "model", "model"), (self.ml / "output/data", "output")):
@@ -337,7 +305,8 @@ class Metrics:
     """Finds a job's metrics in its log, by the regular expressions of its MetricDefinitions."""
 
     def __init__(self, definitions: list[dict[str, str]], run: TrainingRun) -> None:
-        self._patterns = [(definition["Name"], re.compile(definition["Regex"])) for definition in definitions]
+        patterns = [(definition["Name"], re.compile(definition["Regex"])) for definition in definitions]
+        self._patterns = [(name, pattern) for name, pattern in patterns if pattern.groups]
         self._run = run
         self._found: dict[str, dict[str, Any]] = {}
 
@@ -363,90 +332,3 @@ class Metrics:
     def final(self) -> dict[str, Any]:
         """FinalMetricDataList: the last value of each."""
         return {"FinalMetricDataList": list(self._found.values())} if self._found else {}
-
-
-def _transition(job: Document, status: str, message: str | None = None) -> None:
-    now = time.time()
-    transitions = job["SecondaryStatusTransitions"]
-    if transitions:
-        transitions[-1]["EndTime"] = now
-    transitions.append({"Status": status, "StartTime": now, "StatusMessage": message or _MESSAGES[status]})
-    job["SecondaryStatus"] = status
-
-
-def _with_defaults(channel: Mapping[str, Any]) -> dict[str, Any]:
-    source = {"S3DataDistributionType": "FullyReplicated", **channel["DataSource"]["S3DataSource"]}
-    return {
-        "CompressionType": "None",
-        "RecordWrapperType": "None",
-        **channel,
-        "DataSource": {"S3DataSource": source},
-    }
-
-
-def _check(request: Request) -> None:
-    """Check what the shapes do not say, and refuse what is not here."""
-    refuse_members(request, _REFUSED)
-    resources = request.get("ResourceConfig")
-    if not resources:
-        raise ValidationError("ResourceConfig is required: the instance type and count of the training job.")
-    refuse_members(resources, _REFUSED_RESOURCES, "ResourceConfig.")
-    if not resources.get("InstanceType"):
-        raise ValidationError("ResourceConfig.InstanceType is required.")
-    if resources.get("InstanceCount", 1) != 1:
-        refuse(f"training on several instances (ResourceConfig.InstanceCount is {resources['InstanceCount']})")
-    if (request.get("RemoteDebugConfig") or {}).get("EnableRemoteDebug"):
-        refuse("remote debugging (RemoteDebugConfig)")
-    if (request.get("InfraCheckConfig") or {}).get("EnableInfraCheck"):
-        refuse("infrastructure checks (InfraCheckConfig)")
-    specification = request["AlgorithmSpecification"]
-    if specification.get("AlgorithmName"):
-        refuse("algorithm resources (AlgorithmSpecification.AlgorithmName)")
-    if not specification.get("TrainingImage"):
-        raise ValidationError("AlgorithmSpecification.TrainingImage is required.")
-    for definition in specification.get("MetricDefinitions", []):
-        try:
-            re.compile(definition["Regex"])
-        except re.error as error:
-            raise ValidationError(
-                f"The Regex of the metric {definition['Name']} is not a regular expression: {error}: {definition['Regex']}"
-            ) from error
-    check_s3(request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
-    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValidationError(f"Channel names must be unique; given more than once: {', '.join(twice)}")
-    for channel in request.get("InputDataConfig", []):
-        _check_channel(channel, specification["TrainingInputMode"])
-
-
-def _check_channel(channel: Mapping[str, Any], default_mode: str) -> None:
-    path = f"InputDataConfig {channel['ChannelName']}"
-    source = channel["DataSource"].get("S3DataSource")
-    refuse_members(
-        channel["DataSource"],
-        {"FileSystemDataSource": "channels on a file system", "DatasetSource": "channels of a hub's dataset"},
-        f"{path}: DataSource.",
-    )
-    if not source:
-        raise ValidationError(f"{path}: DataSource has no S3DataSource.")
-    if channel.get("InputMode", default_mode) == "Pipe":
-        refuse(f"the input mode Pipe ({path}); File and FastFile are there")
-    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-        refuse(f"the S3DataType {source['S3DataType']} ({path})")
-    # Both are for Pipe mode alone (Channel in the API reference).
-    for member in ("CompressionType", "RecordWrapperType"):
-        if channel.get(member, "None") != "None":
-            raise ValidationError(
-                f"{path}: {member} {channel[member]} is for the input mode Pipe; leave it out for File."
-            )
-    refuse_members(
-        source,
-        {
-            "AttributeNames": "augmented manifests",
-            "InstanceGroupNames": "instance groups",
-            "ModelAccessConfig": "model access",
-            "HubAccessConfig": "hubs",
-        },
-        f"{path}: S3DataSource.",
-    )
-    check_s3(source["S3Uri"], f"{path}: S3DataSource.S3Uri")

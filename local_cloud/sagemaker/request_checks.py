@@ -1,0 +1,67 @@
+"""What requests of jobs are checked for beyond their shapes, and how a part that is not emulated is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from local_cloud.sagemaker.errors import NotEmulated, ValidationError
+from local_cloud.sagemaker.job_data import Location
+
+
+def refuse(what: str) -> NoReturn:
+    """Refuse a part of a request that the local cloud does not have.
+
+    Raises:
+        NotEmulated: always.
+    """
+    raise NotEmulated(f"The local cloud does not emulate {what}. It works unchanged against AWS.")
+
+
+def refuse_members(request: Mapping[str, Any], members: Mapping[str, str], path: str = "") -> None:
+    """Refuse members of a request whose effect would be missing; `members` says what each stands for.
+
+    Raises:
+        NotEmulated: one is given, and is not just an empty or false value.
+    """
+    for member, meaning in members.items():
+        if request.get(member):
+            refuse(f"{meaning} ({path}{member})")
+
+
+def check_one_instance(resources: Mapping[str, Any], path: str, work: str) -> None:
+    """Check which and how many instances a job asks for.
+
+    Raises:
+        ValidationError: it names no instance type.
+        NotEmulated: it wants more than one instance.
+    """
+    if not resources.get("InstanceType"):
+        raise ValidationError(f"{path}.InstanceType is required.")
+    if resources.get("InstanceCount", 1) != 1:
+        refuse(f"{work} on several instances ({path}.InstanceCount is {resources['InstanceCount']})")
+
+
+def check_unique(noun: str, names: Sequence[str]) -> None:
+    """Check that no name is given twice.
+
+    Raises:
+        ValidationError: one is.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValidationError(f"{noun} names must be unique; given more than once: {', '.join(twice)}")
+
+
+def check_s3(uri: str, path: str) -> None:
+    """Check an address.
+
+    Raises:
+        ValidationError: it is malformed.
+        NotEmulated: it is an https address.
+    """
+    if uri.startswith("https://"):
+        refuse(f"an https address of S3 ({path} {uri}); write s3://bucket/key")
+    try:
+        Location.parse(uri)
+    except ValueError as error:
+        raise ValidationError(f"Invalid S3 address at {path}: {error}") from error

@@ -1,0 +1,92 @@
+"""Which server answers a request.
+
+An update puts a second fleet beside the first and then moves the shares, so that no request is lost.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from local_cloud.sagemaker.fleet import Fleet, Variant
+from local_cloud.sagemaker.instance import Instance
+
+T = TypeVar("T")
+
+
+@dataclass
+class Lease:
+    """An instance that a request was given, until it is answered."""
+
+    variant: Variant
+    instance: Instance
+
+
+class UnknownVariant(Exception):
+    """The request names a variant that the endpoint does not have."""
+
+
+class Router:
+    """Decides which server answers a request: by the fleets' shares, then the variants' weights, then the instances' load."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._lock = threading.Lock()
+        self._shares: tuple[tuple[Fleet, float], ...] = ()
+
+    @property
+    def fleets(self) -> list[Fleet]:
+        """The fleets that get traffic."""
+        return [fleet for fleet, _ in self._shares]
+
+    def send_to(self, *shares: tuple[Fleet, float]) -> None:
+        """Give all traffic to these fleets, by their shares. After this returns, no other fleet gets a new request."""
+        with self._lock:
+            self._shares = shares
+
+    @contextmanager
+    def lease(self, target_variant: str | None = None, but: Sequence[Instance] = ()) -> Iterator[Lease | None]:
+        """An instance for one request; None if none takes requests now.
+
+        Args:
+            target_variant: take this variant, whatever the weights are.
+            but: instances that were tried already.
+
+        Raises:
+            UnknownVariant: there is no such variant.
+        """
+        with self._lock:
+            leased = self._choose(target_variant, but)
+            if leased:
+                leased.instance.in_flight += 1
+        try:
+            yield leased
+        finally:
+            if leased:
+                with self._lock:
+                    leased.instance.in_flight -= 1
+
+    def _choose(self, target_variant: str | None, but: Sequence[Instance]) -> Lease | None:
+        if not self._shares:
+            return None
+        fleet = _weighted([fleet for fleet, _ in self._shares], [share for _, share in self._shares])
+        if target_variant is not None:
+            if target_variant not in fleet.variants:
+                raise UnknownVariant(target_variant)
+            variant = fleet.variants[target_variant]
+        else:
+            # A variant without any server left gives its traffic to the others.
+            usable = [variant for variant in fleet.variants.values() if variant.weight > 0 and variant.pick(but)]
+            if not usable:
+                return None
+            variant = _weighted(usable, [variant.weight for variant in usable])
+        instance = variant.pick(but)
+        return Lease(variant, instance) if instance else None
+
+
+def _weighted(items: Sequence[T], weights: Sequence[float]) -> T:
+    return items[0] if len(items) == 1 else random.choices(items, weights)[0]  # noqa: S311 - spreads load, guards nothing
