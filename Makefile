@@ -61,10 +61,10 @@ node_modules/.installed: .venv/.node package.json package-lock.json
 # --- What people run ---------------------------------------------------------------------------------
 
 demo: setup  ## From nothing to a served model, in a cloud on this machine
-	@sagestack demo $(if $(PORT),--port $(PORT))
+	@sagestack demo $(if $(PORT),--port '$(PORT)')
 
 up: setup  ## Start the local cloud alone
-	@sagestack up $(if $(PORT),--port $(PORT))
+	@sagestack up $(if $(PORT),--port '$(PORT)')
 
 down: setup  ## Stop the local cloud; its state is kept
 	@sagestack down
@@ -91,10 +91,11 @@ format: setup  ## Let ruff format and sort
 	@ruff check --fix . ; ruff format .
 
 synth: setup  ## Synthesize ENV (dev, staging, prod, local) into cdk.out/ENV, with no credentials
-	@cdk synth --quiet -c env=$(ENV) --output cdk.out/$(ENV) 2> >(grep -vE '^(Successfully synthesized|Supply a stack id)' >&2) && echo "Synthesized $(ENV) into cdk.out/$(ENV)"
+	@cdk synth --quiet -c env='$(ENV)' --output 'cdk.out/$(ENV)' 2>&1 >/dev/null | { grep -vE '^(Successfully synthesized|Supply a stack id)' >&2 || true; }
+	echo 'Synthesized $(ENV) into cdk.out/$(ENV)'
 
 deploy: setup  ## Deploy ENV
-	@sagestack deploy --env $(ENV)
+	@sagestack deploy --env '$(ENV)'
 
 bench: setup  ## Measure what docs/benchmarks.md states
 	@python -m tests.bench

@@ -41,6 +41,8 @@ EVENTS_TIMEOUT_S = 1.0
 """How long the events of the last changes have to reach their targets at a stop, in seconds."""
 SERVER_END_TIMEOUT_S = 2.0
 """How long requests in flight have to end at a stop, in seconds."""
+LOOK_FOR_STATE_EVERY_S = 1.0
+"""How often to look whether somebody has deleted the state of a local cloud that runs."""
 OPERATION_MODULES = ("tags", "registry", "models", "endpoint_configs", "jobs", "pipelines", "endpoints")
 """The modules of local_cloud.sagemaker that answer operations; importing one registers what it answers."""
 MODULES_WITH_WORK = ("jobs", "pipelines", "endpoints")
@@ -102,7 +104,7 @@ def run(state_dir: Path, port: int) -> None:
     try:
         # Not asyncio.run: it would wait for every thread of every service, a function that still runs among them.
         asyncio.new_event_loop().run_until_complete(
-            _serve(sagemaker, seams, port, description_path, certificate_path, key_path)
+            _serve(sagemaker, seams, port, description_path, certificate_path, key_path, lock)
         )
     finally:
         description_path.unlink(missing_ok=True)
@@ -118,6 +120,7 @@ async def _serve(
     description_path: Path,
     certificate_path: Path,
     key_path: Path,
+    lock: IO[str],
 ) -> None:
     from ministack import app
 
@@ -125,7 +128,14 @@ async def _serve(
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
     snapshot = seams.Snapshot()
-    snapshots = Snapshots(snapshot.write)
+    lock_path = sagemaker.state_dir / "lock"
+
+    def write_snapshot() -> None:
+        # Half of a state is worse than none.
+        if _is_ours(lock_path, lock):
+            snapshot.write()
+
+    snapshots = Snapshots(write_snapshot)
     config = Config()
     config.bind = [f"{HOST}:{port}"]
     config.certfile, config.keyfile = str(certificate_path), str(key_path)
@@ -159,16 +169,24 @@ async def _serve(
     _write_atomically(description_path, json.dumps(asdict(description), indent=2) + "\n")
     logger.info("The local cloud answers at %s; containers run as: %s", description.endpoint_url, description.runner)
     stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait({stopped, server}, return_when=asyncio.FIRST_COMPLETED)
+    lost = asyncio.create_task(_until_lost(lock_path, lock))
+    await asyncio.wait({stopped, server, lost}, return_when=asyncio.FIRST_COMPLETED)
+    if lost.done():
+        logger.error(
+            "%s was deleted while the local cloud ran: it ends, and nothing of it is kept", sagemaker.state_dir
+        )
     # The server still answers while the work is stopped: jobs upload what they have, and logs are written over the wire.
     for module in reversed(modules):
         await asyncio.to_thread(module.stop, sagemaker)
-    await asyncio.to_thread(events.flush, sagemaker, EVENTS_TIMEOUT_S)
     writer.cancel()
+    if lost.done():
+        # Without a goodbye: MiniStack would write all its services' state at its end.
+        return
+    await asyncio.to_thread(events.flush, sagemaker, EVENTS_TIMEOUT_S)
     server_may_end.set()
     # Clients keep connections open, and asyncio gives each 30 s to say goodbye in TLS; what matters is done by now.
     await asyncio.wait({server}, timeout=SERVER_END_TIMEOUT_S)
-    snapshot.write()
+    write_snapshot()
     logger.info("Stopped; the state is in %s", sagemaker.state_dir)
 
 
@@ -199,6 +217,19 @@ class Snapshots:
             # On the event loop on purpose: no handler changes a service's state while it is read.
             self._write()
             await asyncio.sleep((time.monotonic() - started) / SNAPSHOT_SHARE)
+
+
+async def _until_lost(path: Path, lock: IO[str]) -> None:
+    """Until our lock is no longer the one in the folder: another local cloud may start there, and none could stop us."""
+    while _is_ours(path, lock):
+        await asyncio.sleep(LOOK_FOR_STATE_EVERY_S)
+
+
+def _is_ours(path: Path, lock: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(lock.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(state_dir: Path) -> IO[str]:

@@ -64,6 +64,7 @@ def _deploy(root: Path, monkeypatch: pytest.MonkeyPatch, toolkit: str | None = "
     session = cli_fakes.FakeSession(root)
     monkeypatch.setattr(State, "connect", cli_fakes.connect_to(session))
     monkeypatch.chdir(root)
+    session.answer("cloudformation", "list_stacks", {"StackSummaries": []}, {"StackStatusFilter": ["DELETE_FAILED"]})
     if toolkit is None:
         session.refuse("cloudformation", "describe_stacks", "ValidationError", "Stack does not exist")
     else:
@@ -198,6 +199,36 @@ def test_a_failure_keeps_the_clis_exit_code_and_shows_the_end_of_its_log(
     assert "no such thing" in error["message"]
 
 
+def test_a_half_deleted_stack_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _project(tmp_path / "p")
+    session = cli_fakes.FakeSession(root)
+    monkeypatch.setattr(State, "connect", cli_fakes.connect_to(session))
+    monkeypatch.chdir(root)
+    half = {
+        "StackName": "sagestack-local-housing-training",
+        "StackStatus": "DELETE_FAILED",
+        "StackStatusReason": "The following resource(s) failed to delete: [Registry].",
+        "CreationTime": cli_fakes.NOW,
+    }
+    another = {**half, "StackName": "somebody-elses"}
+    session.answer("cloudformation", "list_stacks", {"StackSummaries": [another, half]})
+    error = json.loads(runner.invoke(app, ["deploy", "--json"]).stdout)["error"]
+    assert "sagestack-local-housing-training is DELETE_FAILED" in error["message"]
+    assert "[Registry]" in error["message"]
+    assert "delete-stack --stack-name sagestack-local-housing-training" in error["hint"]
+    assert "sagestack down --forget" in error["hint"]
+    assert not (root / "called-deploy").exists()
+
+
+def test_node_that_does_not_start_is_told_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _project(tmp_path / "p")
+    _script(root / ".venv/bin/node", "echo '--foo is not allowed in NODE_OPTIONS' >&2; exit 9")
+    monkeypatch.setenv("NODE_OPTIONS", "--foo")
+    with pytest.raises(CliError, match="exit code 9 and said: --foo is not allowed") as error:
+        cdk_cli.check_tools(root)
+    assert "NODE_OPTIONS is '--foo'" in str(error.value.hint)
+
+
 def test_a_pin_that_the_registry_does_not_have_is_refused_before_anything_is_deployed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +237,7 @@ def test_a_pin_that_the_registry_does_not_have_is_refused_before_anything_is_dep
     session = cli_fakes.FakeSession(root)
     monkeypatch.setattr(State, "connect", cli_fakes.connect_to(session))
     monkeypatch.chdir(root)
+    session.answer("cloudformation", "list_stacks", {"StackSummaries": []})
     session.parameters(cli_fakes.GROUP)
     session.answer("sagemaker", "list_model_packages", cli_fakes.versions(cli_fakes.version(1, "Approved")))
     result = runner.invoke(app, ["deploy"])
@@ -224,6 +256,7 @@ from sagestack.cli.options import State
 from tests import cli_fakes
 session = cli_fakes.FakeSession(Path.cwd())
 State.connect = cli_fakes.connect_to(session)
+session.answer("cloudformation", "list_stacks", {"StackSummaries": []})
 outputs = [{"OutputKey": "BootstrapVersion", "OutputValue": "33"}]
 stack = {"StackName": "t", "StackStatus": "CREATE_COMPLETE", "CreationTime": cli_fakes.NOW, "Outputs": outputs}
 session.answer("cloudformation", "describe_stacks", {"Stacks": [stack]})

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sagestack.cli import local_cloud
+from sagestack.cli import local_cloud, registry
 from sagestack.cli.main import app
-from sagestack.cli.session import local_client
+from sagestack.cli.session import Session, local_client
 from typer.testing import CliRunner
 
 from tests import cli_fakes
@@ -122,7 +122,8 @@ def test_a_taken_port_names_who_has_it_and_the_way_out(root: Path) -> None:
 
 
 def test_a_port_that_is_none_is_refused(root: Path) -> None:
-    assert "70000 is not a port (allowed: 1 to 65535)" in runner.invoke(app, ["up", "--port", "70000"]).stderr
+    error = json.loads(runner.invoke(app, ["up", "--port", "70000", "--json"]).stdout)["error"]
+    assert "'70000' is not a port (allowed: a whole number, 1 to 65535)" in error["message"]
 
 
 def test_one_that_dies_shows_its_last_words(root: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +148,25 @@ def test_a_killed_one_is_not_taken_for_a_running_one(root: Path, port: int) -> N
     assert (root / ".local-cloud/cloud.json").exists(), "it had no time to take it away"
     assert runner.invoke(app, ["status"]).exit_code == 1
     assert _json("up", "--port", str(port))["started"]
+
+
+def test_a_command_whose_cloud_ends_meanwhile_says_so(root: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = _json("up", "--port", str(port))["pid"]
+    whole = registry.group_name
+
+    def killing(session: Session, model: str) -> str:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return whole(session, model)
+
+    monkeypatch.setattr(registry, "group_name", killing)
+    result = runner.invoke(app, ["approve", "1", "--json"])
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "not-running"
+    assert error["message"] == f"The local cloud (process {pid}) ended while this command worked with it."
+    assert "make up" in error["hint"]
+    assert str(root / ".local-cloud/cloud.log") in error["hint"]
 
 
 def test_a_process_that_got_the_id_of_a_killed_one_is_not_touched(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import subprocess
@@ -101,6 +102,39 @@ def test_an_unknown_environment_is_refused_with_those_there_are(
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        (["nope"], "'nope'"),
+        (["--nope"], "--nope"),
+        (["status", "--nope"], "--nope"),
+        (["status", "--executions", "99"], "--executions"),
+        (["up", "--port", "abc"], "'abc' is not a port (allowed: a whole number, 1 to 65535)"),
+        (["up", "--port", "0"], "'0' is not a port"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_json_document_too(
+    typed: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(make_project(tmp_path / "p"))
+    result = runner.invoke(app, [*typed, "--json"])
+    assert (result.exit_code, result.stderr) == (2, "")
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "usage"
+    assert named in error["message"]
+    for_people = runner.invoke(app, typed)
+    assert (for_people.exit_code, for_people.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("command", ["approve", "promote"])
+def test_a_version_that_is_no_number_is_named(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_project(tmp_path / "p"))
+    for text in ("x", "0", "1.5"):
+        error = json.loads(runner.invoke(app, [command, text, "--json"]).stdout)["error"]
+        assert error["code"] == "usage"
+        assert f"{text!r} is not a version (allowed: a whole number from 1" in error["message"]
+
+
 def _raising(error: BaseException) -> Any:
     def connect(state: State, environment: str) -> None:
         raise error
@@ -118,6 +152,15 @@ def test_a_mistake_of_ours_is_one_line_unless_debug_is_asked_for(
     assert "Traceback" not in result.output
     debugged = runner.invoke(app, ["--debug", "status"])
     assert isinstance(debugged.exception, KeyError)
+
+
+def test_a_disk_that_refuses_is_not_called_a_mistake_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_project(tmp_path / "p"))
+    monkeypatch.setattr(
+        State, "connect", _raising(OSError(errno.EROFS, "Read-only file system", "/p/.local-cloud/lock"))
+    )
+    error = json.loads(runner.invoke(app, ["status", "--json"]).stdout)["error"]
+    assert (error["code"], error["message"]) == ("set-up", "/p/.local-cloud/lock: Read-only file system.")
 
 
 def test_an_error_of_aws_names_the_operation_and_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

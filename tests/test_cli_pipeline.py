@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.stub import ANY
-from sagestack.cli import pipeline_runs, report
+from sagestack.cli import job_logs, pipeline_runs, report
 from sagestack.cli.main import app
 from sagestack.cli.options import State
 from typer.testing import CliRunner
@@ -47,6 +47,13 @@ DEFINITION: dict[str, Any] = {
     ],
 }
 PROCESSING_ARN = "arn:aws:sagemaker:us-east-1:000000000000:processing-job/pipelines-evaluate"
+PROCESSING_JOB: dict[str, Any] = {
+    "ProcessingJobName": "j",
+    "ProcessingJobArn": PROCESSING_ARN,
+    "ProcessingResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
+    "AppSpecification": {"ImageUri": "i"},
+    "CreationTime": NOW,
+}
 SAMPLE = hashlib.sha256(b"CRIM,MEDV\n1,2\n").hexdigest()
 UP_TO_DATE = {"sagestack-sha256": SAMPLE, "sagestack-sample": "true"}
 
@@ -345,20 +352,51 @@ def test_logs_show_a_failed_step_first_and_only_the_streams_of_its_job(session: 
     training = "arn:aws:sagemaker:us-east-1:000000000000:training-job/pipelines-train"
     failed = _step("Train", "Failed", FailureReason="x", Metadata={"TrainingJob": {"Arn": training}})
     _execution(session, "Failed", [EVALUATED, failed])
-    event = {"eventId": "1", "timestamp": 1000, "logStreamName": "pipelines-train/algo-1-1", "message": "it broke\n"}
-    other = {"eventId": "2", "timestamp": 1000, "logStreamName": "another/algo-1-1", "message": "not mine"}
     session.answer(
         "logs",
-        "filter_log_events",
-        {"events": [event, other]},
+        "describe_log_streams",
+        {"logStreams": [{"logStreamName": "pipelines-train/algo-1-1"}]},
         {"logGroupName": "/aws/sagemaker/TrainingJobs", "logStreamNamePrefix": "pipelines-train/"},
     )
-    session.refuse("logs", "filter_log_events", "ResourceNotFoundException")
+    session.answer("logs", "get_log_events", log_page("b/0", "it broke\n"))
+    session.answer("logs", "get_log_events", log_page("b/0"))
+    session.refuse("logs", "describe_log_streams", "ResourceNotFoundException")
     result = runner.invoke(app, ["logs", "--json"])
     assert result.exit_code == 0, result.output
     train, evaluate = json.loads(result.stdout)["logs"]
     assert (train["title"], [line["message"] for line in train["lines"]]) == ("Train", ["it broke"])
     assert (evaluate["title"], evaluate["lines"]) == ("Evaluate", [])
+    session.check()
+
+
+def log_page(token: str, *messages: str) -> dict[str, Any]:
+    """An answer of GetLogEvents."""
+    events = [{"timestamp": 1000 + second, "message": message} for second, message in enumerate(messages)]
+    return {"events": events, "nextBackwardToken": token, "nextForwardToken": token}
+
+
+def test_the_last_lines_are_read_from_the_end_over_empty_pages(session: cli_fakes.FakeSession) -> None:
+    stream = {"logGroupName": "g", "logStreamName": "s/1", "startFromHead": False}
+    session.answer("logs", "describe_log_streams", {"logStreams": [{"logStreamName": "s/1"}]})
+    session.answer("logs", "get_log_events", log_page("b/2", "third"), {**stream, "limit": 2})
+    session.answer("logs", "get_log_events", log_page("b/1"), {**stream, "limit": 1, "nextToken": "b/2"})
+    session.answer("logs", "get_log_events", log_page("b/0", "second"), {**stream, "limit": 1, "nextToken": "b/1"})
+    lines = job_logs.read(session, job_logs.Source("title", "g", "s/"), tail=2)
+    assert [line.message for line in lines] == ["second", "third"]
+    session.check()
+
+
+def test_following_a_log_shows_each_line_once_until_the_job_has_ended(
+    session: cli_fakes.FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_logs, "SETTLE_S", 0.0)
+    source = job_logs.of_job(pipeline_runs.Job("processing", "j"))
+    for status, pages in (("InProgress", ("f/1", "f/1")), ("Completed", ("f/2", "f/2"))):
+        session.answer("sagemaker", "describe_processing_job", {**PROCESSING_JOB, "ProcessingJobStatus": status})
+        session.answer("logs", "describe_log_streams", {"logStreams": [{"logStreamName": "j/1"}]})
+        session.answer("logs", "get_log_events", log_page(pages[0], f"while {status}"))
+        session.answer("logs", "get_log_events", log_page(pages[1]))
+    assert [line.message for line in job_logs.follow(session, source)] == ["while InProgress", "while Completed"]
     session.check()
 
 

@@ -428,8 +428,11 @@ def test_a_step_without_a_job_adds_little(cloud: LocalCloud) -> None:
     cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName="quick")
     role = cloud.role("quick", READS_ALL, {"Action": "sagemaker:CreateModelPackage", "Resource": "*"})
     registers = [register(f"R{n}", "quick", model, DependsOn=[f"R{n - 1}"] if n else []) for n in range(5)]
-    execution = start(cloud, "quick", document(*registers), role)
-    assert wait(cloud, execution)["PipelineExecutionStatus"] == "Succeeded"
-    times = steps(cloud, execution)
-    seconds = (times["R4"]["EndTime"] - times["R0"]["StartTime"]).total_seconds() / 5
-    assert seconds < 0.5
+    seconds = []
+    # The least of three: a busy machine can be slow once, a slow engine is slow each time.
+    for number in range(3):
+        execution = start(cloud, f"quick-{number}", document(*registers), role)
+        assert wait(cloud, execution)["PipelineExecutionStatus"] == "Succeeded"
+        times = steps(cloud, execution)
+        seconds.append((times["R4"]["EndTime"] - times["R0"]["StartTime"]).total_seconds() / len(registers))
+    assert min(seconds) < 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from typing import Any
 
@@ -90,3 +91,11 @@ def test_an_update_that_was_cut_off_can_be_deployed_again(own_cloud: LocalCloud)
     more = {"Resources": {**TOPIC_TEMPLATE["Resources"], "Queue": {"Type": "AWS::SQS::Queue"}}}
     deploy_until(own_cloud, "cut", more, "UPDATE_COMPLETE", update=True)
     assert {r["ResourceType"] for r in resources(own_cloud, "cut")} == {"AWS::SNS::Topic", "AWS::SQS::Queue"}
+
+
+def test_a_cloud_whose_state_is_deleted_ends_and_leaves_nothing(own_cloud: LocalCloud) -> None:
+    own_cloud.client("s3").create_bucket(Bucket="gone")
+    shutil.rmtree(own_cloud.state_dir)
+    assert own_cloud.process is not None
+    own_cloud.process.wait(timeout=30)
+    assert [str(path) for path in own_cloud.state_dir.rglob("*")] == []

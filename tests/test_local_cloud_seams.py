@@ -120,11 +120,12 @@ def test_ministack_still_has_no_sagemaker_of_its_own() -> None:
 
 def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(tmp_path: Path) -> None:
     program = f"""
-import os, pathlib
+import os, pathlib, shutil
 state = pathlib.Path({str(tmp_path / "state")!r})
 os.environ.update(PERSIST_STATE="1", STATE_DIR=str(state))
 from local_cloud import ministack_seams
 from ministack import app
+shutil.rmtree(state, ignore_errors=True)
 app._build_persistence_save_dict = lambda: {{"one": lambda: {{"a": 1}}}}
 state.write_text("in the way, as a full disk would be")
 snapshot = ministack_seams.Snapshot()

@@ -69,10 +69,17 @@ def check_tools(root: Path) -> Tools:
     needed = f"Needed: Node {' or '.join(map(str, NODE_MAJORS))}. `make setup` installs it into .venv."
     if node is None:
         raise CliError("There is no Node.", hint=needed, code="set-up")
-    found = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    asked = subprocess.run([node, "--version"], capture_output=True, text=True, errors="replace", check=False)
+    found = asked.stdout.strip()
     major = re.match(r"v(\d+)\.", found)
-    if not major or int(major[1]) not in NODE_MAJORS:
-        raise CliError(f"{node} is Node {found.lstrip('v') or 'unknown'}.", hint=needed, code="set-up")
+    if not major:
+        said = (asked.stderr or asked.stdout).strip() or "nothing"
+        hint = f"{needed} NODE_OPTIONS is {os.environ['NODE_OPTIONS']!r}." if "NODE_OPTIONS" in os.environ else needed
+        raise CliError(
+            f"`{node} --version` ended with exit code {asked.returncode} and said: {said}", hint=hint, code="set-up"
+        )
+    if int(major[1]) not in NODE_MAJORS:
+        raise CliError(f"{node} is Node {found.lstrip('v')}.", hint=needed, code="set-up")
     cdk = root / "node_modules" / ".bin" / "cdk"
     needed = f"Needed: aws-cdk {CLI_SERIES}x, as package.json pins it. `make setup` installs it."
     try:
@@ -160,6 +167,27 @@ def ensure_bootstrapped(session: Session, tools: Tools, say: Callable[[str], Non
     if code != 0:
         raise CliError(f"cdk bootstrap failed; the end of {log}:\n{_tail(log)}", code="deploy-failed", exit_code=code)
     return True
+
+
+def refuse_half_deleted(session: Session) -> None:
+    """Refuses to deploy over a stack whose deletion failed: its template is unchanged, so the CDK CLI sees nothing to do.
+
+    Raises:
+        CliError: there is one; says which, why, and how its deletion is finished.
+    """
+    pages = session.cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_FAILED"])
+    prefix = f"sagestack-{session.environment.name}-"
+    for stack in (stack for page in pages for stack in page["StackSummaries"]):
+        if stack["StackName"].startswith(prefix):
+            name = stack["StackName"]
+            way = f"Finish the deletion first: aws cloudformation delete-stack --stack-name {name}"
+            if session.is_local:
+                way += ". Or start with an empty local cloud: sagestack down --forget"
+            raise CliError(
+                f"Stack {name} is DELETE_FAILED, half deleted: {stack.get('StackStatusReason') or 'it gives no reason'}",
+                hint=way,
+                code="refused",
+            )
 
 
 def deploy(
@@ -284,7 +312,7 @@ def _stream(
     )
     assert process.stdout is not None  # because of PIPE
     try:
-        with log.open("w", encoding="utf-8") as kept:
+        with process.stdout, log.open("w", encoding="utf-8") as kept:
             for line in _lines(process.stdout):
                 kept.write(line + "\n")
                 kept.flush()

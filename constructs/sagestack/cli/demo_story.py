@@ -45,6 +45,7 @@ class Story:
             self._out.say(f"  {what} at {cloud.endpoint_url}; jobs run as {runner_words(cloud)}")
         session = self._state.connect(LOCAL)
         with self._chapter("The stacks, by the CDK CLI", "sagestack deploy"):
+            cdk_cli.refuse_half_deleted(session)
             self._drop_missing_pins()
             run_deployment(self._state.connect(LOCAL), tools, "never", self._out)
         with self._chapter("The pipeline: data in, a registered model out", "sagestack run"):

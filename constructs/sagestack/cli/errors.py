@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ ErrorCode = Literal[
 ]
 """What scripts tell errors apart by; the reference lists them, so a code once given keeps its meaning."""
 
+_OF_THE_DISK = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
+"""What the machine refuses, not we."""
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended: 128 + SIGINT, as shells count."""
 
@@ -67,6 +70,11 @@ def explained(error: Exception) -> CliError:
 
     if isinstance(error, SettingsError):
         return CliError("\n".join(error.problems), code="settings")
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        where = f"{error.filename}: " if error.filename else ""
+        return CliError(
+            f"{where}{error.strerror}.", hint="Sagestack writes into its checkout; see to that it can.", code="set-up"
+        )
     return _of_aws(error) or CliError(
         f"{type(error).__name__}: {error}",
         hint="This is a mistake in Sagestack. `sagestack --debug ...` shows where it happened.",

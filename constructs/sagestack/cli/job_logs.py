@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sagestack.cli.pipeline_runs import Execution, Job
 
 if TYPE_CHECKING:
+    from mypy_boto3_logs.type_defs import OutputLogEventTypeDef
+
     from sagestack.cli.session import Session
 
 GROUPS = {"training": "/aws/sagemaker/TrainingJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
+MAX_PAGE_LINES = 10_000
+"""GetLogEvents gives no more at once."""
 SETTLE_S = 1.0
 """The last lines of a container arrive a moment after its job has ended."""
 
@@ -75,50 +79,95 @@ def find_job(session: Session, name: str) -> Job | None:
 
 def read(session: Session, source: Source, tail: int | None) -> list[Line]:
     """The lines that are there, oldest first; at most the last `tail`."""
-    lines = [line for _, line in _events(session, source, None)]
+    lines: list[Line] = []
+    for stream in _streams(session, source):
+        lines += _all(session, source, stream) if tail is None else _last(session, source, stream, tail)
+    lines.sort(key=lambda line: line.time)
     return lines if tail is None else lines[-tail:]
 
 
 def follow(session: Session, source: Source) -> Iterator[Line]:
     """The lines that are there and those that come, until the job has ended; an endpoint's for ever."""
-    seen: set[str] = set()
-    newest: int | None = None
+    tokens: dict[str, str] = {}
     while True:
         ended = source.job is not None and _has_ended(session, source.job)
         if ended:
             time.sleep(SETTLE_S)
-        for event_id, line in _events(session, source, newest):
-            if event_id not in seen:
-                seen.add(event_id)
-                yield line
-                newest = max(newest or 0, int(line.time.timestamp() * 1000))
+        lines: list[Line] = []
+        for stream in _streams(session, source):
+            new, tokens[stream] = _from(session, source, stream, tokens.get(stream))
+            lines += new
+        yield from sorted(lines, key=lambda line: line.time)
         if ended:
             return
         time.sleep(session.poll_seconds)
 
 
-def _events(session: Session, source: Source, since_ms: int | None) -> Iterator[tuple[str, Line]]:
-    from botocore.exceptions import ClientError
-
+def _streams(session: Session, source: Source) -> list[str]:
     more = {"logStreamNamePrefix": source.prefix} if source.prefix else {}
-    since = {} if since_ms is None else {"startTime": since_ms}
-    pages = session.logs.get_paginator("filter_log_events").paginate(
-        logGroupName=source.group,
-        **more,  # type: ignore[arg-type]
-        **since,  # type: ignore[arg-type]
-    )
     try:
-        for page in pages:
-            for event in page["events"]:
-                # Asked for already, but not every cloud that speaks this API filters by it.
-                if not event["logStreamName"].startswith(source.prefix):
-                    continue
-                moment = datetime.datetime.fromtimestamp(event["timestamp"] / 1000, datetime.UTC)
-                yield event["eventId"], Line(moment, event["logStreamName"], event["message"].rstrip("\n"))
-    except ClientError as error:
+        pages = session.logs.get_paginator("describe_log_streams").paginate(
+            logGroupName=source.group,
+            **more,  # type: ignore[arg-type]
+        )
+        return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+    except session.logs.exceptions.ResourceNotFoundException:
         # The group appears with the first line that a container writes.
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
+        return []
+
+
+# Each stream by itself: FilterLogEvents would look through all that other jobs wrote to the group, from its beginning.
+
+
+def _all(session: Session, source: Source, stream: str) -> list[Line]:
+    return _from(session, source, stream, None)[0]
+
+
+def _from(session: Session, source: Source, stream: str, token: str | None) -> tuple[list[Line], str]:
+    """What a stream has after a token, oldest first, and the token of what comes after that."""
+    lines: list[Line] = []
+    while True:
+        page = session.logs.get_log_events(
+            logGroupName=source.group,
+            logStreamName=stream,
+            startFromHead=True,
+            **({"nextToken": token} if token else {}),  # type: ignore[arg-type]
+        )
+        lines += _lines(stream, page["events"])
+        # The API says that there is no more by giving the same token again, and only so: a page may be empty before.
+        if page["nextForwardToken"] == token:
+            return lines, token
+        token = page["nextForwardToken"]
+
+
+def _last(session: Session, source: Source, stream: str, count: int) -> list[Line]:
+    """The last lines of a stream, oldest first."""
+    lines: list[Line] = []
+    token: str | None = None
+    while len(lines) < count:
+        page = session.logs.get_log_events(
+            logGroupName=source.group,
+            logStreamName=stream,
+            startFromHead=False,
+            limit=min(count - len(lines), MAX_PAGE_LINES),
+            **({"nextToken": token} if token else {}),  # type: ignore[arg-type]
+        )
+        lines = _lines(stream, page["events"]) + lines
+        if page["nextBackwardToken"] == token:
+            break
+        token = page["nextBackwardToken"]
+    return lines
+
+
+def _lines(stream: str, events: Iterable[OutputLogEventTypeDef]) -> list[Line]:
+    return [
+        Line(
+            datetime.datetime.fromtimestamp(event["timestamp"] / 1000, datetime.UTC),
+            stream,
+            event["message"].rstrip("\n"),
+        )
+        for event in events
+    ]
 
 
 def _has_ended(session: Session, job: Job) -> bool:

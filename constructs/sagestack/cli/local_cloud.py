@@ -20,6 +20,8 @@ from sagestack.cli.errors import CliError
 DEFAULT_PORT = 4566
 START_TIMEOUT_S = 90
 """A start takes about two seconds, and more on a machine that is busy or has a lot of state to read."""
+LITTLE_SPACE_BYTES = 100_000_000
+"""Less than this on the disk is a likely reason when the local cloud does not start."""
 STOP_TIMEOUT_S = 30
 """The local cloud stops its jobs and saves its state within about 10 seconds."""
 KEPT_BY_FORGET = ("images", "demo.lock", "up.lock")
@@ -253,7 +255,9 @@ def _started(root: Path, python: Path, port: int) -> LocalCloud:
         what = f"The local cloud did not answer within {START_TIMEOUT_S} s and was stopped."
     else:
         what = f"The local cloud ended while it started (exit code {process.returncode})."
-    raise CliError(f"{what} The last lines of {log}:\n{_tail(log)}", code="set-up")
+    free = shutil.disk_usage(folder).free
+    hint = f"Only {free // 1_000_000} MB are free on the disk of {folder}." if free < LITTLE_SPACE_BYTES else None
+    raise CliError(f"{what} The last lines of {log}:\n{_tail(log) or '(nothing)'}", hint=hint, code="set-up")
 
 
 def _answers(root: Path, pid: int) -> bool:

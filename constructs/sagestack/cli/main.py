@@ -12,17 +12,34 @@ from typer.core import TyperGroup
 from sagestack.cli.commands import cloud, demo, deploy, invoke, logs, run, status, versions
 from sagestack.cli.errors import INTERRUPTED, CliError, explained
 from sagestack.cli.options import State
+from sagestack.cli.output import Output
+
+_WANTS_JSON = "sagestack.wants_json"
 
 
 class Commands(TyperGroup):
     """All commands; whatever one of them raises ends as one message and an exit code."""
 
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        # Looked for here, because what cannot be parsed may fail before the option itself is reached.
+        wants_json = "--json" in args
+        try:
+            context = super().make_context(info_name, args, parent, **extra)
+        except typer.TyperException as raised:
+            _fail_in_json(wants_json, raised)
+            raise
+        context.obj = State()
+        context.meta[_WANTS_JSON] = wants_json
+        return context
+
     def invoke(self, ctx: Any) -> Any:
-        state = State()
-        ctx.obj = state
+        state: State = ctx.obj
         try:
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, typer.TyperException):
+        except (typer.Exit, typer.Abort):
+            raise
+        except typer.TyperException as raised:
+            _fail_in_json(ctx.meta[_WANTS_JSON], raised)
             raise
         except KeyboardInterrupt:
             error = CliError("Interrupted.", code="interrupted", exit_code=INTERRUPTED)
@@ -32,9 +49,18 @@ class Commands(TyperGroup):
         except Exception as raised:
             if state.is_debug:
                 raise
-            error = explained(raised)
+            error = state.blamed(explained(raised))
         state.output.fail(error)
         raise typer.Exit(error.exit_code)
+
+
+def _fail_in_json(wants_json: bool, raised: typer.TyperException) -> None:
+    if not wants_json:
+        return
+    output = Output()
+    output.is_json = True
+    output.fail(CliError(raised.format_message(), hint="sagestack --help, sagestack COMMAND --help", code="usage"))
+    raise typer.Exit(raised.exit_code) from None
 
 
 app = typer.Typer(

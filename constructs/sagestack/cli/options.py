@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from sagestack.cli import project
+from sagestack.cli.errors import CliError
 from sagestack.cli.output import Output
 
 if TYPE_CHECKING:
+    from sagestack.cli.local_cloud import LocalCloud
     from sagestack.cli.session import Session
 
 
@@ -21,6 +23,7 @@ class State:
     def __init__(self) -> None:
         self.output = Output()
         self.is_debug = False
+        self._cloud: LocalCloud | None = None
 
     @cached_property
     def root(self) -> Path:
@@ -30,7 +33,35 @@ class State:
         """The clients of an environment."""
         from sagestack.cli.session import connect
 
-        return connect(self.root, environment)
+        session = connect(self.root, environment)
+        self._cloud = session.cloud
+        return session
+
+    def blamed(self, error: CliError) -> CliError:
+        """The error itself, or what is behind it: a local cloud that ended while the command worked with it."""
+        from sagestack.cli import local_cloud
+
+        if self._cloud is None or error.code not in ("aws", "deploy-failed"):
+            return error
+        try:
+            now = local_cloud.find(self.root)
+        except CliError:
+            now = None
+        log = local_cloud.state_dir(self.root) / "cloud.log"
+        if now is not None and now.pid == self._cloud.pid:
+            if error.code == "deploy-failed" or "aws_code" in error.details:
+                return error
+            return CliError(
+                f"The local cloud (process {now.pid}) runs but did not answer: {error.message}",
+                hint=f"It may be stopping just now. If not: make down, then make up. Its log is {log}.",
+                code="aws",
+            )
+        return CliError(
+            f"The local cloud (process {self._cloud.pid}) ended while this command worked with it.",
+            hint=f"`make up` starts it again with what it had; then do this again. Its last words are in {log}.",
+            code="not-running",
+            details=error.details,
+        )
 
     def model(self, wanted: str | None) -> str:
         """The model that was asked for, or the only one."""
@@ -57,7 +88,18 @@ ModelOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", callback=_choose_json, help="Print one JSON document and nothing else on stdout.")
 ]
+
+
+def _port(text: str) -> int:
+    # isdecimal alone would take the digits of every script.
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
+        raise typer.BadParameter(f"{text!r} is not a port (allowed: a whole number, 1 to 65535).")
+    return int(text)
+
+
 PortOption = Annotated[
     int | None,
-    typer.Option("--port", "-p", metavar="N", help="The loopback port. Default: the running one's, else 4566."),
+    typer.Option(
+        "--port", "-p", metavar="N", parser=_port, help="The loopback port. Default: the running one's, else 4566."
+    ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -355,7 +356,8 @@ def _fits(value: str, kind: str) -> bool:
         if kind == "Integer":
             int(value)
         elif kind == "Float":
-            float(value)
+            # A threshold that is no number, or that every number is below, would be no threshold.
+            return math.isfinite(float(value))
     except ValueError:
         return False
     return kind != "Boolean" or value.lower() in ("true", "false")

@@ -58,6 +58,10 @@ def read(path: Path, *, root: Path) -> SettingsFile:
     label = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
     try:
         nodes = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableError(f"{label}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UnreadableError(f"{label}: is not UTF-8 text (byte {error.start})") from error
     except MarkedYAMLError as error:

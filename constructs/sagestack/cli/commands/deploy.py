@@ -72,6 +72,7 @@ def run_deployment(
     from sagestack.cli.promotion import missing_pins
     from sagestack.cli.report import Activity, duration
 
+    cdk_cli.refuse_half_deleted(session)
     for model, number in missing_pins(session).items():
         name = session.environment.name
         raise CliError(

@@ -111,10 +111,11 @@ def watch(session: Session, arn: str, out: Output, stop_on_interrupt: bool = Fal
     Raises:
         CliError: Ctrl-C; says what goes on and how to end it.
     """
-    from sagestack.cli.report import RunView
-
     execution: pipeline_runs.Execution | None = None
     try:
+        # Within the try: whoever is impatient presses Ctrl-C before the first picture.
+        from sagestack.cli.report import RunView
+
         with RunView(out) as view:
             for execution in pipeline_runs.watch(session, arn):
                 view.update(execution)

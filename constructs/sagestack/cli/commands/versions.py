@@ -13,7 +13,7 @@ from sagestack.cli.options import EnvOption, JsonOption, ModelOption, state_of
 
 def approve(
     context: typer.Context,
-    version: Annotated[int | None, typer.Argument(min=1, help="Default: the newest that waits for approval.")] = None,
+    version: Annotated[str | None, typer.Argument(help="Default: the newest that waits for approval.")] = None,
     environment: EnvOption = "local",
     model: ModelOption = None,
     reject: Annotated[bool, typer.Option("--reject", help="Reject it instead.")] = False,
@@ -33,11 +33,12 @@ def approve(
 
     state = state_of(context)
     out = state.output
+    number = None if version is None else _number(version, "a whole number from 1")
     name = state.model(model)
     session = state.connect(environment)
     group = registry.group_name(session, name)
     found = (
-        registry.newest(session, group, registry.PENDING) if version is None else registry.find(session, group, version)
+        registry.newest(session, group, registry.PENDING) if number is None else registry.find(session, group, number)
     )
     metrics = registry.metrics(session, found)
     out.say(f"Version {found.number} of {name}: {metrics_line(metrics)}")
@@ -73,7 +74,7 @@ def promote(
 
     state = state_of(context)
     out = state.output
-    number = _number(version)
+    number = None if version in (None, "none") else _number(version, "a whole number from 1, or none")
     name = state.model(model)
     session = state.connect(environment)
     done = promotion.pin(session, name, None) if version == "none" else promotion.promote(session, name, number)
@@ -99,9 +100,7 @@ def promote(
     )
 
 
-def _number(text: str | None) -> int | None:
-    if text is None or text == "none":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise CliError(f"{text!r} is not a version (allowed: a whole number from 1, or none).", code="usage")
+def _number(text: str, allowed: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise CliError(f"{text!r} is not a version (allowed: {allowed}).", code="usage")
     return int(text)
