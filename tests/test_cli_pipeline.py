@@ -233,6 +233,9 @@ def _interrupt(*_: object) -> Any:
     [
         ("Nope=1", "has no parameter 'Nope' (it has: ModelApprovalStatus, QualityThreshold)"),
         ("QualityThreshold=high", "'high' is not of type Float"),
+        # Every comparison with it is false, so the whole pipeline would run for a gate that nothing passes.
+        ("QualityThreshold=nan", "'nan' is not of type Float"),
+        ("QualityThreshold=inf", "'inf' is not of type Float"),
         ("ModelApprovalStatus=Maybe", "'Maybe' is not allowed (allowed: Approved, Rejected)"),
     ],
 )

@@ -401,3 +401,10 @@ def test_a_profile_of_the_machine_is_not_looked_at(monkeypatch: pytest.MonkeyPat
     environment._regions.cache_clear()
     instance_types.known_instance_types.cache_clear()
     assert load_environment("dev").region
+
+
+def test_a_folder_where_an_environment_file_should_be_is_named(project: Path) -> None:
+    (project / "environments/dev.yaml").unlink()
+    (project / "environments/dev.yaml").mkdir()
+    with pytest.raises(SettingsError, match=r"environments/dev\.yaml"):
+        load_environment("dev", project)

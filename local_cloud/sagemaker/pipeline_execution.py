@@ -297,15 +297,20 @@ class Execution:
     def _give_up(self) -> None:
         """End an execution that the local cloud itself cannot go on with."""
 
+        previous: list[str] = []
+
         def change(document: Document) -> None:
+            previous.append(document["Status"])
             document["Status"] = "Failed"
             document["FailureReason"] = "InternalServerError: The local cloud failed; see its log."
             document["EndTime"] = document["LastModifiedTime"] = time.time()
 
         try:
-            self._change(change)
+            document = self._change(change)
         except Exception:
             logger.exception("Pipeline execution %s cannot be written", self.name)
+        else:
+            send_execution_event(self.service, self.account, self.region, document, previous[0])
 
     def _change(self, change: Callable[[Document], None]) -> Document:
         self.check_not_interrupted()

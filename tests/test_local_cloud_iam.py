@@ -1,0 +1,51 @@
+"""IAM is enforced for functions, too: one runs with its role's temporary credentials and may do what its role may."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import pytest
+
+from tests.local_cloud_fixtures import LocalCloud
+
+HANDLER = """
+import boto3, botocore.exceptions
+
+def handler(event, context):
+    try:
+        boto3.client("s3").put_object(Bucket="of-functions", Key="a", Body=b"x")
+    except botocore.exceptions.ClientError as error:
+        return {"denied": error.response["Error"]["Code"], "who": boto3.client("sts").get_caller_identity()["Arn"]}
+    return {"who": boto3.client("sts").get_caller_identity()["Arn"]}
+"""
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_function_may_do_what_its_role_may(cloud: LocalCloud, granted: bool) -> None:
+    cloud.client("s3").create_bucket(Bucket="of-functions")
+    name = f"function-{granted}".lower()
+    action = "s3:PutObject" if granted else "s3:GetObject"
+    role = cloud.role(
+        name, {"Action": action, "Resource": "arn:aws:s3:::of-functions/*"}, trusts="lambda.amazonaws.com"
+    )
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("index.py", HANDLER)
+    functions = cloud.client("lambda")
+    functions.create_function(
+        FunctionName=name,
+        Runtime="python3.11",
+        Role=role,
+        Handler="index.handler",
+        Code={"ZipFile": code.getvalue()},
+        Timeout=30,
+    )
+    functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    answer = functions.invoke(FunctionName=name)
+    told: dict[str, Any] = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, told
+    assert f":assumed-role/{name}/" in told["who"]
+    assert told.get("denied") == (None if granted else "AccessDenied")
