@@ -17,7 +17,7 @@ from local_cloud.sagemaker.errors import (
     ResourceNotFound,
     ValidationError,
 )
-from local_cloud.sagemaker.pipeline_execution import Interrupted
+from local_cloud.sagemaker.pipeline_execution import Execution, Interrupted
 from local_cloud.sagemaker.pipeline_step import StepRun
 from tests.local_cloud_fakes import ROLE, USER, FakeCloud, fake_cloud, patiently
 from tests.pipeline_documents import (
@@ -424,6 +424,20 @@ def test_an_execution_that_a_restart_cannot_resume_fails_and_keeps_nothing_from_
     assert cloud.describe(execution)["FailureReason"].startswith("InternalServerError")
     assert cloud.sent(EXECUTION_EVENT)[-1]["currentPipelineExecutionStatus"] == "Failed"
     cloud.call("DeletePipeline", {"PipelineName": "line", "ClientRequestToken": "delete-line".ljust(32, "-")})
+
+
+def test_an_execution_that_the_engine_breaks_on_fails_and_is_told(
+    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Execution) -> None:
+        raise RuntimeError("a mistake in the engine")
+
+    monkeypatch.setattr(Execution, "_start_ready", broken)
+    cloud.create(document(training("One")))
+    execution = cloud.start()
+    assert cloud.wait(execution) == "Failed"
+    assert cloud.describe(execution)["FailureReason"] == "InternalServerError: The local cloud failed; see its log."
+    assert cloud.sent(EXECUTION_EVENT)[-1]["currentPipelineExecutionStatus"] == "Failed"
 
 
 @pytest.mark.parametrize("covered", [True, False])
