@@ -412,3 +412,17 @@ def test_without_a_sound_model_it_never_listens(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Cannot serve: model.ubj: damaged" in done.stdout
     assert "Listening" not in done.stdout
+
+
+def test_a_load_that_never_pauses_does_not_keep_it_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    from model_code.housing.housing.serve import ModelServer
+
+    taken: list[int] = []
+    server = ModelServer.__new__(ModelServer)
+    server._busy, server._changed, server._backlog_is_empty = {}, threading.Condition(), False
+    monkeypatch.setattr(server, "shutdown", lambda: None)
+    monkeypatch.setattr(server, "server_close", lambda: None)
+    # Somebody waits whenever one looks.
+    monkeypatch.setattr(server, "handle_request", lambda: taken.append(1))
+    assert server.drain(1.0) == 0
+    assert len(taken) == ModelServer.request_queue_size
