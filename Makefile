@@ -107,7 +107,8 @@ lock: .venv/.uv  ## Compile the lock files from the .in files
 	compile requirements.in requirements.txt && printf -- '-e .\n' >> requirements.txt
 	hashed requirements-node.in requirements-node.txt
 	hashed requirements-sdk.in requirements-sdk.txt
-	for folder in local_cloud model_code/*/; do hashed "$${folder%/}/requirements.in" "$${folder%/}/requirements.txt"; done
+	hashed local_cloud/requirements.in local_cloud/requirements.txt
+	for folder in model_code/images/*; do hashed "$$folder/requirements.in" "$$folder/requirements.txt" --no-emit-package scipy; done
 
 clean:  ## Remove everything that make installed or built (the local cloud's state, too)
 	@[ ! -x .venv/bin/sagestack ] || sagestack down

@@ -1,0 +1,1 @@
+"""Scores a trained model on held-out rows."""

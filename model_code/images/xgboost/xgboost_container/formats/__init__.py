@@ -1,0 +1,1 @@
+"""Bytes to numbers and back, for training and serving alike: one module per format."""

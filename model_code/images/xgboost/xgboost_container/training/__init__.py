@@ -1,0 +1,1 @@
+"""Fits a booster as SageMaker training asks for it."""
