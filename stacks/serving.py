@@ -35,7 +35,7 @@ class ServingStack(cdk.Stack):
         size = environment.models[model.name].endpoint
 
         role = SageMakerRole(self, "EndpointRole", description=f"What the endpoint of {model.name} may do")
-        training.image.grant_pull(role)
+        training.serving_image.grant_pull(role)
         training.pipeline.grant_read_models(role)
 
         self.endpoint = Endpoint(

@@ -8,7 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ssm as ssm
 from sagestack.model_image import ModelImage
 from sagestack.model_registry import ModelRegistry
-from sagestack.settings import Environment, EnvironmentNames, Model
+from sagestack.settings import Environment, EnvironmentNames, Model, architecture
 from sagestack.training_pipeline import TrainingPipeline
 
 from constructs import Construct
@@ -31,7 +31,9 @@ class TrainingStack(cdk.Stack):
         super().__init__(scope, id, **kwargs)
         names = EnvironmentNames(environment.name).model(model.name)
 
+        settings = environment.models[model.name]
         self.image = ModelImage.of(self, "Image", model=model, model_image=environment.model_image)
+        self.serving_image = self.image.on(architecture(settings.endpoint.instance_type))
         self.registry = ModelRegistry(
             self,
             "Registry",
@@ -43,8 +45,9 @@ class TrainingStack(cdk.Stack):
             "Pipeline",
             pipeline_name=names.pipeline,
             model=model,
-            size=environment.models[model.name].pipeline,
+            size=settings.pipeline,
             image=self.image,
+            serving_image=self.serving_image,
             registry=self.registry,
             data=foundation.data,
             input_prefix=names.input_prefix,

@@ -34,6 +34,8 @@ models:
       training_instance_type: ml.m5.large
       volume_size_in_gb: 10
       max_runtime_in_seconds: 3600
+      training_instance_count: 1
+      spot: null
 """
 MODEL = """\
 description: A model for tests.

@@ -26,8 +26,9 @@ from sagestack.settings import (
     takes_volume_key,
     write_pin,
 )
+from sagestack.settings.environment import Spot
 from sagestack.settings.errors import keys_of as settable_keys
-from sagestack.settings.model import Data, OwnContainer
+from sagestack.settings.model import Data, Training
 
 MODEL_YAML = """\
 description: Predicts the price of a house.
@@ -126,9 +127,14 @@ def test_an_unknown_environment_lists_the_known(project: Path) -> None:
             ":18: models.housing.endpoint.instance_type: 'ml.m7i-flex.large' is not an instance type for hosting",
         ),
         (
-            "instance_type: ml.m5.large",
-            "instance_type: ml.c6g.large",
-            ":18: models.housing.endpoint.instance_type: 'ml.c6g.large' has an Arm processor, and the image is",
+            "training_instance_type: ml.m5.large",
+            "training_instance_type: ml.p6e-gb200.36xlarge",
+            ":22: models.housing.pipeline.training_instance_type: 'ml.p6e-gb200.36xlarge' has an Arm processor, and the",
+        ),
+        (
+            "spot: null",
+            "spot: {max_wait_in_seconds: 60}",
+            ":20: models.housing.pipeline: spot.max_wait_in_seconds is 60, and must be at least max_runtime_in_seconds",
         ),
         ("initial_instance_count: 1", "initial_instance_count: true", ":19: models.housing.endpoint.initial_ins"),
         (
@@ -250,7 +256,7 @@ def test_a_pin_is_written_into_a_flow_mapping_and_windows_lines_too(project: Pat
     text = head + (
         "models:\n  housing: {served_version: 2, endpoint: {instance_type: ml.m5.large, initial_instance_count: 1}, "
         "pipeline: {processing_instance_type: ml.m5.large, training_instance_type: ml.m5.large, "
-        "volume_size_in_gb: 10, max_runtime_in_seconds: 3600}}\n"
+        "volume_size_in_gb: 10, max_runtime_in_seconds: 3600, training_instance_count: 1, spot: null}}\n"
     )
     before = text.replace("\n", "\r\n").encode()
     file.write_bytes(before)
@@ -311,7 +317,7 @@ def test_hyperparameters_are_sent_as_the_strings_that_the_api_wants(project: Pat
         ("at_most: 4.0", "at_most: low", ":6: quality.at_most: 'low' is not allowed (allowed: a number)"),
         ("regression_metrics.rmse.value", "rmse..value", ":6: quality.metric: 'rmse..value' is not allowed"),
         ("eta: 0.2", "eta: [0.2]", ":5: training.hyperparameters.eta: [0.2] is not allowed (allowed: text of up"),
-        ("kind: own-container", "kind: magic", ":4: training.kind: 'magic' is not allowed (allowed: own-container)"),
+        ("kind: own-container", "kind: magic", ":4: training.kind: 'magic' is not allowed (allowed: xgboost or own-container)"),
         ("data/housing.csv", "data/none.csv", ":2: data.file: there is no file 'data/none.csv' in mod"),
         ("data/housing.csv", "../other/housing.csv", ":2: data.file: '../other/housing.csv' leaves the model"),
         ("[text/csv],", "[csv],", ":7: serving.content_types[0]: 'csv' is not allowed (allowed: at least one"),
@@ -375,9 +381,10 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             Retention,
             EndpointSize,
             PipelineSize,
+            Spot,
             ModelSettings,
             Data,
-            OwnContainer,
+            Training,
             Quality,
             Serving,
         ):

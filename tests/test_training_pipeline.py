@@ -1,5 +1,6 @@
 """The pipeline takes a model from data to a registered version, and stops where the version is not good enough."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
-from sagestack.settings import Environment, load_environment, load_model
+from sagestack.settings import Environment, PipelineSize, load_environment, load_model
 
 from stacks import TrainingStack
-from tests.synthesis import NETWORK, Templates, build, copy_project, pipeline_definition, synthesize
+from tests.synthesis import NETWORK, Templates, build, copy_project, pipeline_definition, served, synthesize
 
 JOBS = ("Preprocess", "Train", "Evaluate")
 
@@ -225,3 +226,65 @@ def test_its_metrics_are_those_that_sagemaker_publishes(project: Path) -> None:
 def _with_pipeline(environment: Environment, size: Any) -> Environment:
     models = {name: model.model_copy(update={"pipeline": size}) for name, model in environment.models.items()}
     return environment.model_copy(update={"models": models})
+
+
+def dev_with(root: Path, **pipeline: Any) -> Environment:
+    """dev, served, with another pipeline size."""
+    environment = served(load_environment("dev", root))
+    (name,) = environment.models
+    model = environment.models[name]
+    size = PipelineSize.model_validate({**model.pipeline.model_dump(), **pipeline})
+    return environment.model_copy(update={"models": {name: model.model_copy(update={"pipeline": size})}})
+
+
+def test_on_spot_capacity_a_run_has_checkpoints_of_its_own(tmp_path: Path) -> None:
+    root = copy_project(tmp_path / "project")
+    environment = dev_with(root, spot={"max_wait_in_seconds": 7200})
+    train = steps_of(pipeline_definition(synthesize(build(root, environment))))["Train"]["Arguments"]
+    assert train["EnableManagedSpotTraining"] is True
+    assert train["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
+    assert train["CheckpointConfig"]["S3Uri"]["Std:Join"]["Values"][1:] == [
+        {"Get": "Execution.PipelineExecutionId"},
+        "Checkpoints",
+    ]
+
+
+def test_without_spot_nothing_of_it_is_asked_for(steps: dict[str, dict[str, Any]]) -> None:
+    train = steps["Train"]["Arguments"]
+    assert not {"EnableManagedSpotTraining", "CheckpointConfig"} & set(train)
+    assert train["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
+
+
+def test_several_hosts_share_the_rows(tmp_path: Path, steps: dict[str, dict[str, Any]]) -> None:
+    def distribution(train: dict[str, Any]) -> set[str]:
+        return {
+            channel["DataSource"]["S3DataSource"]["S3DataDistributionType"]
+            for channel in train["Arguments"]["InputDataConfig"]
+        }
+
+    assert distribution(steps["Train"]) == {"FullyReplicated"}
+    root = copy_project(tmp_path / "project")
+    environment = dev_with(root, training_instance_count=2)
+    train = steps_of(pipeline_definition(synthesize(build(root, environment))))["Train"]
+    assert train["Arguments"]["ResourceConfig"]["InstanceCount"] == 2
+    assert distribution(train) == {"ShardedByS3Key"}
+
+
+def test_a_graviton_endpoint_gets_an_image_for_arm_and_the_jobs_keep_theirs(tmp_path: Path) -> None:
+    root = copy_project(tmp_path / "project")
+    environment = served(load_environment("dev", root))
+    model = environment.models["housing"]
+    arm = model.endpoint.model_copy(update={"instance_type": "ml.c7g.large"})
+    environment = environment.model_copy(
+        update={"models": {"housing": model.model_copy(update={"endpoint": arm})}},
+    )
+    made = synthesize(build(root, environment, tmp_path / "out"))
+    steps = steps_of(pipeline_definition(made))
+    jobs = {steps[name]["Arguments"]["AppSpecification"]["ImageUri"] for name in ("Preprocess", "Evaluate")}
+    jobs.add(steps["Train"]["Arguments"]["AlgorithmSpecification"]["TrainingImage"])
+    (registered,) = steps["Register"]["Arguments"]["InferenceSpecification"]["Containers"]
+    assert len(jobs) == 1
+    assert registered["Image"] not in jobs
+    files = list((tmp_path / "out").glob("*training.assets.json"))
+    images = json.loads(files[0].read_text())["dockerImages"]
+    assert images[registered["Image"].rpartition(":")[2]]["source"]["platform"] == "linux/arm64"

@@ -33,6 +33,7 @@ from sagestack.pipeline import (
 
 PREPROCESS, TRAIN, EVALUATE = "Preprocess", "Train", "Evaluate"
 """The steps that write something, each to a folder of its name; roles are limited to some of these folders."""
+CHECKPOINTS = "Checkpoints"
 _PROCESSING = "/opt/ml/processing"
 
 # A lost machine is nobody's mistake: three more tries, after 10, 20 and 40 seconds. A zone without capacity takes
@@ -53,6 +54,9 @@ class TrainingRun:
     model: settings.Model
     size: settings.PipelineSize
     image_uri: str
+    """What the jobs run."""
+    serving_image_uri: str
+    """What a registered version names."""
     role_arn: str
     key_arn: str
     input_uri: str
@@ -97,7 +101,7 @@ class TrainingRun:
         )
 
     def _train(self, preprocess: ProcessingStep) -> TrainingStep:
-        instance_type = self.size.training_instance_type
+        count, spot = self.size.training_instance_count, self.size.spot
         return TrainingStep(
             TRAIN,
             arguments={
@@ -105,12 +109,18 @@ class TrainingRun:
                 "RoleArn": self.role_arn,
                 "HyperParameters": hyperparameters(self.model.training.hyperparameter_texts),
                 "InputDataConfig": [
-                    channel(split, preprocess.output(split), content_type="text/csv")
+                    channel(split, preprocess.output(split), content_type="text/csv", is_sharded=count > 1)
                     for split in ("train", "validation")
                 ],
                 "OutputDataConfig": {"S3OutputPath": self._to(TRAIN), "KmsKeyId": self.key_arn},
-                "ResourceConfig": self._instance(instance_type),
-                "StoppingCondition": {"MaxRuntimeInSeconds": self.size.max_runtime_in_seconds},
+                "ResourceConfig": self._instance(self.size.training_instance_type, count),
+                "StoppingCondition": {
+                    "MaxRuntimeInSeconds": self.size.max_runtime_in_seconds,
+                    "MaxWaitTimeInSeconds": spot.max_wait_in_seconds if spot else None,
+                },
+                "EnableManagedSpotTraining": True if spot else None,
+                # What an interrupted job goes on from. Below the execution: no run takes up another one's.
+                "CheckpointConfig": {"S3Uri": self._to(CHECKPOINTS)} if spot else None,
                 "EnableNetworkIsolation": True,
                 "VpcConfig": vpc_config(self.network),
             },
@@ -160,7 +170,7 @@ class TrainingRun:
                 "ModelPackageDescription": self.model.description,
                 "ModelApprovalStatus": approval,
                 "InferenceSpecification": {
-                    "Containers": [{"Image": self.image_uri, "ModelDataUrl": train.model_artifacts}],
+                    "Containers": [{"Image": self.serving_image_uri, "ModelDataUrl": train.model_artifacts}],
                     "SupportedContentTypes": list(self.model.serving.content_types),
                     "SupportedResponseMIMETypes": list(self.model.serving.response_types),
                 },
@@ -186,9 +196,9 @@ class TrainingRun:
             "NetworkConfig": {name: value for name, value in network.items() if value is not None},
         }
 
-    def _instance(self, instance_type: str) -> dict[str, Any]:
+    def _instance(self, instance_type: str, count: int = 1) -> dict[str, Any]:
         return {
-            "InstanceCount": 1,
+            "InstanceCount": count,
             "InstanceType": instance_type,
             "VolumeSizeInGB": self.size.volume_size_in_gb,
             "VolumeKmsKeyId": self.key_arn if settings.takes_volume_key(instance_type) else None,

@@ -43,6 +43,7 @@ class TrainingPipeline(cdk.Resource):
         model: settings.Model,
         size: settings.PipelineSize,
         image: ModelImage,
+        serving_image: ModelImage,
         registry: ModelRegistry,
         data: s3.IBucket,
         input_prefix: str,
@@ -58,6 +59,7 @@ class TrainingPipeline(cdk.Resource):
             model: what is trained, what it must score, and how the version says it is served.
             size: instance types, GB of disk and seconds of run time of the jobs.
             image: what every job runs.
+            serving_image: what a registered version is served with. The same one, unless the endpoint has other processors.
             registry: where versions go.
             data: the bucket that the input is read from.
             input_prefix: the keys of the input, with a slash at the end; the default of the parameter `InputDataUri`.
@@ -92,12 +94,13 @@ class TrainingPipeline(cdk.Resource):
         artifacts.grant_read(self.role, f"{output_prefix}*/{EVALUATE}/*")
         # Registering looks at the model and its image as the pipeline, too.
         self.grant_read_models(self.role)
-        image.grant_describe(self.role)
+        serving_image.grant_describe(self.role)
 
         run = TrainingRun(
             model=model,
             size=size,
             image_uri=image.image_uri,
+            serving_image_uri=serving_image.image_uri,
             role_arn=self.job_role.role_arn,
             key_arn=encryption_key.key_arn,
             input_uri=data.s3_url_for_object(input_prefix),

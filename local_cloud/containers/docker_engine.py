@@ -91,7 +91,7 @@ class DockerEngine:
                 reference = self._id_of(tag)
         if reference is None:
             raise ContainerError(f"The image {uri} was built, but the engine does not have it as {tag}.")
-        return Image(uri=uri, reference=reference)
+        return self._image(uri, reference)
 
     def start(self, spec: ContainerSpec) -> Container:
         """See ContainerEngine."""
@@ -164,7 +164,10 @@ class DockerEngine:
                     "aws ecr get-login-password | docker login --username AWS --password-stdin REGISTRY), or give the "
                     "image as an s3:// address of its zipped build context (model_image: build-context)."
                 ) from error
-        return Image(uri=uri, reference=reference)
+        return self._image(uri, reference)
+
+    def _image(self, uri: str, reference: str) -> Image:
+        return Image(uri=uri, reference=reference, labels=self._client.images.get(reference).labels)
 
     def _build(self, archive: Path, uri: str, tag: str, on_line: Callable[[str], None]) -> None:
         with tempfile.TemporaryDirectory(dir=self._images) as folder:

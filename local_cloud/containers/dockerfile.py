@@ -119,6 +119,11 @@ class Recipe:
     not_executed: tuple[str, ...]
 
 
+def labels(text: str) -> dict[str, str]:
+    """What LABEL says in the last stage of a Dockerfile, whatever else stands there."""
+    return dict(DockerfileParser(fileobj=io.BytesIO(text.encode())).labels)
+
+
 def read(text: str) -> Recipe:
     """Read a Dockerfile.
 

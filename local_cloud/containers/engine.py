@@ -26,10 +26,12 @@ class Image:
     Attributes:
         uri: what the API request named.
         reference: what the engine runs: an image id, or the folder of a process environment.
+        labels: what LABEL says in its Dockerfile; where an engine runs it, also what its base image brings.
     """
 
     uri: str
     reference: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,17 @@ class ContainerEngine(Protocol):
 
     def close(self) -> None:
         """Stop everything that is still running."""
+
+
+def path_inside(engine: ContainerEngine, ml_dir: Path, path: Path) -> str:
+    """How a container calls a path below its `/opt/ml`, for what it is told at run time; a process sees this machine's paths.
+
+    Args:
+        engine: runs the container.
+        ml_dir: the folder that is `/opt/ml` inside.
+        path: below `ml_dir`.
+    """
+    return f"/opt/ml/{path.relative_to(ml_dir)}" if engine.kind == "docker" else str(path)
 
 
 class Lines:

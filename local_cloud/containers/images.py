@@ -61,6 +61,23 @@ def unzip(archive: Path, folder: Path, uri: str) -> None:
         raise ContainerError(f"The build context {uri} has no Dockerfile at its root.")
 
 
+def dockerfile_of(archive: Path, uri: str) -> str:
+    """The Dockerfile in the zip of a build context.
+
+    Raises:
+        ContainerError: it is no zip, or has no Dockerfile at its root.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return opened.read("Dockerfile").decode(errors="replace")
+    except zipfile.BadZipFile as error:
+        raise ContainerError(
+            f"The image {uri} is not a zip file ({error}): a build context is expected there."
+        ) from error
+    except KeyError as error:
+        raise ContainerError(f"The build context {uri} has no Dockerfile at its root.") from error
+
+
 def built(folder: Path, build: Callable[[], None], on_line: Callable[[str], None], what: str) -> None:
     """Make sure that `folder` holds what `build` puts there; of several who need it at once, one builds and the others wait.
 

@@ -27,7 +27,8 @@ CLOSING = "The local cloud is stopping."
 BUILD_LINES_SHOWN = 20
 """How many of its last lines the error of a failed build shows: enough for pip's reason, short enough for a status."""
 _FORMAT = "1"
-"""Part of every cache key: raised when what is kept changes its form."""
+_CONTEXT_FORMAT = "2"
+"""Part of the cache keys of environments and of images: raised when what is kept changes its form."""
 _NOTES = "notes.txt"
 _NAMES_OF_OTHER_ENVIRONMENTS = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT")
 
@@ -55,7 +56,7 @@ class Builder:
         Raises:
             ContainerError: the build fails.
         """
-        folder = self._images / f"context-{_FORMAT}-{images.digest(archive)[:32]}"
+        folder = self._images / f"context-{_CONTEXT_FORMAT}-{images.digest(archive)[:32]}"
         if (folder / images.COMPLETE).exists():
             environment_folder = Prepared.load(folder).environment_folder
             if not (environment_folder / images.COMPLETE).exists():
@@ -77,7 +78,8 @@ class Builder:
     def _build(self, archive: Path, folder: Path, uri: str, on_line: Callable[[str], None]) -> None:
         context, root = folder / "context", folder / "root"
         images.unzip(archive, context, uri)
-        recipe = dockerfile.read((context / "Dockerfile").read_text())
+        text = (context / "Dockerfile").read_text()
+        recipe = dockerfile.read(text)
         excluded = _excluded(context)
         paths = list(recipe.folders)
         for path in recipe.folders:
@@ -99,6 +101,7 @@ class Builder:
             entrypoint=recipe.entrypoint,
             command=recipe.command,
             paths=sorted(set(paths), key=len, reverse=True),
+            labels=dockerfile.labels(text),
         )
         translate = Translation(prepared, Path(ML))
         for step in recipe.steps:

@@ -70,7 +70,7 @@ class ProcessEngine:
             )
         with images.fetched(fetch, self._images) as archive:
             folder = self._builder.build(archive, uri, on_line)
-        return Image(uri=uri, reference=str(folder))
+        return Image(uri=uri, reference=str(folder), labels=Prepared.load(folder).labels)
 
     def start(self, spec: ContainerSpec) -> Container:
         """See ContainerEngine."""

@@ -29,6 +29,7 @@ class Prepared:
     command: Sequence[str]
     paths: Sequence[str]
     """Absolute paths of the image that exist below `root`; the longest first: /opt/program/data before /opt/program."""
+    labels: Mapping[str, str]
 
     @classmethod
     def load(cls, folder: Path) -> Prepared:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sagestack.cli.commands import cloud, demo, deploy, invoke, logs, run, status, versions
+from sagestack.cli.commands import cloud, demo, deploy, invoke, laptop, logs, run, status, versions
 from sagestack.cli.errors import INTERRUPTED, CliError, explained
 from sagestack.cli.options import State
 from sagestack.cli.output import Output
@@ -109,6 +109,7 @@ for command, panel in (
     (cloud.up, _LOCAL),
     (cloud.down, _LOCAL),
     (cloud.env, _LOCAL),
+    (laptop.laptop, _MODEL),
     (deploy.deploy, _MODEL),
     (run.run, _MODEL),
     (run.stop, _MODEL),

@@ -44,8 +44,10 @@ def processing_output(name: str, s3_uri: str | Value, local_path: str) -> Argume
     }
 
 
-def channel(name: str, s3_uri: str | Value, *, content_type: str | None = None) -> Arguments:
+def channel(name: str, s3_uri: str | Value, *, content_type: str | None = None, is_sharded: bool = False) -> Arguments:
     """A training channel: everything below an S3 prefix, in /opt/ml/input/data/`name`, on every instance.
+
+    `is_sharded` gives each instance a part of the objects instead, so that no row is trained on twice.
 
     `content_type` is told to the container, in inputdataconfig.json; SageMaker itself does nothing with it.
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Channel.html
@@ -53,7 +55,11 @@ def channel(name: str, s3_uri: str | Value, *, content_type: str | None = None) 
     made: Arguments = {
         "ChannelName": name,
         "DataSource": {
-            "S3DataSource": {"S3Uri": s3_uri, "S3DataType": "S3Prefix", "S3DataDistributionType": "FullyReplicated"}
+            "S3DataSource": {
+                "S3Uri": s3_uri,
+                "S3DataType": "S3Prefix",
+                "S3DataDistributionType": "ShardedByS3Key" if is_sharded else "FullyReplicated",
+            }
         },
     }
     if content_type is not None:

@@ -17,7 +17,7 @@ from sagestack.settings.environment import (
     pins_file,
 )
 from sagestack.settings.errors import SettingsError
-from sagestack.settings.instance_types import check_instance_type, takes_volume_key
+from sagestack.settings.instance_types import Architecture, architecture, check_instance_type, takes_volume_key
 from sagestack.settings.model import Model, Quality, Serving, load_model, load_models
 from sagestack.settings.names import EnvironmentNames, ModelNames
 from sagestack.settings.pins import write_pin
@@ -26,6 +26,7 @@ __all__ = [
     "LOCAL",
     "LOCAL_ACCOUNT",
     "PROJECT_ROOT",
+    "Architecture",
     "EndpointSize",
     "Environment",
     "EnvironmentNames",
@@ -38,6 +39,7 @@ __all__ = [
     "Retention",
     "Serving",
     "SettingsError",
+    "architecture",
     "check_instance_type",
     "environment_file",
     "known_environments",

@@ -85,6 +85,14 @@ class EndpointSize(Settings):
     initial_instance_count: Annotated[int, Field(ge=1), Allowed("a whole number, at least 1")]
 
 
+class Spot(Settings):
+    """Training on capacity that AWS may take back: cheaper, and it may take longer."""
+
+    max_wait_in_seconds: Annotated[
+        int, Field(ge=60, le=2419200), Allowed("a whole number of seconds, 60 to 2419200 (28 days)")
+    ]
+
+
 class PipelineSize(Settings):
     """What a model is prepared, trained and evaluated on."""
 
@@ -95,6 +103,17 @@ class PipelineSize(Settings):
     max_runtime_in_seconds: Annotated[
         int, Field(ge=60, le=777600), Allowed("a whole number of seconds, 60 to 777600 (9 days)")
     ]
+    training_instance_count: Annotated[int, Field(ge=1, le=100), Allowed("a whole number, 1 to 100")]
+    spot: Annotated[Spot | None, Allowed("null, or max_wait_in_seconds")]
+
+    @model_validator(mode="after")
+    def _wait_includes_the_run(self) -> PipelineSize:
+        if self.spot is not None and self.spot.max_wait_in_seconds < self.max_runtime_in_seconds:
+            raise ValueError(
+                f"spot.max_wait_in_seconds is {self.spot.max_wait_in_seconds}, and must be at least"
+                f" max_runtime_in_seconds ({self.max_runtime_in_seconds}): it counts the waiting and the run together"
+            )
+        return self
 
 
 class ModelSettings(Settings):

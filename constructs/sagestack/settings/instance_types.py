@@ -10,6 +10,7 @@ from sagestack.settings import shipped
 from sagestack.settings.errors import suggestion
 
 Use = Literal["hosting", "training", "processing"]
+Architecture = Literal["amd64", "arm64"]
 
 _SHAPES: dict[Use, str] = {
     "hosting": "ProductionVariantInstanceType",
@@ -41,12 +42,17 @@ def check_instance_type(instance_type: str, use: Use) -> str:
             f"{instance_type!r} is not an instance type for {use}{suggestion(instance_type, sorted(known))}"
             f" (allowed: {len(known)} types like 'ml.m5.large')"
         )
-    if _ARM_FAMILY.fullmatch(_family(instance_type)):
+    if use != "hosting" and architecture(instance_type) != "amd64":
         raise ValueError(
-            f"{instance_type!r} has an Arm processor, and the image is built for linux/amd64"
-            f" (allowed: x86 types like 'ml.m5.large')"
+            f"{instance_type!r} has an Arm processor, and the image of jobs is built for linux/amd64"
+            f" (allowed: x86 types like 'ml.m5.large'; Arm is for endpoints)"
         )
     return instance_type
+
+
+def architecture(instance_type: str) -> Architecture:
+    """What an image must be built for to run there, in Docker's words."""
+    return "arm64" if _ARM_FAMILY.fullmatch(_family(instance_type)) else "amd64"
 
 
 def takes_volume_key(instance_type: str) -> bool:

@@ -55,10 +55,10 @@ class Data(Settings):
     ]
 
 
-class OwnContainer(Settings):
-    """Training by the image that the model's Dockerfile describes."""
+class Training(Settings):
+    """What trains, judges and serves the model: Sagestack's XGBoost image, or one that the folder's Dockerfile describes."""
 
-    kind: Annotated[Literal["own-container"], Allowed("own-container")]
+    kind: Annotated[Literal["xgboost", "own-container"], Allowed("xgboost or own-container")]
     hyperparameters: Annotated[
         dict[HyperparameterName, HyperparameterValue],
         Field(max_length=100),
@@ -122,7 +122,7 @@ class Model(Settings):
     folder: Annotated[Path, FromPath()]
     description: Annotated[str, Field(min_length=1, max_length=1024), Allowed("text of 1 to 1024 characters")]
     data: Data
-    training: OwnContainer
+    training: Training
     quality: Quality
     serving: Serving
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xgboost_container.contract import Paths, UserError, csv_files, log, write_together
+
 from .columns import REFUSED, TARGET_FIRST
-from .contract import InputError, Paths, csv_files, log, write_together
 from .table import lines, row_of_numbers
 
 SEED = 0
@@ -32,7 +33,7 @@ def preprocess(paths: Paths, seed: int = SEED) -> None:
     """The step: `processing/input/data/*.csv` to `processing/output/{train,validation,test}/`.
 
     Raises:
-        InputError: a column is missing, unknown, doubled or refused; a cell is no number; too few rows.
+        UserError: a column is missing, unknown, doubled or refused; a cell is no number; too few rows.
     """
     files = csv_files(paths.processing_input / "data", "preprocess")
     rows = read_rows(files)
@@ -54,7 +55,7 @@ def read_rows(files: Sequence[Path]) -> list[Row]:
         content = lines(file)
         _, header = next(content, (0, None))
         if header is None:
-            raise InputError(f"{file.name}: the file is empty, a header with {', '.join(TARGET_FIRST)} is needed")
+            raise UserError(f"{file.name}: the file is empty, a header with {', '.join(TARGET_FIRST)} is needed")
         names = [name.strip() for name in header]
         _check_header(file, names)
         position = [names.index(column) for column in TARGET_FIRST]
@@ -63,7 +64,7 @@ def read_rows(files: Sequence[Path]) -> list[Row]:
             numbers = row_of_numbers(cells, names, f"{file.name}: row {row} (line {line})")
             rows.append(Row(tuple(cells[i].strip() for i in position), tuple(numbers[i] for i in position)))
         if len(rows) == before:
-            raise InputError(f"{file.name}: no rows below the header")
+            raise UserError(f"{file.name}: no rows below the header")
     return rows
 
 
@@ -75,7 +76,7 @@ def split(rows: Sequence[Row], seed: int = SEED) -> dict[str, list[Row]]:
     met on average, not exactly. Equal rows always share a part, so the test set holds no row that was trained on.
 
     Raises:
-        InputError: a part would be empty.
+        UserError: a part would be empty.
     """
     parts: dict[str, list[tuple[bytes, Row]]] = {part: [] for part in SHARES}
     for row in rows:
@@ -83,7 +84,7 @@ def split(rows: Sequence[Row], seed: int = SEED) -> dict[str, list[Row]]:
         parts[_part(int.from_bytes(digest[:8], "big") / 2**64)].append((digest, row))
     empty = [part for part, chosen in parts.items() if not chosen]
     if empty:
-        raise InputError(
+        raise UserError(
             f"{len(rows)} rows are too few: none fell into {', '.join(empty)} "
             f"(shares are {', '.join(f'{part} {share:.0%}' for part, share in SHARES.items())})"
         )
@@ -114,6 +115,6 @@ def _check_header(file: Path, names: Sequence[str]) -> None:
         problems.append(f"column more than once: {', '.join(doubled)}")
     problems += [f"column {name} is refused: {REFUSED[name]}" for name in refused]
     if problems:
-        raise InputError(
+        raise UserError(
             f"{file.name}: row 0 (the header): {'; '.join(problems)}. Expected {', '.join(TARGET_FIRST)} in any order"
         )

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .contract import InputError
+from xgboost_container.contract import UserError
+
 
 # Stricter than float(), which also takes "nan", "inf", "1_000" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -47,7 +48,7 @@ def lines(file: Path) -> Iterator[tuple[int, list[str]]]:
     """The lines of a CSV file that hold something, with their number from 1.
 
     Raises:
-        InputError: the file is not UTF-8 text or not CSV.
+        UserError: the file is not UTF-8 text or not CSV.
     """
     with file.open(newline="", encoding="utf-8-sig") as handle:
         reader = csv.reader(handle, strict=True)
@@ -56,34 +57,34 @@ def lines(file: Path) -> Iterator[tuple[int, list[str]]]:
                 if cells:
                     yield reader.line_num, cells
         except UnicodeDecodeError as error:
-            raise InputError(f"{file.name}: not UTF-8 text (near line {reader.line_num + 1})") from error
+            raise UserError(f"{file.name}: not UTF-8 text (near line {reader.line_num + 1})") from error
         except csv.Error as error:
-            raise InputError(f"{file.name}: line {reader.line_num} is not valid CSV: {error}") from error
+            raise UserError(f"{file.name}: line {reader.line_num} is not valid CSV: {error}") from error
 
 
 def read_numbers(files: Sequence[Path], columns: Sequence[str]) -> list[list[float]]:
     """All rows of CSV files without a header that hold these columns in this order.
 
     Raises:
-        InputError: a wrong width, a cell that is no number, or no row at all.
+        UserError: a wrong width, a cell that is no number, or no row at all.
     """
     rows: list[list[float]] = []
     for file in files:
         for row, (line, cells) in enumerate(lines(file), start=1):
             rows.append(row_of_numbers(cells, columns, f"{file.name}: row {row} (line {line})"))
     if not rows:
-        raise InputError(f"{', '.join(file.name for file in files)}: no rows")
+        raise UserError(f"{', '.join(file.name for file in files)}: no rows")
     return rows
 
 
 def row_of_numbers(cells: Sequence[str], columns: Sequence[str], place: str) -> list[float]:
-    """One row's numbers. Raises InputError that begins with `place` and names the column."""
+    """One row's numbers. Raises UserError that begins with `place` and names the column."""
     if len(cells) != len(columns):
-        raise InputError(f"{place}: {len(cells)} values, expected {len(columns)} ({', '.join(columns)})")
+        raise UserError(f"{place}: {len(cells)} values, expected {len(columns)} ({', '.join(columns)})")
     values = []
     for column, cell in zip(columns, cells, strict=True):
         try:
             values.append(number(cell))
         except ValueError as error:
-            raise InputError(f"{place}, column {column}: {error}") from error
+            raise UserError(f"{place}, column {column}: {error}") from error
     return values

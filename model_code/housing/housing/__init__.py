@@ -1,1 +1,0 @@
-"""The housing model: one program that SageMaker starts to preprocess, train, evaluate and serve."""

@@ -1,0 +1,1 @@
+"""What is the housing model's own: its columns, and how its data is checked and split."""

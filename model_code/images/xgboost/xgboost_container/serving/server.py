@@ -1,0 +1,168 @@
+"""The listening socket, the connections, the clock that ends what takes too long, and the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import resource
+import socket
+from email.utils import formatdate
+
+from .connection import Application, Connection
+
+# What the system keeps of connections that nobody has accepted yet. Also the most that a drain still takes.
+BACKLOG = 512
+# SageMaker kills 30 seconds after SIGTERM.
+DRAIN_SECONDS = 20.0
+# After SIGTERM, what had already been sent to us gets here and is still served in this time.
+LAST_CALL_SECONDS = 0.1
+# A request that is still coming in when SIGTERM comes has this long to arrive.
+DRAIN_REQUEST_SECONDS = 5.0
+# A connection may wait this long for its next request. SageMaker's own give up on an invocation after 60 seconds.
+IDLE_SECONDS = 65.0
+# Bodies that are in memory at once, in units of the largest one that is taken.
+BUFFERED_BODIES = 32
+_SPARE_FILES = 64
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that does not block; `port` 0 takes a free one.
+
+    Raises:
+        OSError: the address is taken or not ours.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+class Server:
+    """Answers HTTP on one listening socket, which other processes may be listening on as well.
+
+    It accepts by itself rather than through `loop.create_server`: a drain must be able to take what already waits in the
+    backlog, once, and processes that share a socket share the load when each takes one connection at a time.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        application: Application,
+        *,
+        max_content_length: int,
+        request_seconds: float,
+        idle_seconds: float = IDLE_SECONDS,
+        is_shared: bool = False,
+    ) -> None:
+        self.application = application
+        self.connections: set[Connection] = set()
+        self.max_content_length = max_content_length
+        self.buffered = 0
+        self.max_buffered = BUFFERED_BODIES * max_content_length
+        self.closing = False
+        self.date = b""
+        self._listener = listener
+        self._request_seconds = request_seconds
+        self._idle_seconds = idle_seconds
+        self._at_once = 1 if is_shared else 32
+        self._accepts = False
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_connections = 4096 if files == resource.RLIM_INFINITY else max(files - _SPARE_FILES, 16)
+        self._loop = asyncio.get_running_loop()
+        self._handshakes: set[asyncio.Task[object]] = set()
+        self._tick()
+
+    def start_accepting(self) -> None:
+        self._accepts = True
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def stop_accepting(self) -> None:
+        self._accepts = False
+        self._loop.remove_reader(self._listener.fileno())
+
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> int:
+        """Accept nothing more, answer what has come in, and return how many requests were broken off in the end.
+
+        Only what waits in the backlog now is still taken: under a load that never pauses it is never seen empty.
+        """
+        deadline = self._loop.time() + seconds
+        self.closing = True  # from now on each answer is the last one on its connection
+        self._request_seconds = min(self._request_seconds, DRAIN_REQUEST_SECONDS)
+        for _ in range(BACKLOG):
+            if not self._accept_one():
+                break
+        self.stop_accepting()
+        self._listener.close()
+        await asyncio.sleep(LAST_CALL_SECONDS)
+        while self._loop.time() < deadline and any(connection.is_busy for connection in self.connections):
+            await asyncio.sleep(0.02)
+        broken_off = sum(connection.is_busy for connection in self.connections)
+        for connection in list(self.connections):
+            if connection.waits_since is not None:
+                connection.close()
+        # Answers on their way to slow readers, and clients that are still sending what was refused.
+        while self.connections and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            connection.abort()
+        await asyncio.sleep(0)
+        return broken_off
+
+    def _accept(self) -> None:
+        for _ in range(self._at_once):
+            if not self._accept_one():
+                return
+
+    def _accept_one(self) -> bool:
+        if len(self.connections) >= self._most_connections and not self._make_room():
+            return False
+        try:
+            accepted, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._pause_accepting()
+                return False
+            raise
+        accepted.setblocking(False)
+        task = self._loop.create_task(self._attach(accepted))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+        return True
+
+    async def _attach(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: Connection(self, self._loop), accepted)
+        except OSError:  # the client has gone again
+            accepted.close()
+
+    def _make_room(self) -> bool:
+        """Close the connection that has waited longest for a request, so that idle ones lock nobody out."""
+        waiting = [(since, id(one), one) for one in self.connections if (since := one.waits_since) is not None]
+        if not waiting:
+            self._pause_accepting()
+            return False
+        min(waiting)[2].close()
+        return True
+
+    def _pause_accepting(self) -> None:
+        """Until the next tick, who comes waits in the backlog. Without this the loop would spin."""
+        if self._accepts:
+            self._loop.remove_reader(self._listener.fileno())
+
+    def _tick(self) -> None:
+        self.date = f"Date: {formatdate(usegmt=True)}\r\n".encode()
+        now = self._loop.time()
+        for connection in list(self.connections):
+            connection.expire(now, request_seconds=self._request_seconds, idle_seconds=self._idle_seconds)
+        if self._accepts:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._loop.call_later(1.0, self._tick)
