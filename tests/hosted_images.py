@@ -80,6 +80,128 @@ class Handler(BaseHTTPRequestHandler):
 host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
 ThreadingHTTPServer((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
 """
+LABELS = """\
+LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \\
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
+"""
+MULTI_MODEL_SERVER = """
+import json, os, threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+capacity = int(os.environ.get("CAPACITY", "100"))
+models, loads, lock = {}, {}, threading.Lock()
+assert os.environ["SAGEMAKER_MULTI_MODEL"] == "true"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        name = self.path.removeprefix("/models").strip("/")
+        if self.path == "/models":
+            self.answer(200, {"models": [{"modelName": name} for name in models]})
+        else:
+            self.answer(200 if self.path == "/ping" or name in models else 404, {})
+
+    def do_DELETE(self):
+        print("DELETE", self.path, self.headers["X-Amzn-SageMaker-Target-Model"], flush=True)
+        with lock:
+            self.answer(200 if models.pop(self.path.removeprefix("/models/"), None) else 404, {})
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/models":
+            return self.load(json.loads(body))
+        name, verb = self.path.removeprefix("/models/").split("/")
+        assert verb == "invoke"
+        do = json.loads(body or b"{}")
+        if do.get("die"):
+            os._exit(7)
+        if name not in models:
+            return self.answer(404, {"error": "not loaded"})
+        time.sleep(do.get("sleep_s", 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        told = {**models[name], "loads": loads[name], "headers": headers, "path": self.path, "loaded": len(models)}
+        if do.get("forget"):
+            models.clear()
+        self.answer(do.get("fail", 200), {**told, "pid": os.getpid()})
+
+    def load(self, asked):
+        name, url = asked["model_name"], Path(asked["url"])
+        assert url.parts[-3:] == ("models", name, "model"), url
+        model = json.loads((url / "model.json").read_text())
+        time.sleep(model.get("load_s", 0))
+        with lock:
+            if name in models:
+                return self.answer(409, {})
+            if model.get("refuse"):
+                return self.answer(model["refuse"], {"error": "no such format"})
+            if len(models) >= capacity:
+                return self.answer(507, {"error": "full"})
+            models[name] = model
+            loads[name] = loads.get(name, 0) + 1
+        print("loaded", model["name"], flush=True)
+        self.answer(200, {})
+
+    def answer(self, status, value):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
+ThreadingHTTPServer((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
+"""
+ONE_OF_SEVERAL_SERVER = """
+import json, os, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+model = json.loads((Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "model/model.json").read_text())
+print("serves", model["name"], flush=True)
+if model.get("crash"):
+    sys.exit("the model is broken")
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        self.answer(200, b"", "text/plain")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        if body == "die " + model["name"]:
+            os._exit(7)
+        kinds = f"{self.headers['Content-Type']}>{self.headers['Accept']}"
+        status = 418 if body == "fail " + model["name"] else 200
+        name, port = model["name"], os.environ["SAGEMAKER_BIND_TO_PORT"]
+        told = body if body.startswith(("die", "fail")) else f"{name}[{kinds}]({body})"
+        self.answer(status, port.encode() if body == "port" else told.encode(), "text/x-" + name)
+
+    def answer(self, status, body, kind):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
+ThreadingHTTPServer((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
+"""
 READ = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
 LOGS = {"Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*"}
 
@@ -93,24 +215,23 @@ class Hosting:
         self.runtime = cloud.client("sagemaker-runtime")
         s3 = cloud.client("s3")
         s3.create_bucket(Bucket=BUCKET)
+        self.image = self.build_context("image.zip", DOCKERFILE, SERVER)
+        self.role = cloud.role("hosting", READ, LOGS)
+
+    def build_context(self, key: str, dockerfile: str, server: str) -> str:
+        """The address of an image of one program."""
         context = io.BytesIO()
         with zipfile.ZipFile(context, "w") as archive:
-            archive.writestr("Dockerfile", DOCKERFILE)
-            archive.writestr("server.py", SERVER)
-        s3.put_object(Bucket=BUCKET, Key="image.zip", Body=context.getvalue())
-        self.image = f"s3://{BUCKET}/image.zip"
-        self.role = cloud.role("hosting", READ, LOGS)
+            archive.writestr("Dockerfile", dockerfile)
+            archive.writestr("server.py", server)
+        self.cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=context.getvalue())
+        return f"s3://{BUCKET}/{key}"
 
     def artefact(self, name: str, **behaviour: Any) -> str:
         """The address of a model artefact whose server behaves so."""
-        content = json.dumps({"name": name, **behaviour}).encode()
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            member = tarfile.TarInfo("model.json")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-        self.cloud.client("s3").put_object(Bucket=BUCKET, Key=f"{name}/model.tar.gz", Body=packed.getvalue())
-        return f"s3://{BUCKET}/{name}/model.tar.gz"
+        key = f"{name}/model.tar.gz"
+        self.cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=archive_of(name, **behaviour))
+        return f"s3://{BUCKET}/{key}"
 
     def model(self, name: str, role: str = "", environment: Mapping[str, str] | None = None, **behaviour: Any) -> str:
         """A model of that name."""
@@ -178,6 +299,17 @@ class Hosting:
         content = json.dumps(body).encode() if isinstance(body, dict) else body
         answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=content, **arguments)
         return dict(json.loads(answer["Body"].read()))
+
+
+def archive_of(name: str, **behaviour: Any) -> bytes:
+    """A model archive whose server behaves so."""
+    content = json.dumps({"name": name, **behaviour}).encode()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        member = tarfile.TarInfo("model.json")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def fits(operation: str, response: dict[str, Any]) -> None:

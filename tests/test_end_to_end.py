@@ -75,7 +75,7 @@ def test_the_endpoint_answers_what_the_registered_booster_predicts(checkout: Che
     bucket, _, key = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"][5:].partition("/")
     archive = checkout.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        member = next(member for member in tar.getmembers() if member.name.endswith("model.ubj"))
+        member = next(member for member in tar.getmembers() if member.name.endswith("xgboost-model"))
         content = tar.extractfile(member)
         assert content is not None
         booster = xgboost.Booster(model_file=bytearray(content.read()))
@@ -111,7 +111,7 @@ def test_what_training_published_is_seen_where_sagemaker_shows_it(checkout: Chec
 
 def test_a_wrong_row_is_refused_in_words(checkout: Checkout, told: dict[str, Any]) -> None:
     error = checkout.sagestack("invoke", "--data", "-", text="1,2\n", exit_code=1)["error"]
-    assert "row 1: 2 values, expected 12" in error["message"]
+    assert "row 1: 2 columns, expected 12" in error["message"]
 
 
 def test_a_model_that_misses_the_gate_is_not_registered(checkout: Checkout, told: dict[str, Any]) -> None:

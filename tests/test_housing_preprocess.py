@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xgboost_container.contract import Paths, UserError
 
-from model_code.housing.housing import on_laptop
-from model_code.housing.housing.columns import FEATURES, TARGET, TARGET_FIRST
-from model_code.housing.housing.contract import InputError, Paths
-from model_code.housing.housing.preprocess import SHARES, Row, preprocess, read_rows, split
-from model_code.housing.housing.table import number
+from model_code.housing.model.columns import FEATURES, TARGET, TARGET_FIRST
+from model_code.housing.model.preprocess import SHARES, Row, preprocess, read_rows, split
+from model_code.housing.model.table import number
 from tests.housing_runs import DATA, finished_run, program
 
 PARTS = ("train", "validation", "test")
@@ -151,7 +150,7 @@ REFUSALS: dict[str, tuple[str | bytes, list[str]]] = {
 @pytest.mark.parametrize(("content", "expected"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_it_refuses(tmp_path: Path, content: str | bytes, expected: list[str]) -> None:
     paths = given_data(tmp_path, content)
-    with pytest.raises(InputError) as refusal:
+    with pytest.raises(UserError) as refusal:
         preprocess(paths)
     for part in expected:
         assert part in str(refusal.value)
@@ -169,16 +168,8 @@ def test_the_program_tells_sagemaker_why_it_failed(tmp_path: Path) -> None:
     done = program("preprocess", tmp_path)
     assert done.returncode == 1
     message = paths.processing_message.read_text()
-    assert message == "housing.csv: row 3 (line 4), column RM: 'six' is not a number\n"
-    assert "Traceback" in done.stderr
-
-
-def test_the_run_on_a_laptop_ends_with_the_first_step_that_fails(tmp_path: Path) -> None:
-    data = tmp_path / "rooms.csv"
-    data.write_text(with_cell(3, "RM", "six"))
-    assert on_laptop.run(tmp_path / "ml", data) == 1
-    assert not Paths(tmp_path / "ml").model.exists()
-    assert Paths(tmp_path / "ml").processing_message.read_text().startswith("rooms.csv: row 3")
+    assert message == "UserError: housing.csv: row 3 (line 4), column RM: 'six' is not a number\n"
+    assert "Traceback" not in done.stderr
 
 
 def test_no_data_at_all_is_refused_with_the_folder(tmp_path: Path) -> None:

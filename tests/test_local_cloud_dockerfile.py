@@ -10,7 +10,7 @@ from local_cloud.containers.dockerfile import BASE_PATH, Compile, Copy, Install,
 from local_cloud.containers.engine import ContainerError
 
 BASE = "FROM public.ecr.aws/docker/library/python:3.11-slim-bookworm\n"
-HOUSING = Path(__file__).parent.parent / "model_code/housing/Dockerfile"
+XGBOOST = Path(__file__).parent.parent / "model_code/images/xgboost/Dockerfile"
 
 
 def after_base(*lines: str) -> Recipe:
@@ -21,16 +21,19 @@ def installs(recipe: Recipe) -> list[Install]:
     return [step for step in recipe.steps if isinstance(step, Install)]
 
 
-def test_the_dockerfile_of_our_own_model_needs_nothing_that_a_process_cannot_do() -> None:
-    recipe = read(HOUSING.read_text())
+def test_the_dockerfile_of_our_own_image_needs_nothing_that_a_process_cannot_do() -> None:
+    recipe = read(XGBOOST.read_text())
     assert recipe.not_executed == ()
     assert recipe.python == "3.11"
     assert recipe.workdir == "/opt/program"
-    assert (recipe.entrypoint, recipe.command) == (("python", "-m", "housing"), ("train",))
-    assert [type(step) for step in recipe.steps] == [Copy, Install, Copy, Compile]
+    assert (recipe.entrypoint, recipe.command) == (("python", "-m", "xgboost_container"), ("train",))
+    assert [type(step) for step in recipe.steps] == [Copy, Install, Copy, Copy, Compile]
     (install,) = installs(recipe)
-    assert install.files == (("--requirement", "/opt/program/requirements.txt"),)
-    assert install.arguments == ("--require-hashes",)
+    assert install.files == (
+        ("--requirement", "/opt/program/requirements.txt"),
+        ("--requirement", "/opt/program/requirements-model.txt"),
+    )
+    assert install.arguments == ("--no-deps", "--require-hashes")
 
 
 @pytest.mark.parametrize(

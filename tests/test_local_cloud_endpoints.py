@@ -198,8 +198,7 @@ def test_only_an_approved_version_of_the_registry_becomes_a_model(hosting: Hosti
 @pytest.mark.parametrize(
     ("container", "words"),
     [
-        ({"Mode": "MultiModel"}, "multi-model"),
-        ({"MultiModelConfig": {"ModelCacheSetting": "Disabled"}}, "MultiModelConfig"),
+        ({"InferenceSpecificationName": "other"}, "InferenceSpecificationName"),
         ({"ImageConfig": {"RepositoryAccessMode": "Vpc"}}, "RepositoryAccessMode"),
         ({"ModelDataUrl": "https://example.com/model.tar.gz"}, "https://example.com"),
     ],
@@ -208,13 +207,6 @@ def test_what_a_model_cannot_be_is_refused_by_name(hosting: Hosting, container: 
     with refused("UnsupportedOperation", words):
         hosting.sagemaker.create_model(
             ModelName="refused", PrimaryContainer={"Image": hosting.image, **container}, ExecutionRoleArn=hosting.role
-        )
-
-
-def test_a_model_of_two_containers_is_refused_by_name(hosting: Hosting) -> None:
-    with refused("UnsupportedOperation", "several containers"):
-        hosting.sagemaker.create_model(
-            ModelName="two", Containers=[{"Image": hosting.image}] * 2, ExecutionRoleArn=hosting.role
         )
 
 

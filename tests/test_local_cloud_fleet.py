@@ -20,10 +20,10 @@ from local_cloud.platform import Credentials, Platform
 from local_cloud.sagemaker import endpoint_metrics, log_stream
 from local_cloud.sagemaker.endpoint_metrics import Invocation
 from local_cloud.sagemaker.fleet import Fleet, Interrupted, Variant
-from local_cloud.sagemaker.instance import NotHealthy, ServerSpec
 from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.model_data import BadModelData, ModelData, extract
 from local_cloud.sagemaker.router import Router, UnknownVariant
+from local_cloud.sagemaker.server import NotHealthy, ServerSpec
 
 SERVER = """
 import http.server, os, sys
@@ -136,9 +136,16 @@ def variant(folder: Path, engine: Engine, name: str = "blue", **spec: Any) -> Va
     (model / "weights.json").write_text("1")
     return Variant(
         engine,
-        ServerSpec(
-            endpoint="endpoint", variant=name, image=Image("s3://a/b", "b"), model_folder=model, environment={}, **spec
-        ),
+        [
+            ServerSpec(
+                endpoint="endpoint",
+                variant=name,
+                image=Image("s3://a/b", "b"),
+                model_folder=model,
+                environment={},
+                **spec,
+            )
+        ],
         folder / name,
         lambda name: stream(Logs(), name),
         weight=1.0,

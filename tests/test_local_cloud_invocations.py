@@ -182,7 +182,7 @@ def test_requests_run_side_by_side(hosting: Hosting, asked: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"TargetModel": "a.tar.gz"}, {"InferenceComponentName": "a"}, {"TargetContainerHostname": "a"}],
+    [{"InferenceComponentName": "a"}, {"EnableExplanations": "`true`"}, {"PrefixAwareId": "a"}],
 )
 def test_what_an_invocation_cannot_ask_for_is_refused_by_name(
     hosting: Hosting, asked: str, arguments: dict[str, str]

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,22 +101,12 @@ class DockerEngine:
         _open_to_all(spec.ml_dir)
         environment, options = _settings(spec)
         try:
-            container = self._client.containers.create(
-                spec.image.reference,
-                command=list(spec.arguments) or None,
-                entrypoint=list(spec.entrypoint) if spec.entrypoint is not None else None,
-                environment=environment,
-                labels={LABEL: self._label, f"{LABEL}.name": spec.name},
-                detach=True,
-                **options,
-            )
-            try:
-                container.start()
-            except BaseException:
-                _remove(container)
-                raise
+            container = self._begun(spec, environment, options)
         except _NO_ENGINE as error:
-            raise ContainerError(f"The container {spec.name} cannot start: {_explained(error)}") from error
+            if spec.beside is None or spec.beside.wait(0) is None:
+                raise ContainerError(f"The container {spec.name} cannot start: {_explained(error)}") from error
+            # The first host has ended before this one could join its network: it goes on without, as on AWS.
+            return self.start(replace(spec, beside=None))
         started = DockerContainer(container, spec, self._forget)
         with self._lock:
             closed = self._closed
@@ -127,6 +118,23 @@ class DockerEngine:
             raise ContainerError(CLOSING)
         started.follow()
         return started
+
+    def _begun(self, spec: ContainerSpec, environment: dict[str, str], options: dict[str, Any]) -> Any:
+        container = self._client.containers.create(
+            spec.image.reference,
+            command=list(spec.arguments) or None,
+            entrypoint=list(spec.entrypoint) if spec.entrypoint is not None else None,
+            environment=environment,
+            labels={LABEL: self._label, f"{LABEL}.name": spec.name},
+            detach=True,
+            **options,
+        )
+        try:
+            container.start()
+        except BaseException:
+            _remove(container)
+            raise
+        return container
 
     def close(self) -> None:
         """See ContainerEngine."""
@@ -217,6 +225,11 @@ class DockerContainer:
         self._code: int | None = None
 
     @property
+    def id(self) -> str:
+        """The engine's."""
+        return str(self._container.id)
+
+    @property
     def pid(self) -> int | None:
         """See Container; None where the engine has a machine of its own."""
         if not _LINUX or self._ended.is_set():
@@ -268,7 +281,7 @@ class DockerContainer:
     def _take_back_files(self) -> None:
         """Make what the container's user wrote ours, or it could not be removed later."""
         own = os.getuid()
-        if own == 0 or not any(path.lstat().st_uid != own for path in self._spec.ml_dir.rglob("*")):
+        if own == 0 or all(_owner(path) in (own, None) for path in self._spec.ml_dir.rglob("*")):
             return
         self._container.client.containers.run(
             self._spec.image.reference,
@@ -291,6 +304,11 @@ def _settings(spec: ContainerSpec) -> tuple[dict[str, str], dict[str, Any]]:
     options: dict[str, Any] = {"network_mode": "host" if _LINUX else "bridge", "volumes": volumes}
     if not spec.network and spec.port is None:
         options["network_mode"] = "none"
+    if spec.beside is not None and options["network_mode"] != "host":
+        # The names of the hosts come with the first one's network: the engine takes none besides.
+        options["network_mode"] = f"container:{spec.beside.id}"  # type: ignore[attr-defined]
+    elif spec.hosts:
+        options["extra_hosts"] = dict.fromkeys(spec.hosts, "127.0.0.1")
     if spec.port is not None:
         environment["SAGEMAKER_BIND_TO_PORT"] = str(spec.port)
         environment["SAGEMAKER_BIND_TO_HOST"] = "127.0.0.1" if _LINUX else "0.0.0.0"  # noqa: S104 - inside the engine
@@ -299,6 +317,14 @@ def _settings(spec: ContainerSpec) -> tuple[dict[str, str], dict[str, Any]]:
     if not _LINUX and "AWS_ENDPOINT_URL" in environment:
         environment["AWS_ENDPOINT_URL"] = environment["AWS_ENDPOINT_URL"].replace("127.0.0.1", "host.docker.internal")
     return environment, options
+
+
+def _owner(path: Path) -> int | None:
+    """The user whose a file is; None if it is gone meanwhile, as the pipe of an epoch that is over."""
+    try:
+        return path.lstat().st_uid
+    except FileNotFoundError:
+        return None
 
 
 def _open_to_all(folder: Path) -> None:

@@ -49,6 +49,9 @@ class ContainerSpec:
             SAGEMAKER_BIND_TO_PORT and SAGEMAKER_BIND_TO_HOST.
         network: False cuts the container off the network (EnableNetworkIsolation). A process cannot be cut off: its
             engine says so in the log.
+        hosts: the names of all hosts of a job that runs on several. They share one loopback address, on which containers
+            find each other by these names; processes are told that they do not.
+        beside: the container of the job's first host, for the others.
         on_line: called with each line that the container prints, from a thread of the engine.
     """
 
@@ -60,6 +63,8 @@ class ContainerSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int | None = None
     network: bool = True
+    hosts: Sequence[str] = ()
+    beside: Container | None = None
     on_line: Callable[[str], None] = lambda line: None
 
 

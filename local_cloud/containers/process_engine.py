@@ -87,6 +87,11 @@ class ProcessEngine:
                     f"{NOTE}Network isolation is not enforced: this job runs as a process, which cannot be cut off the "
                     "network."
                 )
+            if spec.hosts and spec.beside is None:
+                spec.on_line(
+                    f"{NOTE}The hosts {', '.join(spec.hosts)} are processes of this machine: these names do not resolve, and "
+                    "all of them are 127.0.0.1 (SAGEMAKER_HOST_ADDRESSES)."
+                )
             container = self._started(spec, arguments, translate.directory(prepared.workdir), variables, home)
         except BaseException:
             shutil.rmtree(home, ignore_errors=True)

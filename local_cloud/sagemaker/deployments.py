@@ -12,9 +12,9 @@ from local_cloud.platform import Caller
 from local_cloud.sagemaker import events, notifications, tags
 from local_cloud.sagemaker.fleet import Fleet, Interrupted, stop_all
 from local_cloud.sagemaker.hosting import Hosting, Key, key_for
-from local_cloud.sagemaker.instance import STOP_GRACE_S, NotHealthy
 from local_cloud.sagemaker.provisioning import DeploymentFailed, bring_up
 from local_cloud.sagemaker.router import Router
+from local_cloud.sagemaker.server import STOP_GRACE_S, NotHealthy
 from local_cloud.sagemaker.service import Sagemaker
 from local_cloud.sagemaker.store import Document
 

@@ -1,6 +1,7 @@
 """What invocations are measured by: the metrics of the namespace AWS/SageMaker, in its units and dimensions.
 
-The list and the meaning of each follow "SageMaker AI endpoint invocation metrics" in the developer guide. They are counted
+The list and the meaning of each follow the developer guide: "SageMaker AI endpoint invocation metrics", "CloudWatch Metrics
+for Multi-Model Endpoint Deployments", "Metrics for multi-container endpoints with direct invocation". They are counted
 here and published once a second, as values with their counts: a data point for each metric of each request would cost
 CloudWatch more than the requests themselves.
 """
@@ -11,9 +12,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from local_cloud.platform import Platform
 from local_cloud.sagemaker.service import Sagemaker
@@ -21,12 +22,35 @@ from local_cloud.sagemaker.service import Sagemaker
 logger = logging.getLogger(__name__)
 
 NAMESPACE = "AWS/SageMaker"
+INSTANCE_NAMESPACE = "/aws/sagemaker/Endpoints"
+"""Of what the instances measure themselves."""
 PUBLISH_INTERVAL_S = 1.0
 MAX_VALUES = 150
 """Different values of one metric in one PutMetricData entry (CloudWatch API reference). Up to so many in a second are
 published as they are; beyond, latencies are rounded to two digits, so that a load test costs no more than that."""
 MAX_ENTRIES = 1000
 """Entries of one PutMetricData call (CloudWatch API reference)."""
+
+
+Dimensions = tuple[tuple[str, str], ...]
+Point = tuple[str, Dimensions, str, str, float]
+"""One value: its namespace, its dimensions, the metric's name and unit, and the value."""
+
+
+class Measured(Protocol):
+    """Something that has values for metrics."""
+
+    def points(self) -> Iterator[Point]:
+        """Its values."""
+
+
+@dataclass(frozen=True)
+class ContainerCall:
+    """One request to one of several containers: its name, what it answered, and how long that took in seconds."""
+
+    container: str
+    status: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -40,6 +64,10 @@ class Invocation:
         status: what the container answered; 0 if it did not answer.
         model_s: from sending the request to the container until its answer was read, in seconds.
         total_s: from receiving the request until its answer was ready, in seconds.
+        calls: what each container did, where the model has several.
+        is_direct: whether the request was for one container by its name.
+        model_wait_s: how long it waited for its model to be loaded; None if the endpoint has one model.
+        model_was_loaded: whether its model was loaded before.
     """
 
     endpoint: str
@@ -48,20 +76,69 @@ class Invocation:
     status: int
     model_s: float
     total_s: float
+    calls: tuple[ContainerCall, ...] = ()
+    is_direct: bool = False
+    model_wait_s: float | None = None
+    model_was_loaded: bool = False
 
-    def values(self) -> dict[tuple[str, str], float]:
-        """What it adds to each metric, by the metric's name and unit."""
-        status = self.status
-        return {
-            ("Invocations", "None"): 1.0,
-            ("InvocationsPerInstance", "None"): 1.0 / max(1, self.instance_count),
-            ("ModelLatency", "Microseconds"): round(self.model_s * 1e6, 1),
-            ("OverheadLatency", "Microseconds"): round(max(0.0, self.total_s - self.model_s) * 1e6, 1),
-            ("Invocation4XXErrors", "None"): float(400 <= status < 500),
-            # A container that does not answer is the endpoint's fault, not the caller's.
-            ("Invocation5XXErrors", "None"): float(status >= 500 or status == 0),
-            ("InvocationModelErrors", "None"): float(not 200 <= status < 300),
-        }
+    def points(self) -> Iterator[Point]:
+        """See Measured."""
+        where = (("EndpointName", self.endpoint), ("VariantName", self.variant))
+        failed = float(not 200 <= self.status < 300)
+        yield from _counts(where, self.status)
+        yield NAMESPACE, where, "InvocationsPerInstance", "None", 1.0 / max(1, self.instance_count)
+        yield NAMESPACE, where, "InvocationModelErrors", "None", failed
+        yield NAMESPACE, where, "ModelLatency", "Microseconds", _us(self.model_s)
+        yield NAMESPACE, where, "OverheadLatency", "Microseconds", self._overhead_us
+        if self.model_wait_s is not None:
+            yield NAMESPACE, where, "ModelLoadingWaitTime", "Microseconds", _us(self.model_wait_s)
+            yield NAMESPACE, where, "ModelCacheHit", "None", float(self.model_was_loaded)
+        for call in self.calls:
+            at = (*where, ("ContainerName", call.container))
+            yield NAMESPACE, at, "ContainerLatency", "Microseconds", _us(call.seconds)
+            if self.is_direct:
+                yield from _counts(at, call.status)
+                yield NAMESPACE, at, "OverheadLatency", "Microseconds", self._overhead_us
+
+    @property
+    def _overhead_us(self) -> float:
+        return _us(max(0.0, self.total_s - self.model_s))
+
+
+@dataclass(frozen=True)
+class ModelEvent:
+    """What a multi-model container did with a model.
+
+    Attributes:
+        endpoint: the endpoint's name.
+        variant: the production variant's name.
+        metric: LoadedModelCount, or the name of a time.
+        value: a count, or seconds.
+    """
+
+    endpoint: str
+    variant: str
+    metric: str
+    value: float
+
+    def points(self) -> Iterator[Point]:
+        """See Measured."""
+        where = (("EndpointName", self.endpoint), ("VariantName", self.variant))
+        if self.metric == "LoadedModelCount":
+            yield INSTANCE_NAMESPACE, where, self.metric, "None", self.value
+        else:
+            yield NAMESPACE, where, self.metric, "Microseconds", _us(self.value)
+
+
+def _counts(where: Dimensions, status: int) -> Iterator[Point]:
+    yield NAMESPACE, where, "Invocations", "None", 1.0
+    yield NAMESPACE, where, "Invocation4XXErrors", "None", float(400 <= status < 500)
+    # A container that does not answer is the endpoint's fault, not the caller's.
+    yield NAMESPACE, where, "Invocation5XXErrors", "None", float(status >= 500 or status == 0)
+
+
+def _us(seconds: float) -> float:
+    return round(seconds * 1e6, 1)
 
 
 class Recorder:
@@ -70,15 +147,15 @@ class Recorder:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._lock = threading.Lock()
-        self._waiting: list[tuple[str, Invocation]] = []
+        self._waiting: list[tuple[str, Measured]] = []
         self._some = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def record(self, region: str, invocation: Invocation) -> None:
-        """Take one invocation; costs microseconds, for it happens on the event loop."""
+    def record(self, region: str, measured: Measured) -> None:
+        """Take what was measured once; costs microseconds, for it happens on the event loop."""
         with self._lock:
-            self._waiting.append((region, invocation))
+            self._waiting.append((region, measured))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="endpoint metrics", daemon=True)
                 self._thread.start()
@@ -99,13 +176,17 @@ class Recorder:
             with self._lock:
                 taken, self._waiting = self._waiting, []
             for region in {region for region, _ in taken}:
-                entries = data([invocation for where, invocation in taken if where == region], time.time())
-                try:
-                    client = self._platform.client("cloudwatch", region)
-                    for start in range(0, len(entries), MAX_ENTRIES):
-                        client.put_metric_data(Namespace=NAMESPACE, MetricData=entries[start : start + MAX_ENTRIES])
-                except Exception:
-                    logger.exception("The metrics of %d invocations could not be published", len(taken))
+                measured = [measured for where, measured in taken if where == region]
+                for namespace in (NAMESPACE, INSTANCE_NAMESPACE):
+                    self._publish(region, namespace, data(measured, time.time(), namespace))
+
+    def _publish(self, region: str, namespace: str, entries: list[dict[str, Any]]) -> None:
+        try:
+            client = self._platform.client("cloudwatch", region)
+            for start in range(0, len(entries), MAX_ENTRIES):
+                client.put_metric_data(Namespace=namespace, MetricData=entries[start : start + MAX_ENTRIES])
+        except Exception:
+            logger.exception("%d entries of metrics could not be published", len(entries))
 
 
 def recorder_of(service: Sagemaker) -> Recorder:
@@ -116,30 +197,28 @@ def recorder_of(service: Sagemaker) -> Recorder:
     return recorder
 
 
-def data(invocations: list[Invocation], at: float) -> list[dict[str, Any]]:
-    """The MetricData of PutMetricData for some invocations.
+def data(measured: Sequence[Measured], at: float, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """The MetricData of PutMetricData for what was measured.
 
     Args:
-        invocations: what to tell.
-        at: when they happened, POSIX seconds.
+        measured: what to tell.
+        at: when it happened, POSIX seconds.
+        namespace: only the metrics of this namespace.
     """
-    counted: dict[tuple[str, str, str, str], Counter[float]] = {}
-    for invocation in invocations:
-        for (name, unit), value in invocation.values().items():
-            key = (invocation.endpoint, invocation.variant, name, unit)
-            counted.setdefault(key, Counter())[value] += 1
+    counted: dict[tuple[Dimensions, str, str], Counter[float]] = {}
+    for each in measured:
+        for its_namespace, dimensions, name, unit, value in each.points():
+            if its_namespace == namespace:
+                counted.setdefault((dimensions, name, unit), Counter())[value] += 1
     entries = []
-    for (endpoint, variant, name, unit), values in counted.items():
+    for (dimensions, name, unit), values in counted.items():
         pairs = list(_bounded(values).items())
         for start in range(0, len(pairs), MAX_VALUES):
             part = pairs[start : start + MAX_VALUES]
             entries.append(
                 {
                     "MetricName": name,
-                    "Dimensions": [
-                        {"Name": "EndpointName", "Value": endpoint},
-                        {"Name": "VariantName", "Value": variant},
-                    ],
+                    "Dimensions": [{"Name": dimension, "Value": value} for dimension, value in dimensions],
                     "Timestamp": at,
                     "Unit": unit,
                     "Values": [value for value, _ in part],

@@ -7,8 +7,9 @@ after a restart of the local cloud.
 from __future__ import annotations
 
 from local_cloud.platform import Caller
-from local_cloud.sagemaker import models
+from local_cloud.sagemaker import models, serving_containers
 from local_cloud.sagemaker.service import Request, Sagemaker
+from local_cloud.sagemaker.serving_containers import SERIAL, ServingContainer
 from local_cloud.sagemaker.store import Document
 
 
@@ -27,13 +28,10 @@ def plan_of(service: Sagemaker, caller: Caller, config: Document) -> Document:
 
 def _planned(service: Sagemaker, caller: Caller, config: Document, variant: Document) -> Document:
     model = models.find(service, caller, variant["ModelName"])
-    container = models.container_of(model)
-    data = container.model_data
     return {
         "VariantName": variant["VariantName"],
-        "Image": container.image,
-        "ModelData": vars(data) if data else None,
-        "Environment": container.environment,
+        "Containers": [container.document for container in models.containers_of(model)],
+        "InferenceExecutionMode": serving_containers.mode_of(model),
         "ExecutionRoleArn": model["ExecutionRoleArn"],
         "NetworkIsolation": bool(model.get("EnableNetworkIsolation") or config.get("EnableNetworkIsolation")),
         "DesiredInstanceCount": variant["InitialInstanceCount"],
@@ -42,6 +40,16 @@ def _planned(service: Sagemaker, caller: Caller, config: Document, variant: Docu
         "HealthCheckTimeout": variant.get("ContainerStartupHealthCheckTimeoutInSeconds"),
         "DeployedImages": [],
     }
+
+
+def containers_of(planned: Document) -> tuple[list[ServingContainer], str]:
+    """The containers of a planned variant, and how requests reach them."""
+    if "Containers" not in planned:
+        # Kept by an earlier version of the local cloud, which had one container.
+        data = planned["ModelData"]
+        container = {"image": planned["Image"], "model_data": data, "environment": planned["Environment"]}
+        return [ServingContainer.of(container)], SERIAL
+    return [ServingContainer.of(container) for container in planned["Containers"]], planned["InferenceExecutionMode"]
 
 
 def retained(plan: Document, deployed: Document, request: Request) -> Document:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from local_cloud.containers.engine import ContainerEngine
-from local_cloud.sagemaker.instance import STOP_GRACE_S, Instance, NotHealthy, ServerSpec
+from local_cloud.sagemaker.instance import Instance
 from local_cloud.sagemaker.log_stream import LogStream
+from local_cloud.sagemaker.server import STOP_GRACE_S, NotHealthy, ServerSpec
+from local_cloud.sagemaker.serving_containers import SERIAL
 
 
 class Interrupted(Exception):
@@ -23,34 +25,42 @@ class Variant:
     def __init__(
         self,
         engine: ContainerEngine,
-        spec: ServerSpec,
+        specs: Sequence[ServerSpec],
         folder: Path,
         open_log: Callable[[str], LogStream],
         *,
         weight: float,
         least_busy: bool,
+        mode: str = SERIAL,
     ) -> None:
         """Take what its instances run.
 
         Args:
             engine: starts them.
-            spec: what they run.
+            specs: what the containers of each run, in the model's order.
             folder: a folder of its own for their files.
             open_log: makes a log stream by its name.
             weight: its part of the fleet's traffic, against the other variants' weights.
             least_busy: ask the instance with the fewest requests in flight (LEAST_OUTSTANDING_REQUESTS), not any (RANDOM,
                 SageMaker's default).
+            mode: how requests reach several containers: `Serial`, one after the other, or `Direct`, by name.
         """
-        self.spec = spec
+        self.specs = tuple(specs)
+        self.mode = mode
         self.weight = weight
         self.instances: tuple[Instance, ...] = ()
         self._least_busy = least_busy
-        self._new_instance: Callable[[], Instance] = lambda: Instance(engine, spec, folder, open_log)
+        self._new_instance: Callable[[], Instance] = lambda: Instance(engine, self.specs, folder, open_log)
 
     @property
     def name(self) -> str:
         """The production variant's name."""
-        return self.spec.variant
+        return self.specs[0].variant
+
+    @property
+    def is_multi_model(self) -> bool:
+        """Whether a request must name a model."""
+        return any(spec.models for spec in self.specs)
 
     @property
     def ready(self) -> list[Instance]:
@@ -69,7 +79,7 @@ class Variant:
             for instance in new:
                 instance.start()
             for instance in new:
-                while not instance.settled.wait(0.1):
+                while not instance.wait_settled(0.1):
                     if stopping.is_set():
                         raise Interrupted
                 if instance.failure:
@@ -87,11 +97,16 @@ class Variant:
         self.instances = self.instances[:count]
         return surplus
 
-    def pick(self, but: Sequence[Instance]) -> Instance | None:
-        """An instance that takes requests and is none of `but`; None if there is none."""
+    def pick(self, but: Sequence[Instance], target_model: str | None = None) -> Instance | None:
+        """An instance that takes requests and is none of `but`; None if there is none.
+
+        One that has loaded `target_model` is taken before others: loading takes time and memory.
+        """
         ready = [instance for instance in self.ready if instance not in but]
         if not ready:
             return None
+        if target_model is not None:
+            ready = [instance for instance in ready if instance.has_loaded(target_model)] or ready
         if self._least_busy:
             least = min(instance.in_flight for instance in ready)
             ready = [instance for instance in ready if instance.in_flight == least]

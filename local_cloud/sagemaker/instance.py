@@ -1,236 +1,95 @@
-"""One server behind an endpoint: a container with a loopback port, asked `/ping`, watched, and started again when it ends."""
+"""One instance behind an endpoint: its containers, side by side, and the requests that wait for them."""
 
 from __future__ import annotations
 
-import http.client
-import logging
 import secrets
 import shutil
-import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from local_cloud.containers.engine import Container, ContainerEngine, ContainerError, ContainerSpec, Image
-from local_cloud.sagemaker import model_data
+from local_cloud.containers.engine import ContainerEngine
 from local_cloud.sagemaker.log_stream import LogStream
-
-logger = logging.getLogger(__name__)
-
-HEALTH_CHECK_TIMEOUT_S = 120.0
-"""How long a server may take to answer its first `/ping` with 200 where the configuration does not say. SageMaker waits
-longer; here nothing is pulled or booted in that time, and whoever waits sits before the screen."""
-START_ATTEMPTS = 3
-"""How often a container that ends before it was healthy is started: a crash at the start is rarely cured by the fourth try,
-and the message should not take the 20 minutes that it takes on AWS."""
-PING_INTERVAL_S = 0.1
-PING_TIMEOUT_S = 2.0
-"""A ping must be answered within 2 seconds (developer guide, "How Your Container Should Respond to Health Check Requests")."""
-STOP_GRACE_S = 30.0
-"""Between SIGTERM and SIGKILL (developer guide, "How SageMaker AI Runs Your Inference Image")."""
-LONGEST_PAUSE_S = 10.0
-"""Between the restarts of a server that keeps dying."""
-
-_ports_lock = threading.Lock()
-_ports_taken: set[int] = set()
-
-
-class NotHealthy(Exception):
-    """A server of a variant does not answer `/ping`; the message says how it ended, if it did."""
-
-    def __init__(self, variant: str, detail: str) -> None:
-        super().__init__(
-            f"The primary container for production variant {variant} did not pass the ping health check. "
-            f"Please check CloudWatch logs for this endpoint. {detail}".rstrip()
-        )
-
-
-@dataclass(frozen=True)
-class ServerSpec:
-    """What every instance of a variant runs.
-
-    Attributes:
-        endpoint: the endpoint's name.
-        variant: the production variant's name.
-        image: from the engine's `prepare`.
-        model_folder: what becomes `/opt/ml/model`; copied for each instance.
-        environment: variables besides the image's own.
-        network: False cuts the container off the network.
-        health_check_timeout_s: how long a server may take to become healthy.
-        notes: lines about the image that stand first in the log of each instance.
-    """
-
-    endpoint: str
-    variant: str
-    image: Image
-    model_folder: Path
-    environment: Mapping[str, str]
-    network: bool = True
-    health_check_timeout_s: float = HEALTH_CHECK_TIMEOUT_S
-    notes: Sequence[str] = ()
+from local_cloud.sagemaker.server import NotHealthy, Server, ServerSpec
 
 
 class Instance:
-    """One server, which a thread of its own starts, watches, and starts again when it dies.
+    """The servers of one instance: one, or one for each container of the model.
 
     Attributes:
-        id: in the form of an EC2 instance's; names the log stream.
-        port: where the server listens on 127.0.0.1; another one after a restart.
-        ready: whether it takes requests.
+        id: in the form of an EC2 instance's; names the log streams.
+        servers: its servers by their containers' names, in the model's order.
         in_flight: requests that wait for it; the router counts.
-        failure: why it never became healthy, once it was given up.
     """
 
     def __init__(
-        self, engine: ContainerEngine, spec: ServerSpec, folder: Path, open_log: Callable[[str], LogStream]
+        self,
+        engine: ContainerEngine,
+        specs: Sequence[ServerSpec],
+        folder: Path,
+        open_log: Callable[[str], LogStream],
     ) -> None:
+        """Not started yet.
+
+        Args:
+            engine: starts the containers.
+            specs: what they run.
+            folder: its files go into a folder of its own below this one.
+            open_log: makes a log stream by its name.
+        """
         self.id = f"i-0{secrets.token_hex(8)}"
-        self.port = 0
-        self.ready = False
         self.in_flight = 0
-        self.failure: NotHealthy | None = None
-        self.settled = threading.Event()
-        self._engine, self._spec = engine, spec
         self._folder = folder / self.id
-        self._log = open_log(f"{spec.variant}/{self.id}")
-        self._last_line = ""
-        self._container: Container | None = None
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"{spec.endpoint} {spec.variant} {self.id}", daemon=True)
+        self._stopping = False
+        stream = f"{specs[0].variant}/{self.id}"
+        # Names of log streams: "Log groups and streams that Amazon SageMaker AI sends to CloudWatch Logs".
+        self.servers = {
+            spec.container: Server(
+                engine,
+                spec,
+                self._folder / spec.container,
+                open_log(stream if len(specs) == 1 else f"{stream}/{spec.container}"),
+                self.id,
+            )
+            for spec in specs
+        }
 
     @property
-    def log_stream(self) -> str:
-        """The name of its log stream."""
-        return self._log.stream
+    def ready(self) -> bool:
+        """Whether it takes requests: all its containers do."""
+        return not self._stopping and all(server.ready for server in self.servers.values())
 
     @property
-    def pid(self) -> int | None:
-        """The process id of the server, where there is one."""
-        container = self._container
-        return container.pid if container else None
+    def failure(self) -> NotHealthy | None:
+        """Why one of its servers never became healthy, once that was given up."""
+        return next((server.failure for server in self.servers.values() if server.failure), None)
+
+    def has_loaded(self, target_model: str) -> bool:
+        """Whether one of its containers has a model in its memory."""
+        return any(server.models is not None and server.models.has(target_model) for server in self.servers.values())
 
     def start(self) -> None:
-        """Start the server; `settled` is set when it is healthy or given up."""
-        self._thread.start()
+        """Start its servers."""
+        for server in self.servers.values():
+            server.start()
+
+    def wait_settled(self, timeout_s: float) -> bool:
+        """Wait for that many seconds at most; whether all its servers are healthy, or one is given up."""
+        deadline = time.monotonic() + timeout_s
+        for server in self.servers.values():
+            if not server.settled.wait(max(0.0, deadline - time.monotonic())):
+                return self.failure is not None
+        return True
 
     def stop(self, grace_s: float) -> None:
-        """End the server and remove its files."""
-        self.ready = False
-        with self._lock:
-            self._stopping.set()
-            container = self._container
-        if container:
-            container.stop(grace_s)
-        if self._thread.is_alive():
-            self._thread.join(grace_s + 5)
-        self._log.close()
+        """End its servers, side by side, and remove its files."""
+        self._stopping = True
+        threads = [
+            threading.Thread(target=server.stop, args=(grace_s,), daemon=True) for server in self.servers.values()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _run(self) -> None:
-        try:
-            self._keep_running()
-        except Exception as error:
-            logger.exception("Server %s of endpoint %s failed", self.id, self._spec.endpoint)
-            self.failure = NotHealthy(self._spec.variant, f"The local cloud failed: {error}")
-        finally:
-            self.ready = False
-            self.settled.set()
-            self._release_port()
-
-    def _keep_running(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        model_data.copy(self._spec.model_folder, self._folder / "model")
-        for note in self._spec.notes:
-            self._log.write(note)
-        was_healthy, failures = False, 0
-        first_deadline = time.monotonic() + self._spec.health_check_timeout_s
-        while not self._stopping.is_set():
-            ending = self._start_once()
-            if ending is None:
-                was_healthy, failures = True, 0
-                self.ready = True
-                self.settled.set()
-                code = self._wait()
-                self.ready = False
-                ending = f"The container ended with exit code {code}."
-            if self._stopping.is_set():
-                return
-            failures += 1
-            logger.warning("Server %s of endpoint %s: %s", self._spec.variant, self._spec.endpoint, ending)
-            if not was_healthy and (failures >= START_ATTEMPTS or time.monotonic() > first_deadline):
-                self.failure = NotHealthy(self._spec.variant, ending)
-                return
-            # At once the first time: a port that was taken in between, or a crash that one request caused.
-            self._stopping.wait(0 if failures == 1 else min(LONGEST_PAUSE_S, 0.5 * 2**failures))
-
-    def _start_once(self) -> str | None:
-        """Start the container and wait until it is healthy; how it failed, or None."""
-        self._release_port()
-        self.port = _take_port()
-        try:
-            container = self._engine.start(
-                ContainerSpec(
-                    name=f"{self._spec.endpoint}-{self._spec.variant}-{self.id}-{self.port}",
-                    image=self._spec.image,
-                    ml_dir=self._folder,
-                    arguments=("serve",),
-                    environment=self._spec.environment,
-                    port=self.port,
-                    network=self._spec.network,
-                    on_line=self._on_line,
-                )
-            )
-        except ContainerError as error:
-            return f"The container did not start: {error}"
-        with self._lock:
-            # From here on stop() ends it; a stop that came while it started is seen below.
-            self._container = container
-        deadline = time.monotonic() + self._spec.health_check_timeout_s
-        while time.monotonic() < deadline and not self._stopping.is_set():
-            if _ping(self.port):
-                return None
-            # Both a pause and the moment in which a crash is noticed.
-            code = container.wait(PING_INTERVAL_S)
-            if code is not None:
-                last = f" Its last line: {self._last_line[:300]}" if self._last_line else ""
-                return f"The container ended with exit code {code}.{last}"
-        container.stop(0 if self._stopping.is_set() else STOP_GRACE_S)
-        return f"/ping was not answered with 200 within {self._spec.health_check_timeout_s:g} s."
-
-    def _wait(self) -> int | None:
-        assert self._container is not None
-        return self._container.wait()
-
-    def _on_line(self, line: str) -> None:
-        self._last_line = line.strip() or self._last_line
-        self._log.write(line)
-
-    def _release_port(self) -> None:
-        with _ports_lock:
-            _ports_taken.discard(self.port)
-
-
-def _ping(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PING_TIMEOUT_S)
-    try:
-        connection.request("GET", "/ping")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _take_port() -> int:
-    """A loopback port that nobody listens on, and that no other instance was given."""
-    with _ports_lock:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port: int = probe.getsockname()[1]
-            if port not in _ports_taken:
-                _ports_taken.add(port)
-                return port

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import posixpath
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import botocore.exceptions
 from s3transfer.manager import TransferConfig, TransferManager
@@ -56,6 +56,35 @@ class Location(NamedTuple):
         return Location(self.bucket, posixpath.join(self.key, relative) if self.key else relative)
 
 
+class S3Object(NamedTuple):
+    """An object that a job reads.
+
+    Attributes:
+        location: where it is.
+        name: the name of its file, below the folder of its channel.
+    """
+
+    location: Location
+    name: str
+
+
+class Shard(NamedTuple):
+    """A host's share of the objects of a channel: all that are `index` modulo `count`.
+
+    SageMaker promises about as many objects for each host (S3DataDistributionType in the API reference), not which.
+    """
+
+    index: int
+    count: int
+
+    def of(self, objects: Sequence[S3Object]) -> Sequence[S3Object]:
+        """The objects of this share; may be none."""
+        return objects[self.index :: self.count]
+
+
+WHOLE = Shard(0, 1)
+
+
 @dataclass(frozen=True)
 class JobData:
     """The data of one job.
@@ -72,47 +101,69 @@ class JobData:
     principal_arn: str
     check: Callable[[], None]
 
-    def download(self, source: Mapping[str, str], folder: Path) -> None:
-        """What an S3DataSource or a ProcessingS3Input names, as files: by its S3Uri and S3DataType.
+    def objects(self, source: Mapping[str, str]) -> list[S3Object]:
+        """What an S3DataSource or a ProcessingS3Input names by its S3Uri and S3DataType, in the order of keys or manifest.
+
+        Raises:
+            DataError: there is nothing, or it may not be listed.
+        """
+        if source["S3DataType"] == "S3Prefix":
+            return self._with_prefix(source["S3Uri"])
+        return self._in_manifest(source["S3Uri"])
+
+    def download(self, source: Mapping[str, str], folder: Path, shard: Shard = WHOLE) -> None:
+        """What an S3DataSource or a ProcessingS3Input names, or a host's share of it, as files.
 
         Raises:
             DataError: it is not there, or may not be read.
         """
-        if source["S3DataType"] == "S3Prefix":
-            self.download_prefix(source["S3Uri"], folder)
-        else:
-            self.download_manifest(source["S3Uri"], folder)
+        self.download_objects(shard.of(self.objects(source)), folder)
 
-    def download_prefix(self, uri: str, folder: Path) -> None:
-        """All objects whose key begins with the address, as files: below their common folder, as SageMaker lays them out.
+    def objects_below(self, uri: str) -> list[S3Object]:
+        """All objects below an address, taken as a folder; none is no error.
+
+        Raises:
+            DataError: they may not be listed.
+        """
+        folder = Location.parse(f"{uri.rstrip('/')}/")
+        keys = [key for key in self._keys(folder) if not key.endswith("/")]
+        return [S3Object(Location(folder.bucket, key), key[len(folder.key) :]) for key in keys]
+
+    def read_object(self, location: Location) -> tuple[Any, int]:
+        """The content of an object as a stream that is to be closed, and its length in bytes.
 
         Raises:
             DataError: there is no such object, or it may not be read.
         """
+        try:
+            answer = self.client.get_object(Bucket=location.bucket, Key=location.key)
+        except botocore.exceptions.ClientError as error:
+            raise DataError(self._explained(error, "s3:GetObject", location)) from error
+        except botocore.exceptions.BotoCoreError as error:
+            raise DataError(f"{location}: {error}") from error
+        return answer["Body"], answer["ContentLength"]
+
+    def _with_prefix(self, uri: str) -> list[S3Object]:
+        """All objects whose key begins with the address: below their common folder, as SageMaker lays them out."""
         location = Location.parse(uri)
         keys = [key for key in self._keys(location) if not key.endswith("/")]
         if not keys:
             raise DataError(self._nothing_found(uri, location))
-        self._download_all([(Location(location.bucket, key), _relative(key, location.key)) for key in keys], folder)
+        return [S3Object(Location(location.bucket, key), _relative(key, location.key)) for key in keys]
 
-    def download_manifest(self, uri: str, folder: Path) -> None:
-        """The objects that a manifest lists: `[{"prefix": "s3://bucket/a/"}, "b.csv", ...]` (S3DataSource in the API reference).
-
-        Raises:
-            DataError: the manifest or an object in it may not be read, or it has another form.
-        """
-        manifest = folder / ".manifest"
-        self.download_object(uri, manifest)
+    def _in_manifest(self, uri: str) -> list[S3Object]:
+        """The objects that a manifest lists: `[{"prefix": "s3://bucket/a/"}, "b.csv", ...]` (S3DataSource in the API reference)."""
+        body, _ = self.read_object(Location.parse(uri))
+        with body:
+            content = body.read()
         try:
-            head, *names = json.loads(manifest.read_text())
+            head, *names = json.loads(content)
             prefix = Location.parse(head["prefix"])
             if not all(isinstance(name, str) for name in names):
                 raise TypeError("an element after the first is not a string")
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"The manifest {uri} is not a list of a prefix and names after it: {error!r}") from error
-        finally:
-            manifest.unlink(missing_ok=True)
-        self._download_all([(Location(prefix.bucket, prefix.key + name), name) for name in names], folder)
+        return [S3Object(Location(prefix.bucket, prefix.key + name), name) for name in names]
 
     def download_object(self, uri: str, path: Path) -> None:
         """One object as a file.
@@ -136,13 +187,40 @@ class JobData:
         Raises:
             DataError: one may not be written.
         """
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+        return self.upload_files(files, uri, kms_key_id)
+
+    def upload_files(self, files: Mapping[str, Path], uri: str, kms_key_id: str | None) -> int:
+        """Those of these that are files, below an address, by their names; how many there were.
+
+        Raises:
+            DataError: one may not be written.
+        """
         location = Location.parse(uri)
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        self._upload(
-            [(path, location.below(path.relative_to(folder).as_posix())) for path in files],
-            kms_key_id,
-        )
-        return len(files)
+        found = [(path, location.below(name)) for name, path in files.items() if path.is_file()]
+        self._upload(found, kms_key_id)
+        return len(found)
+
+    def upload_stream(self, content: BinaryIO, location: Location) -> None:
+        """What an open file holds, as an object.
+
+        Raises:
+            DataError: it may not be written.
+        """
+        self._upload([(content, location)], None)
+
+    def delete_object(self, location: Location) -> None:
+        """Remove an object; none of that key is no error.
+
+        Raises:
+            DataError: it may not be removed.
+        """
+        try:
+            self.client.delete_object(Bucket=location.bucket, Key=location.key)
+        except botocore.exceptions.ClientError as error:
+            raise DataError(self._explained(error, "s3:DeleteObject", location)) from error
+        except botocore.exceptions.BotoCoreError as error:
+            raise DataError(f"{location}: {error}") from error
 
     def _keys(self, location: Location) -> Iterator[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=location.bucket, Prefix=location.key)
@@ -166,7 +244,12 @@ class JobData:
             f'the role "{self.role_arn}" has "s3:ListBucket" permissions on bucket "{location.bucket}".'
         )
 
-    def _download_all(self, objects: Iterable[tuple[Location, str]], folder: Path) -> None:
+    def download_objects(self, objects: Iterable[S3Object], folder: Path) -> None:
+        """These objects as files below a folder.
+
+        Raises:
+            DataError: one is not there or may not be read, or they cannot stand side by side.
+        """
         places: dict[str, Location] = {}
         for location, name in objects:
             if posixpath.isabs(name) or ".." in name.split("/"):
@@ -185,22 +268,25 @@ class JobData:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Not download_file: it asks for the head first, and the denial of a HEAD has no text.
-            body = self.client.get_object(Bucket=location.bucket, Key=location.key)["Body"]
-            with path.open("wb") as file:
+            body, _ = self.read_object(location)
+            with body, path.open("wb") as file:
                 for chunk in body.iter_chunks(CHUNK_BYTES):
                     self.check()
                     file.write(chunk)
-        except botocore.exceptions.ClientError as error:
-            raise DataError(self._explained(error, "s3:GetObject", location)) from error
         except botocore.exceptions.BotoCoreError as error:
             raise DataError(f"{location}: {error}") from error
 
-    def _upload(self, files: list[tuple[Path, Location]], kms_key_id: str | None) -> None:
+    def _upload(self, files: Sequence[tuple[Path | BinaryIO, Location]], kms_key_id: str | None) -> None:
         extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
         with TransferManager(self.client, TransferConfig(max_request_concurrency=PARALLEL_TRANSFERS)) as transfers:
             started = [
-                (location, transfers.upload(str(path), location.bucket, location.key, extra))
-                for path, location in files
+                (
+                    location,
+                    transfers.upload(
+                        str(content) if isinstance(content, Path) else content, location.bucket, location.key, extra
+                    ),
+                )
+                for content, location in files
             ]
             for location, transfer in started:
                 try:
@@ -221,12 +307,12 @@ class JobData:
         return f"{message or code} ({location})"
 
 
-def pack(folder: Path, archive: Path) -> None:
-    """Write a folder's content as a .tar.gz, with names relative to the folder."""
+def pack(files: Mapping[str, Path], archive: Path) -> None:
+    """Write files and folders as a .tar.gz, by their names in it."""
     # 6 is gzip's own default; Python's 9 takes three times as long and gains a percent on model files.
     with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
-        for path in sorted(folder.iterdir()):
-            tar.add(path, arcname=path.name)
+        for name, path in files.items():
+            tar.add(path, arcname=name, recursive=False)
 
 
 def _relative(key: str, prefix: str) -> str:

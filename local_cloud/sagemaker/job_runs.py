@@ -1,4 +1,4 @@
-"""Carries a job through its life in a thread of its own: credentials, image, data, container, and each status on the way.
+"""Carries a job through its life in a thread of its own: credentials, image, data, containers, and each status on the way.
 
 What a training and a processing job share; `training.py` and `processing.py` say what is theirs.
 """
@@ -13,10 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from local_cloud.containers.engine import Container, ContainerError, ContainerSpec, Image
+from local_cloud.containers.engine import ContainerError, ContainerSpec, Image
 from local_cloud.platform import Caller, Credentials
+from local_cloud.sagemaker.job_containers import Containers, Ended
 from local_cloud.sagemaker.job_data import DataError, JobData
 from local_cloud.sagemaker.job_logs import JobLog
 from local_cloud.sagemaker.job_records import JobKind, folder_of, update
@@ -28,8 +30,11 @@ logger = logging.getLogger(__name__)
 
 STOP_GRACE_S = 120
 """How long a container may go on after SIGTERM (StoppingCondition in the SageMaker API reference)."""
+PEER_GRACE_S = 2.0
+"""How long the other hosts of a job may go on after one has failed: who notices by himself that a peer is lost says so in
+the reason that he leaves, which tells more than an exit code."""
 CLOSING_GRACE_S = 1.0
-"""The same where the local cloud itself ends, which must not take minutes."""
+"""STOP_GRACE_S where the local cloud itself ends, which must not take minutes."""
 CLOSING_S = 6.0
 """Longest wait for the jobs' threads when the local cloud ends."""
 DEFAULT_MAX_RUNTIME_S = 86_400
@@ -58,6 +63,7 @@ class Stop:
 
 BY_USER = Stop("user", STOP_GRACE_S)
 BY_TIME = Stop("time", STOP_GRACE_S)
+BY_WAIT = Stop("wait", STOP_GRACE_S)
 BY_CLOUD = Stop("cloud", CLOSING_GRACE_S)
 
 
@@ -78,8 +84,9 @@ class JobRun(ABC):
         self.log: JobLog
         self._credentials = credentials
         self._lock = threading.Lock()
-        self._container: Container | None = None
+        self._containers: Containers | None = None
         self._stop: Stop | None = None
+        self.wake = threading.Event()
         self._stopped: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name=f"{kind.resource}-{self.name}", daemon=True)
 
@@ -110,10 +117,10 @@ class JobRun(ABC):
             self._stop = why
             if not self._stopped.done():
                 self._stopped.set_result(None)
-            container = self._container
-        if container is not None:
-            # A thread, because a container may take its two minutes.
-            threading.Thread(target=container.stop, args=(why.grace_s,), name=f"stop-{self.name}", daemon=True).start()
+            containers = self._containers
+        if containers is not None:
+            containers.stop(why.grace_s)
+        self.wake.set()
 
     @property
     def stopped_by(self) -> Stop | None:
@@ -123,7 +130,7 @@ class JobRun(ABC):
     @property
     def has_started_container(self) -> bool:
         """Whether anything of the user's has run."""
-        return self._container is not None
+        return self._containers is not None and self._containers.has_started
 
     def check(self) -> None:
         """Go on only if nobody stops the job.
@@ -150,7 +157,8 @@ class JobRun(ABC):
     def _outcome(self) -> tuple[str, str | None, Mapping[str, Any]]:
         """How the job ended: a status, the reason of one that is not Completed, and what the Describe response gains."""
         try:
-            self.log = self._open_log()
+            self.ml.mkdir(parents=True, exist_ok=True)
+            self.log = self.open_log()
             try:
                 status, reason, gained = self._worked()
                 if reason:
@@ -161,23 +169,28 @@ class JobRun(ABC):
             return "Failed", self._internal_error(error), {}
         return status, reason, gained
 
-    def _open_log(self) -> JobLog:
-        self.ml.mkdir(parents=True, exist_ok=True)
-        stream = f"{self.name}/{HOST}-{int(time.time())}"
+    def open_log(self, host: str = HOST) -> JobLog:
+        """A log of the container on a host, from now on; of the first host also what the local cloud has to say."""
+        stream = f"{self.name}/{host}-{int(time.time())}"
         return JobLog(
             LogStream(self.service.platform, self.caller.region, self._credentials, self.kind.log_group, stream),
-            self.folder / "container.log",
+            self.folder / ("container.log" if host == HOST else f"container-{host}.log"),
         )
 
     def _worked(self) -> tuple[str, str | None, Mapping[str, Any]]:
         try:
             return "Completed", None, self.work()
         except JobStopped:
-            return "Stopped", self.kind.out_of_time if self.stopped_by is BY_TIME else None, {}
+            return "Stopped", self.reasons.get(self.stopped_by), {}
         except (JobFailed, ContainerError) as error:
             return "Failed", limited(str(error)), {}
         except Exception as error:
             return "Failed", self._internal_error(error), {}
+
+    @property
+    def reasons(self) -> Mapping[Stop | None, str]:
+        """What the Describe response says of a job that was stopped, by why it was."""
+        return {BY_TIME: self.kind.out_of_time}
 
     def _internal_error(self, error: Exception) -> str:
         logger.exception("The %s %s failed inside the local cloud", self.kind.noun, self.name)
@@ -244,7 +257,7 @@ class JobRun(ABC):
         self.check()
         return image.result()
 
-    def run_container(
+    def spec(
         self,
         image: Image,
         *,
@@ -252,22 +265,16 @@ class JobRun(ABC):
         entrypoint: list[str] | None,
         environment: Mapping[str, str],
         isolated: bool,
-        max_runtime_s: float,
         on_line: Callable[[str], None] | None = None,
-    ) -> int:
-        """Run the container to its end; its exit code.
-
-        Raises:
-            JobStopped: the job was stopped, or its time was over; the container has ended then.
-            JobFailed: it cannot start.
-        """
+    ) -> ContainerSpec:
+        """A container of this job, the only one."""
         # An isolated container gets no credentials, as on AWS.
         access = (
             {}
             if isolated
             else {**self.service.platform.client_environment(self.caller.region), **self._credentials.environment()}
         )
-        spec = ContainerSpec(
+        return ContainerSpec(
             name=f"{self.kind.resource}-{self.name}",
             image=image,
             ml_dir=self.ml,
@@ -277,34 +284,81 @@ class JobRun(ABC):
             network=not isolated,
             on_line=on_line or self.log.line,
         )
-        self.check()
-        try:
-            container = self.service.engine.start(spec)
-        except ContainerError as error:
-            raise JobFailed(f"AlgorithmError: {error}") from error
-        with self._lock:
-            self._container = container
-            stop = self._stop
-        if stop is not None:
-            # It came while the container started, and found none to stop.
-            container.stop(stop.grace_s)
-        # Counted from here: what a cold image build takes on a laptop is no part of the time that the user allows the job.
-        code = container.wait(max_runtime_s)
-        if code is None:
-            self.update(lambda job: self.kind.stopping(job) if job[self.kind.status_key] == "InProgress" else None)
-            self.stop(BY_TIME)
-            code = container.wait()
-        self.check()
-        assert code is not None
-        return code
 
-    def left_message(self, path: str) -> str:
-        """What the container wrote about its end into a file of its /opt/ml, or nothing."""
+    def run_containers(
+        self,
+        specs: Mapping[str, ContainerSpec],
+        *,
+        max_runtime_s: float,
+        look: Callable[[], float | None] = lambda: None,
+    ) -> Ended:
+        """Run the containers of all hosts to their end; when one fails, the others are stopped.
+
+        Args:
+            specs: by host.
+            max_runtime_s: how long they may run, counted from when all have started: what a cold image build takes on a
+                laptop is no part of the time that the user allows the job.
+            look: called while they run, whenever `wake` is set and after as many seconds as it returned; what it raises
+                ends them.
+
+        Returns:
+            The first container that failed, else the first that ended.
+
+        Raises:
+            JobStopped: the job was stopped, or its time was over; the containers have ended then.
+            JobFailed: one cannot start.
+        """
+        self.check()
+        containers = Containers(self.service.engine, self.wake)
+        with self._lock:
+            self._containers = containers
+            stop = self._stop
         try:
-            return (self.ml / path).read_text(errors="replace").strip()
-        except OSError:
-            # There is none, or it is a folder, or its user kept it to himself.
-            return ""
+            if stop is None:
+                containers.start(specs)
+                self._watch(containers, max_runtime_s, look)
+        except ContainerError as error:
+            containers.stop(CLOSING_GRACE_S)
+            if (ended := containers.outcome) is not None and ended.code:
+                # What a host needs of its peers at the start may be gone with one that has failed already.
+                return ended
+            raise JobFailed(f"AlgorithmError: {error}") from error
+        except BaseException:
+            containers.stop(STOP_GRACE_S)
+            raise
+        finally:
+            containers.join()
+        self.check()
+        outcome = containers.outcome
+        assert outcome is not None
+        return outcome
+
+    def _watch(self, containers: Containers, max_runtime_s: float, look: Callable[[], float | None]) -> None:
+        deadline = time.monotonic() + max_runtime_s
+        others_told = False
+        while containers.are_running:
+            waits = [seconds for seconds in (look(),) if seconds is not None]
+            if self._stop is None:
+                waits.append(deadline - time.monotonic())
+                if waits[-1] <= 0:
+                    self.out_of(BY_TIME)
+                    continue
+            ended = containers.outcome
+            if ended is not None and ended.code and not others_told:
+                waits.append(ended.at + PEER_GRACE_S - time.monotonic())
+                if waits[-1] <= 0:
+                    self.log.note(f"{ended.host} ended with exit code {ended.code}, so the other hosts are stopped.")
+                    containers.stop(STOP_GRACE_S)
+                    others_told = True
+                    continue
+            self.wake.wait(min(waits, default=None))
+            self.wake.clear()
+
+    def out_of(self, why: Stop) -> None:
+        """Stop the job because a time that the request allows is over."""
+        self.update(lambda job: self.kind.stopping(job) if job[self.kind.status_key] == "InProgress" else None)
+        self.stop(why)
+
 
 
 class JobRuns:
@@ -363,6 +417,15 @@ def limited(text: str) -> str:
     head = REASON_LENGTH // 4
     mark = " [...] "
     return text[:head] + mark + text[len(text) - (REASON_LENGTH - head - len(mark)) :]
+
+
+def left_message(path: Path) -> str:
+    """What a container wrote about its end into a file of its /opt/ml, or nothing."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        # There is none, or it is a folder, or its user kept it to himself.
+        return ""
 
 
 def algorithm_error(reason: str, code: int) -> JobFailed:

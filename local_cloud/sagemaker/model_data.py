@@ -55,13 +55,13 @@ class ModelData:
         if url and source:
             raise ValidationError("Give either ModelDataUrl or ModelDataSource, not both.")
         if url:
-            return cls(*_split(url))
+            return cls(*split(url))
         if not source:
             return None
         for member in ("ModelAccessConfig", "HubAccessConfig", "ManifestS3Uri"):
             if source.get(member):
                 raise NotEmulated(f"The local cloud does not emulate {member} of ModelDataSource.")
-        bucket, key = _split(source["S3Uri"])
+        bucket, key = split(source["S3Uri"])
         is_prefix, is_archive = source["S3DataType"] == "S3Prefix", source["CompressionType"] == "Gzip"
         # ModelDataSource in the API reference: a prefix ends with a slash, and an archive is always one object.
         if is_prefix and is_archive:
@@ -167,6 +167,18 @@ def copy(folder: Path, to: Path) -> None:
     shutil.copytree(folder, to, symlinks=True)
 
 
+def split(url: str, *, bucket_alone: bool = False) -> tuple[str, str]:
+    """The bucket and the key of an address; the key may be missing where `bucket_alone` says so.
+
+    Raises:
+        NotEmulated: it is not s3://bucket/key.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc or not (bucket_alone or parts.path.strip("/")):
+        raise NotEmulated(f"The local cloud takes model data from s3://bucket/key, not from {url}.")
+    return parts.netloc, parts.path.lstrip("/")
+
+
 def _download_prefix(s3: Any, data: ModelData, folder: Path) -> None:
     found = False
     for listed in s3.get_paginator("list_objects_v2").paginate(Bucket=data.bucket, Prefix=data.key):
@@ -183,10 +195,3 @@ def _download_prefix(s3: Any, data: ModelData, folder: Path) -> None:
                 fetch_object(s3, data.bucket, item["Key"], path)
     if not found:
         raise BadModelData(f"There is no object below {data.uri}")
-
-
-def _split(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/"):
-        raise NotEmulated(f"The local cloud takes model data from s3://bucket/key, not from {url}.")
-    return parts.netloc, parts.path.lstrip("/")

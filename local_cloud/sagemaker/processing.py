@@ -20,6 +20,7 @@ from local_cloud.sagemaker.job_runs import (
     JobFailed,
     JobRun,
     algorithm_error,
+    left_message,
 )
 from local_cloud.sagemaker.request_checks import check_one_instance, check_s3, check_unique, refuse, refuse_members
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
@@ -106,15 +107,17 @@ class ProcessingRun(JobRun):
         self._download(data)
         ready = self.prepared(image)
         self.update(lambda job: job.update(ProcessingStartTime=time.time()))
-        code = self.run_container(
+        spec = self.spec(
             ready,
             arguments=specification.get("ContainerArguments") or [],
             entrypoint=specification.get("ContainerEntrypoint"),
             environment={"PROCESSING_JOB_ARN": self.arn, **self.job.get("Environment", {})},
             isolated=self.job.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
-            max_runtime_s=self.job["StoppingCondition"]["MaxRuntimeInSeconds"],
         )
-        message = self.left_message("output/message")[:REASON_LENGTH]
+        code = self.run_containers(
+            {HOST: spec}, max_runtime_s=self.job["StoppingCondition"]["MaxRuntimeInSeconds"]
+        ).code
+        message = left_message(self.ml / "output/message")[:REASON_LENGTH]
         gained = {"ExitMessage": message} if message else {}
         if code != 0:
             if gained:

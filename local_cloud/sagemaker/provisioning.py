@@ -13,13 +13,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_cloud.containers.engine import NOTE, ContainerError, Image
 from local_cloud.platform import Caller, Credentials, RoleRefused
-from local_cloud.sagemaker import model_data
+from local_cloud.sagemaker import capabilities, container_http, endpoint_metrics, endpoint_plans, model_data
+from local_cloud.sagemaker.container_calls import Call, Reply
+from local_cloud.sagemaker.endpoint_metrics import ModelEvent
 from local_cloud.sagemaker.fleet import Fleet, Interrupted, Variant
 from local_cloud.sagemaker.hosting import Hosting
-from local_cloud.sagemaker.instance import HEALTH_CHECK_TIMEOUT_S, NotHealthy, ServerSpec
+from local_cloud.sagemaker.loaded_models import ModelHost
 from local_cloud.sagemaker.log_stream import LogStream
-from local_cloud.sagemaker.model_data import BadModelData, ModelData
+from local_cloud.sagemaker.model_data import BadModelData
 from local_cloud.sagemaker.names import key_of
+from local_cloud.sagemaker.server import HEALTH_CHECK_TIMEOUT_S, NotHealthy, ServerSpec
+from local_cloud.sagemaker.service import Sagemaker
+from local_cloud.sagemaker.serving_containers import ServingContainer
 from local_cloud.sagemaker.store import Document
 
 logger = logging.getLogger(__name__)
@@ -86,42 +91,94 @@ def _variant(
         raise DeploymentFailed(str(error)) from error
     sessions.append(credentials)
     s3 = platform.client("s3", caller.region, credentials)
-    image, notes = _image(hosting, s3, planned["Image"], role_arn)
-    planned["DeployedImages"] = [_deployed_image(image)]
-    model_folder = folder / planned["VariantName"] / "model"
-    model_folder.mkdir(parents=True)
-    if planned["ModelData"]:
-        data = ModelData(**planned["ModelData"])
-        try:
-            model_data.download(s3, data, model_folder)
-        except ClientError as error:
-            detail = model_data.denied_read(data.bucket, data.key, error)
-            raise DeploymentFailed(model_data.could_not_access(data, role_arn, caller.region, detail)) from error
-        except (BadModelData, BotoCoreError) as error:
-            raise DeploymentFailed(f"Failed to download model data for {planned['VariantName']}: {error}") from error
-    environment = dict(planned["Environment"])
-    if not planned["NetworkIsolation"]:
-        # An isolated container gets no credentials on AWS either.
-        environment = platform.client_environment(caller.region) | credentials.environment() | environment
-    timeout = planned["HealthCheckTimeout"]
-    spec = ServerSpec(
-        endpoint=name,
-        variant=planned["VariantName"],
-        image=image,
-        model_folder=model_folder,
-        environment=environment,
-        network=not planned["NetworkIsolation"],
-        health_check_timeout_s=float(timeout) if timeout else HEALTH_CHECK_TIMEOUT_S,
-        notes=notes,
-    )
+    containers, mode = endpoint_plans.containers_of(planned)
+    specs = [
+        _spec(hosting, caller, name, planned, container, len(containers), folder, s3, credentials)
+        for container in containers
+    ]
+    planned["DeployedImages"] = [_deployed_image(spec.image) for spec in specs]
     return Variant(
         hosting.service.engine,
-        spec,
+        specs,
         folder / planned["VariantName"],
         lambda stream: LogStream(platform, caller.region, credentials, LOG_GROUP + name, stream),
         weight=planned["DesiredWeight"],
         least_busy=(planned["RoutingConfig"] or {}).get("RoutingStrategy") == "LEAST_OUTSTANDING_REQUESTS",
+        mode=mode,
     )
+
+
+def _spec(
+    hosting: Hosting,
+    caller: Caller,
+    name: str,
+    planned: Document,
+    container: ServingContainer,
+    containers: int,
+    folder: Path,
+    s3: Any,
+    credentials: Credentials,
+) -> ServerSpec:
+    """What one of so many containers of a variant runs, its image and model data at hand."""
+    image, notes = _image(hosting, s3, container.image, planned["ExecutionRoleArn"])
+    if message := capabilities.missing(image.uri, image.labels, capabilities.needed(container, containers)):
+        raise DeploymentFailed(message)
+    environment = dict(container.environment)
+    if not planned["NetworkIsolation"]:
+        # An isolated container gets no credentials on AWS either.
+        platform = hosting.service.platform
+        environment = platform.client_environment(caller.region) | credentials.environment() | environment
+    models = None
+    if container.archives:
+        # How a container knows that it is to speak the multi-model contract.
+        environment["SAGEMAKER_MULTI_MODEL"] = "true"
+        models = _model_host(hosting.service, caller.region, name, planned["VariantName"], container, s3)
+    timeout = planned["HealthCheckTimeout"]
+    return ServerSpec(
+        endpoint=name,
+        variant=planned["VariantName"],
+        image=image,
+        model_folder=None if models else _model_folder(caller, planned, container, folder, s3),
+        environment=environment,
+        network=not planned["NetworkIsolation"],
+        health_check_timeout_s=float(timeout) if timeout else HEALTH_CHECK_TIMEOUT_S,
+        notes=notes,
+        container=container.name,
+        models=models,
+    )
+
+
+def _model_folder(caller: Caller, planned: Document, container: ServingContainer, folder: Path, s3: Any) -> Path:
+    """The folder with a container's model data, downloaded; empty for one that has none."""
+    # No instance has such a name.
+    model_folder: Path = folder / planned["VariantName"] / "models" / container.name
+    model_folder.mkdir(parents=True)
+    if data := container.model_data:
+        try:
+            model_data.download(s3, data, model_folder)
+        except ClientError as error:
+            detail = model_data.denied_read(data.bucket, data.key, error)
+            role_arn = planned["ExecutionRoleArn"]
+            raise DeploymentFailed(model_data.could_not_access(data, role_arn, caller.region, detail)) from error
+        except (BadModelData, BotoCoreError) as error:
+            raise DeploymentFailed(f"Failed to download model data for {planned['VariantName']}: {error}") from error
+    return model_folder
+
+
+def _model_host(
+    service: Sagemaker, region: str, endpoint: str, variant: str, container: ServingContainer, s3: Any
+) -> ModelHost:
+    """What a multi-model container is given."""
+    assert container.archives is not None
+    recorder = endpoint_metrics.recorder_of(service)
+
+    async def ask(port: int, call: Call, timeout_s: float) -> Reply:
+        return await container_http.ask(service, port, call, container.name, timeout_s)
+
+    def tell(metric: str, value: float) -> None:
+        recorder.record(region, ModelEvent(endpoint, variant, metric, value))
+
+    return ModelHost(container.archives, s3, ask, tell)
 
 
 def _image(hosting: Hosting, s3: Any, uri: str, role_arn: str) -> tuple[Image, list[str]]:

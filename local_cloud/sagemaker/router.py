@@ -49,18 +49,21 @@ class Router:
             self._shares = shares
 
     @contextmanager
-    def lease(self, target_variant: str | None = None, but: Sequence[Instance] = ()) -> Iterator[Lease | None]:
+    def lease(
+        self, target_variant: str | None = None, but: Sequence[Instance] = (), target_model: str | None = None
+    ) -> Iterator[Lease | None]:
         """An instance for one request; None if none takes requests now.
 
         Args:
             target_variant: take this variant, whatever the weights are.
             but: instances that were tried already.
+            target_model: rather an instance that has loaded this model.
 
         Raises:
             UnknownVariant: there is no such variant.
         """
         with self._lock:
-            leased = self._choose(target_variant, but)
+            leased = self._choose(target_variant, but, target_model)
             if leased:
                 leased.instance.in_flight += 1
         try:
@@ -70,7 +73,7 @@ class Router:
                 with self._lock:
                     leased.instance.in_flight -= 1
 
-    def _choose(self, target_variant: str | None, but: Sequence[Instance]) -> Lease | None:
+    def _choose(self, target_variant: str | None, but: Sequence[Instance], target_model: str | None) -> Lease | None:
         if not self._shares:
             return None
         fleet = _weighted([fleet for fleet, _ in self._shares], [share for _, share in self._shares])
@@ -84,7 +87,7 @@ class Router:
             if not usable:
                 return None
             variant = _weighted(usable, [variant.weight for variant in usable])
-        instance = variant.pick(but)
+        instance = variant.pick(but, target_model)
         return Lease(variant, instance) if instance else None
 
 

@@ -26,6 +26,8 @@ class Laptop:
 
     model: Model
     base: Path
+    python: str = sys.executable
+    """An interpreter whose environment has what the image has. Default: this one's."""
 
     def __post_init__(self) -> None:
         if self.model.training.kind != "xgboost":
@@ -47,7 +49,7 @@ class Laptop:
         self._job("preprocess", quiet)
         for channel in CHANNELS:
             self._copy(self.base / "processing/output" / channel, self.base / "input/data" / channel)
-        self._configure()
+        self.configure()
         self._clear(self.base / "model")
         self._job("train", quiet)
         self._copy(self.base / "processing/output/test", self.base / "processing/input/test")
@@ -63,14 +65,15 @@ class Laptop:
 
     def command(self, job: str) -> list[str]:
         """What starts a job of the image."""
-        return [sys.executable, "-m", "xgboost_container", job]
+        return [self.python, "-m", "xgboost_container", job]
 
     def environment(self) -> dict[str, str]:
         """The variables that put the folder in the place of `/opt/ml`, beside this program's own."""
+        # The model's folder first: its package `model` takes the place of the image's empty one.
         image = self.model.folder.parent / "images" / self.model.training.kind
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(image), str(self.model.folder)]),
+            "PYTHONPATH": os.pathsep.join([str(self.model.folder), str(image)]),
             "SAGEMAKER_BASE_DIR": str(self.base),
             "SAGEMAKER_BIND_TO_HOST": "127.0.0.1",
         }
@@ -85,7 +88,7 @@ class Laptop:
                 code="run-failed",
             )
 
-    def _configure(self) -> None:
+    def configure(self) -> None:
         """The files that SageMaker tells a training job of its configuration with."""
         config = self.base / "input/config"
         config.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import signal
 import sys
@@ -22,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     steps = parser.add_subparsers(dest="step", metavar="train|serve|preprocess|evaluate")
     steps.add_parser("train", help="fit the model (the default)")
     steps.add_parser("serve", help="answer /ping and /invocations until SIGTERM")
-    steps.add_parser("evaluate", help="score the held-out rows")
-    steps.add_parser("preprocess", help="run the model's own preprocess, from the package that MODEL_PACKAGE names")
+    steps.add_parser("evaluate", help="score the held-out rows (the model's own, where it has one)")
+    steps.add_parser("preprocess", help="check the data and split it: the model's own")
     chosen = parser.parse_args(arguments)
     paths = Paths.from_environment()
 
@@ -33,12 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # Each step imports what it needs and no more: preprocess starts without XGBoost.
     if chosen.step == "serve":
+        # Read when the libraries are loaded. Each process scores on one thread, so a pool of them would idle.
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(variable, "1")
         from .serving.serve import serve
 
         return serve(paths)
     if chosen.step == "preprocess":
         return run_step(lambda paths: _own_step("preprocess")(paths), paths, paths.processing_message)
     if chosen.step == "evaluate":
+        if importlib.util.find_spec("model.evaluate"):
+            return run_step(lambda paths: _own_step("evaluate")(paths), paths, paths.processing_message)
         from .evaluation.evaluate import evaluate
 
         return run_step(evaluate, paths, paths.processing_message)
@@ -48,27 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _own_step(name: str) -> Callable[[Paths], None]:
-    """The function `NAME` in the module `NAME` of the model's own package.
+    """The function `NAME` in the module `model.NAME`, which the model's folder brings.
 
     Raises:
         UserError: the image holds no model, or the model has no such step.
     """
-    package = os.environ.get("MODEL_PACKAGE")
-    if not package:
-        raise UserError(
-            f"this image has no step {name}: it was built without a model's folder, and MODEL_PACKAGE names no package"
-        )
     try:
-        module = importlib.import_module(f"{package}.{name}")
+        module = importlib.import_module(f"model.{name}")
     except ModuleNotFoundError as error:
-        if error.name not in (package, f"{package}.{name}"):
+        if error.name not in ("model", f"model.{name}"):
             raise
         raise UserError(
-            f"MODEL_PACKAGE is {package!r}, and there is no module {package}.{name} in this image"
+            f"this image has no step {name}: it is a model's own, and no model/{name}.py was built into it"
         ) from None
     step = getattr(module, name, None)
     if not callable(step):
-        raise UserError(f"{package}.{name} has no function {name}(paths)")
+        raise UserError(f"model/{name}.py has no function {name}(paths)")
     return step  # type: ignore[no-any-return]
 
 

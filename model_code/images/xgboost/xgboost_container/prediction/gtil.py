@@ -52,6 +52,7 @@ class Trees:
         if self._model.input_type != "float32" or self._model.output_type != "float32":
             raise Unsupported(f"computes in {self._model.input_type} and {self._model.output_type}, not in float32")
         self.num_features: int = self._model.num_feature
+        self.num_trees: int = self._model.num_tree
         self.num_outputs: int = int(np.prod(shape[1:]))
         _begin_with_base(self._model, self.num_outputs, base_margin)
         # Kept, because each is an attribute look-up or a call on the way of every request.

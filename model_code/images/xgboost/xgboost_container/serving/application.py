@@ -19,17 +19,14 @@ Reply = Answer | asyncio.Future[Answer]
 Handler = Callable[[Request], Reply]
 
 
-def guarded(handle: Callable[[], Answer]) -> Answer:
-    """What `handle` answers, or the answer that its failure deserves. A fault of ours goes to the log, whole."""
-    try:
-        return handle()
-    except RequestError as error:
+def failed(error: Exception) -> Answer:
+    """What is answered when something raised. A fault of ours goes to the log, whole."""
+    if isinstance(error, RequestError):
         return refuse(error)
-    except MemoryError:
+    if isinstance(error, MemoryError):
         return refuse(RequestError(503, "there is not enough memory for this request now; send fewer rows at once"))
-    except Exception as error:
-        traceback.print_exc()
-        return refuse(RequestError(500, f"the server failed ({type(error).__name__}); its log says more"))
+    traceback.print_exception(error)
+    return refuse(RequestError(500, f"the server failed ({type(error).__name__}); its log says more"))
 
 
 class Application:
@@ -67,11 +64,8 @@ class Application:
         """Answer a request that was admitted."""
         try:
             return self._handler(request)(request)
-        except RequestError as error:
-            return refuse(error)
         except Exception as error:
-            traceback.print_exc()
-            return refuse(RequestError(500, f"the server failed ({type(error).__name__}); its log says more"))
+            return failed(error)
 
     def _handler(self, request: Request) -> Handler:
         methods = self._methods(request)
@@ -99,19 +93,21 @@ class Application:
 class SingleModelApplication(Application):
     """`/ping`, `/execution-parameters` and `/invocations` for the one model of the container."""
 
-    def __init__(self, settings: Settings, invocations: Invocations) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._invocations = invocations
+        self._invocations: Invocations | None = None
         self._model: Model | None = None
         self._routes[b"/invocations"] = {"POST": self._invoke}
 
-    def ready(self, model: Model) -> None:
+    def ready(self, model: Model, invocations: Invocations) -> None:
         """Serve from now on with a model that has scored a row."""
         self._model = model
+        self._invocations = invocations
         self.unready = None
 
     def _invoke(self, request: Request) -> Reply:
         assert self._model is not None
+        assert self._invocations is not None
         return self._invocations.answer(self._model, request)
 
     def _ping(self, request: Request) -> Answer:
@@ -122,10 +118,6 @@ class SingleModelApplication(Application):
         except Exception as error:
             raise RequestError(503, f"the model does not score: {error}") from error
         return Answer(200)
-
-
-class LoadingApplication(Application):
-    """What the supervisor of several processes answers while none of them can."""
 
 
 def execution_parameters(settings: Settings) -> bytes:

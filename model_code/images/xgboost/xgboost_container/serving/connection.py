@@ -11,7 +11,7 @@ import asyncio
 import sys
 import traceback
 from collections import deque
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -23,6 +23,7 @@ MAX_HEAD_BYTES = 64 * 1024
 # How long a client whose request was not read to its end may go on sending before it is cut off. Closing at once would
 # reset the connection, and it would see that instead of the answer that says why.
 LINGER_SECONDS = 2.0
+FULL = "the requests that are coming in fill the memory that is set aside for them; send this one again"
 
 _KEPT_HEADERS = frozenset((b"content-type", b"accept", b"content-length", b"transfer-encoding", b"expect"))
 
@@ -78,8 +79,7 @@ class Connection(asyncio.Protocol):
     # The transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop does not derive from it
         self._host.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -159,8 +159,6 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         request = self._coming
         assert request is not None
-        if self._host.buffered >= self._host.max_buffered:
-            request.refusal = RequestError(503, "too many requests at once, their bodies fill the memory set aside for them")
         self._head_bytes = 0
         request.head_complete = True
         self._queue.append(request)
@@ -174,13 +172,18 @@ class Connection(asyncio.Protocol):
             request.length = int(digits) if len(digits) <= 20 else sys.maxsize
         request.chunked = b"transfer-encoding" in headers
         expects = version == "1.1" and headers.get(b"expect", b"").lower() == b"100-continue"
+        upgrade = self._parser.should_upgrade()
+        if upgrade:  # the parser stops there, so this is the last request that it reads
+            request.keep_alive = False
+            self._unread = True
         try:
-            if request.refusal is None:
-                self._application.admit(request)
-            if self._parser.should_upgrade() and (request.length or request.chunked):
+            self._application.admit(request)
+            if upgrade and (request.length or request.chunked):
                 raise RequestError(400, "Upgrade is not supported: send the body as plain HTTP/1.1")
+            if self._host.buffered >= self._host.max_buffered and (request.length or request.chunked):
+                raise RequestError(503, FULL)
         except RequestError as refusal:
-            request.refusal = request.refusal or refusal
+            request.refusal = refusal
         limit = self._host.max_content_length
         too_long = request.length is not None and request.length > limit
         if too_long and request.refusal is None:
@@ -203,6 +206,9 @@ class Connection(asyncio.Protocol):
         if request.size > host.max_content_length:
             limit = host.max_content_length
             request.refusal = RequestError(413, f"the body has more than {limit} bytes, at most {limit} are taken")
+            self._refuse_now(request)
+        if host.buffered > host.max_buffered:
+            request.refusal = RequestError(503, FULL)
             self._refuse_now(request)
 
     def on_message_complete(self) -> None:
@@ -257,12 +263,17 @@ class Connection(asyncio.Protocol):
                 self._running = True
                 answer.add_done_callback(self._finished)
         # A client that sends faster than it is answered waits in its own socket, not in our memory.
-        if len(queue) > 1 or (queue and self._running):
-            if not self._reading_paused and not self._closed:
-                self._reading_paused = True
-                self._transport.pause_reading()
-        elif self._reading_paused and not self._closed:
-            self._reading_paused = False
+        pauses = len(queue) > 1 or (self._running and bool(queue))
+        if pauses is not self._reading_paused:
+            self._pause_reading(pauses)
+
+    def _pause_reading(self, pauses: bool) -> None:
+        if self._closed or self._transport.is_closing():
+            return
+        self._reading_paused = pauses
+        if pauses:
+            self._transport.pause_reading()
+        else:
             self._transport.resume_reading()
 
     def _finished(self, future: asyncio.Future[Answer]) -> None:
@@ -291,9 +302,9 @@ class Connection(asyncio.Protocol):
         if self._unread:
             self._lingers = True
             if self._reading_paused:
-                self._reading_paused = False
-                self._transport.resume_reading()
-            self._transport.write_eof()
+                self._pause_reading(False)
+            if not self._transport.is_closing():
+                self._transport.write_eof()
         else:
             self._closed = True
             self._transport.close()
@@ -308,10 +319,10 @@ class Connection(asyncio.Protocol):
     @property
     def waits_since(self) -> float | None:
         """Since when it has waited for a request, or None while there is one."""
-        return None if self.is_busy or self._lingers or self._writing_paused else self._since
+        return None if self.is_busy or self._closed or self._lingers or self._writing_paused else self._since
 
     def expire(self, now: float, *, request_seconds: float, idle_seconds: float) -> None:
-        """End what has taken too long. Called about once a second."""
+        """End what has taken too long. Called about twice a second."""
         age = now - self._since
         if self._running or self._closed:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 
+@dataclass(slots=True)
 class Request:
     """One request, while it comes in and until it is answered.
 
@@ -22,26 +24,25 @@ class Request:
         body: whole, once `complete`.
         refusal: why it is not served. Known early for what its first lines show to be wrong.
         keep_alive: whether the connection outlives the answer.
+        length, chunked: what the head says about the body.
+        waits_to_continue: the client wants to hear that the body is welcome before it sends it.
+        pieces, size: what there is of the body so far.
     """
 
-    __slots__ = ("body", "chunked", "complete", "headers", "keep_alive", "length", "method", "path", "pieces", "query")
-    __slots__ += ("head_complete", "refusal", "size", "waits_to_continue")
-
-    def __init__(self) -> None:
-        self.method = ""
-        self.path = b""
-        self.query = b""
-        self.headers: dict[bytes, bytes] = {}
-        self.length: int | None = None
-        self.chunked = False
-        self.head_complete = False
-        self.pieces: list[bytes] = []
-        self.size = 0
-        self.body = b""
-        self.complete = False
-        self.keep_alive = True
-        self.waits_to_continue = False
-        self.refusal: RequestError | None = None
+    method: str = ""
+    path: bytes = b""
+    query: bytes = b""
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+    refusal: RequestError | None = None
+    keep_alive: bool = True
+    head_complete: bool = False
+    complete: bool = False
+    length: int | None = None
+    chunked: bool = False
+    waits_to_continue: bool = False
+    pieces: list[bytes] = field(default_factory=list)
+    size: int = 0
 
     def header(self, name: bytes) -> str | None:
         value = self.headers.get(name)

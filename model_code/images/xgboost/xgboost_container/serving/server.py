@@ -6,7 +6,7 @@ import asyncio
 import errno
 import resource
 import socket
-from email.utils import formatdate
+import time
 
 from .connection import Application, Connection
 
@@ -17,11 +17,12 @@ DRAIN_SECONDS = 20.0
 # After SIGTERM, what had already been sent to us gets here and is still served in this time.
 LAST_CALL_SECONDS = 0.1
 # A request that is still coming in when SIGTERM comes has this long to arrive.
-DRAIN_REQUEST_SECONDS = 5.0
+DRAIN_REQUEST_SECONDS = 3.0
 # A connection may wait this long for its next request. SageMaker's own give up on an invocation after 60 seconds.
 IDLE_SECONDS = 65.0
 # Bodies that are in memory at once, in units of the largest one that is taken.
 BUFFERED_BODIES = 32
+TICK_SECONDS = 0.5
 _SPARE_FILES = 64
 
 
@@ -87,26 +88,28 @@ class Server:
         self._accepts = False
         self._loop.remove_reader(self._listener.fileno())
 
-    async def drain(self, seconds: float = DRAIN_SECONDS) -> int:
-        """Accept nothing more, answer what has come in, and return how many requests were broken off in the end.
+    async def last_call(self) -> None:
+        """Accept nothing more, and give what has been sent already the time to get here.
 
         Only what waits in the backlog now is still taken: under a load that never pauses it is never seen empty.
         """
-        deadline = self._loop.time() + seconds
         self.closing = True  # from now on each answer is the last one on its connection
         self._request_seconds = min(self._request_seconds, DRAIN_REQUEST_SECONDS)
-        for _ in range(BACKLOG):
-            if not self._accept_one():
-                break
-        self.stop_accepting()
+        if self._accepts:
+            for _ in range(BACKLOG):
+                if not self._accept_one():
+                    break
+            self.stop_accepting()
         self._listener.close()
         await asyncio.sleep(LAST_CALL_SECONDS)
+
+    async def drain(self, seconds: float = DRAIN_SECONDS - LAST_CALL_SECONDS) -> int:
+        """Answer what has come in, close everything, and return how many requests were broken off in the end."""
+        deadline = self._loop.time() + seconds
         while self._loop.time() < deadline and any(connection.is_busy for connection in self.connections):
             await asyncio.sleep(0.02)
         broken_off = sum(connection.is_busy for connection in self.connections)
-        for connection in list(self.connections):
-            if connection.waits_since is not None:
-                connection.close()
+        self.close_idle()
         # Answers on their way to slow readers, and clients that are still sending what was refused.
         while self.connections and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
@@ -115,13 +118,20 @@ class Server:
         await asyncio.sleep(0)
         return broken_off
 
+    def close_idle(self) -> None:
+        """Close the connections that wait for a request."""
+        for connection in list(self.connections):
+            if connection.waits_since is not None:
+                connection.close()
+
     def _accept(self) -> None:
         for _ in range(self._at_once):
             if not self._accept_one():
                 return
 
     def _accept_one(self) -> bool:
-        if len(self.connections) >= self._most_connections and not self._make_room():
+        if len(self.connections) + len(self._handshakes) >= self._most_connections:
+            self._make_room()
             return False
         try:
             accepted, _ = self._listener.accept()
@@ -144,14 +154,16 @@ class Server:
         except OSError:  # the client has gone again
             accepted.close()
 
-    def _make_room(self) -> bool:
-        """Close the connection that has waited longest for a request, so that idle ones lock nobody out."""
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest for a request, so that idle ones lock nobody out.
+
+        It is gone when the loop comes round again, and asks to accept once more.
+        """
         waiting = [(since, id(one), one) for one in self.connections if (since := one.waits_since) is not None]
-        if not waiting:
+        if waiting:
+            min(waiting)[2].close()
+        else:
             self._pause_accepting()
-            return False
-        min(waiting)[2].close()
-        return True
 
     def _pause_accepting(self) -> None:
         """Until the next tick, who comes waits in the backlog. Without this the loop would spin."""
@@ -159,10 +171,10 @@ class Server:
             self._loop.remove_reader(self._listener.fileno())
 
     def _tick(self) -> None:
-        self.date = f"Date: {formatdate(usegmt=True)}\r\n".encode()
+        self.date = time.strftime("Date: %a, %d %b %Y %H:%M:%S GMT\r\n", time.gmtime()).encode()
         now = self._loop.time()
         for connection in list(self.connections):
             connection.expire(now, request_seconds=self._request_seconds, idle_seconds=self._idle_seconds)
         if self._accepts:
             self._loop.add_reader(self._listener.fileno(), self._accept)
-        self._loop.call_later(1.0, self._tick)
+        self._loop.call_later(TICK_SECONDS, self._tick)

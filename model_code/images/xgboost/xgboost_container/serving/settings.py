@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..contract import UserError, log
 from .machine import memory_limit, usable_cpus
+
+if TYPE_CHECKING:
+    from .selection import Selection
 
 MIB = 1024**2
 DEFAULT_CONTENT_LENGTH = 6 * MIB
@@ -32,7 +36,7 @@ class Settings:
         port: SAGEMAKER_BIND_TO_PORT. 8080; 0 takes a free one, which the log names.
         max_content_length: MAX_CONTENT_LENGTH, in bytes. 6 MiB, at most 20 MiB.
         batch: SAGEMAKER_BATCH. Whether a batch transform asks, which wants one prediction per line of CSV.
-        inference_output: SAGEMAKER_INFERENCE_OUTPUT. The fields of an answer, in order; none means the prediction alone.
+        inference_output: SAGEMAKER_INFERENCE_OUTPUT. What an answer holds; the prediction alone where it is unset.
         ensemble: SAGEMAKER_INFERENCE_ENSEMBLE. Whether all models of a k-fold training answer together, or the first one.
         default_accept: SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT. The answer's type where a request names none.
         workers: SAGEMAKER_MODEL_SERVER_WORKERS. Processes; one for each CPU that this container may use.
@@ -47,7 +51,7 @@ class Settings:
     port: int = 8080
     max_content_length: int = DEFAULT_CONTENT_LENGTH
     batch: bool = False
-    inference_output: tuple[str, ...] = ()
+    inference_output: Selection | None = None
     ensemble: bool = True
     default_accept: str = "text/csv"
     workers: int = 1
@@ -64,11 +68,10 @@ class Settings:
         """
         from .accept import negotiate
         from .request_error import RequestError
-        from .selection import parse_selection
 
         if variables.get("SAGEMAKER_PROGRAM"):
             raise UserError(
-                f"SAGEMAKER_PROGRAM is {variables['SAGEMAKER_PROGRAM']!r}: this image serves its model itself and runs no script. "
+                f"SAGEMAKER_PROGRAM is {variables['SAGEMAKER_PROGRAM']!r}: this image runs no script to serve. "
                 "Leave the variable out; what a script would change belongs into preprocess, or into an image of your own"
             )
         multi_model = _flag(variables, "SAGEMAKER_MULTI_MODEL", default=False)
@@ -89,23 +92,17 @@ class Settings:
             default_accept = negotiate(default_accept, cls.default_accept)
         except RequestError as error:
             raise UserError(f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT is {default_accept!r}: {error}") from error
-        try:
-            inference_output = parse_selection(variables.get("SAGEMAKER_INFERENCE_OUTPUT") or None)
-        except ValueError as error:
-            raise UserError(str(error)) from error
         return cls(
             host=variables.get("SAGEMAKER_BIND_TO_HOST") or cls.host,
             port=_number(variables, "SAGEMAKER_BIND_TO_PORT", default=cls.port, smallest=0, largest=65535),
             max_content_length=max_content_length,
             batch=_flag(variables, "SAGEMAKER_BATCH", default=False),
-            inference_output=inference_output,
+            inference_output=_selection(variables.get("SAGEMAKER_INFERENCE_OUTPUT")),
             ensemble=_flag(variables, "SAGEMAKER_INFERENCE_ENSEMBLE", default=True),
             default_accept=default_accept,
             workers=1 if multi_model else workers or usable_cpus(),
             multi_model=multi_model,
-            model_cache_bytes=_number(
-                variables, "SAGEMAKER_MODEL_CACHE_BYTES", default=0, smallest=1, largest=2**63
-            )
+            model_cache_bytes=_number(variables, "SAGEMAKER_MODEL_CACHE_BYTES", default=0, smallest=1, largest=2**63)
             or memory_limit() // 2,
             request_seconds=_number(
                 variables, "SAGEMAKER_MODEL_SERVER_TIMEOUT", default=cls.request_seconds, smallest=1, largest=3600
@@ -132,3 +129,11 @@ def _flag(variables: Mapping[str, str], name: str, *, default: bool) -> bool:
     if text.lower() in _FALSE:
         return False
     raise UserError(f"{name} must be true or false, got {text[:40]!r}")
+
+
+def _selection(text: str | None) -> Selection | None:
+    if not text:
+        return None
+    from .selection import Selection  # with numpy, which would keep the port closed for longer
+
+    return Selection.parse(text)

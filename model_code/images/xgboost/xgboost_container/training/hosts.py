@@ -23,7 +23,7 @@ SILENCE_SECONDS = "SAGEMAKER_HOSTS_SILENCE_SECONDS"
 
 DEFAULT_PORT = 9099  # the one that SageMaker's own XGBoost container meets on: what lets it through, lets us
 DEFAULT_CONNECT_SECONDS = 900.0  # hosts of one job start minutes apart: each has its own image and data to fetch
-DEFAULT_SILENCE_SECONDS = 30.0  # far above the longest time that parsing one piece of a file keeps a host from answering
+DEFAULT_SILENCE_SECONDS = 60.0  # far above the longest that parsing one piece of a file keeps a host from answering
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,9 @@ def _addresses(text: str | None, names: list[str]) -> dict[str, str]:
         raise UserError(f'{ADDRESSES}: must be a JSON object such as {{"algo-1": "10.0.0.1"}}, got {text}')
     missing = sorted(set(names) - set(content))
     if missing:
-        raise UserError(f"{ADDRESSES}: has no address for {', '.join(missing)}: give one for every host, or set it not at all")
+        raise UserError(
+            f"{ADDRESSES}: has no address for {', '.join(missing)}: give one for every host, or set it not at all"
+        )
     return content
 
 

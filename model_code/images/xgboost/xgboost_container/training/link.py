@@ -68,7 +68,10 @@ class Link:
             return False
         try:
             message = _HEADER.pack(kind.value, len(payload)) + payload
-            return self._socket.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) == len(message)
+            sent = self._socket.send(message, socket.MSG_DONTWAIT)
+            if sent < len(message):
+                self.close()  # half a message would turn all that follows into nonsense
+            return sent == len(message)
         except OSError:
             return False
         finally:
