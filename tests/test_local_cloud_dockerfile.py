@@ -23,7 +23,8 @@ def installs(recipe: Recipe) -> list[Install]:
 
 def test_the_dockerfile_of_our_own_image_needs_nothing_that_a_process_cannot_do() -> None:
     recipe = read(XGBOOST.read_text())
-    assert recipe.not_executed == ()
+    # These make the image smaller, and nothing else.
+    assert {command.split()[2] for command in recipe.not_executed} == {"apt-get", "find"}
     assert recipe.python == "3.11"
     assert recipe.workdir == "/opt/program"
     assert (recipe.entrypoint, recipe.command) == (("python", "-m", "xgboost_container"), ("train",))

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import ContainerSpec, Image
 from local_cloud.platform import Caller, Credentials
-from local_cloud.sagemaker import training
+from local_cloud.sagemaker import training_status
 from local_cloud.sagemaker.job_runs import BY_USER, JobRun, JobStopped
 from tests.job_programs import LOGS, Jobs, allow, channel
 from tests.local_cloud_fixtures import LocalCloud
@@ -241,12 +241,11 @@ def test_a_stop_does_not_wait_for_a_container_that_starts_and_still_ends_it(tmp_
     job = {"TrainingJobName": "slow", "TrainingJobArn": "arn:slow"}
     service: Any = SimpleNamespace(state_dir=tmp_path, engine=engine)
     caller = Caller(account="000000000000", region="us-east-1", arn="arn:user")
-    run = Waiting(service, training.KIND, caller, job, Credentials("a", "b", "c"))
+    run = Waiting(service, training_status.KIND, caller, job, Credentials("a", "b", "c"))
     settings: dict[str, Any] = {"arguments": [], "entrypoint": None, "environment": {}, "isolated": True}
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(
-            run.run_container, Image("x", "x"), max_runtime_s=60, on_line=lambda line: None, **settings
-        )
+        spec = run.spec(Image("x", "x"), on_line=lambda line: None, **settings)
+        running = pool.submit(run.run_containers, {"algo-1": spec}, max_runtime_s=60)
         assert engine.starting.wait(10)
         try:
             asked = time.monotonic()
@@ -457,12 +456,32 @@ def test_a_role_that_sagemaker_cannot_assume(jobs: Jobs) -> None:
     ("words", "changes"),
     [
         (
-            ["several instances"],
-            {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}},
+            ["more than 8 instances", "is 9"],
+            {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 9, "VolumeSizeInGB": 1}},
         ),
-        (["Pipe", "train"], {"InputDataConfig": [channel("train", "s3://jobs/x", InputMode="Pipe")]}),
-        (["managed spot training"], {"EnableManagedSpotTraining": True}),
-        (["checkpoints"], {"CheckpointConfig": {"S3Uri": "s3://jobs/checkpoints"}}),
+        (
+            ["warm pools", "KeepAlivePeriodInSeconds"],
+            {
+                "ResourceConfig": {
+                    "InstanceType": "ml.m5.large",
+                    "InstanceCount": 1,
+                    "VolumeSizeInGB": 1,
+                    "KeepAlivePeriodInSeconds": 60,
+                }
+            },
+        ),
+        (
+            ["instance groups"],
+            {
+                "ResourceConfig": {
+                    "InstanceGroups": [
+                        {"InstanceType": "ml.m5.large", "InstanceCount": 1, "InstanceGroupName": "one"},
+                        {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "InstanceGroupName": "other"},
+                    ],
+                    "VolumeSizeInGB": 1,
+                }
+            },
+        ),
     ],
 )
 def test_what_training_does_not_have_is_refused_by_name(jobs: Jobs, words: list[str], changes: dict[str, Any]) -> None:

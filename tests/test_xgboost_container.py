@@ -20,7 +20,7 @@ from sagestack.build_context import build_context
 from sagestack.settings import load_model
 from xgboost_container.contract import Paths
 
-from tests.containers import LOCKED_DOWN, build, docker, job_containers, open_to_all, serving_container, step, wait
+from tests.containers import build, docker, job_containers, open_to_all, serving_container, step, wait
 from tests.housing_runs import DATA, FOLDER, archive_of, expected_scores, finished_run, table
 from tests.xgboost_records import dense_records
 from tests.xgboost_servers import Answer, Client, csv_of, some_rows, trained, write_artifact
@@ -296,10 +296,3 @@ def test_many_models_share_a_container(image: str, tmp_path: Path) -> None:
         assert {model["modelName"] for model in listed} == set(boosters)
         assert ask(port, "DELETE", "/models/model-1").status == 200
         assert ask(port, "POST", "/models/model-1/invoke", csv_of(rows), content_type="text/csv").status == 404
-
-
-def test_nothing_but_its_mounts_is_written(image: str, run_in_containers: Paths) -> None:
-    assert "--read-only" in LOCKED_DOWN
-    with serving_container(image, "--volume", f"{run_in_containers.model}:/opt/ml/model:ro") as (name, port):
-        assert ready(port)
-        assert docker("diff", name).stdout.strip() == ""

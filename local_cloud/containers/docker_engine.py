@@ -103,7 +103,7 @@ class DockerEngine:
         try:
             container = self._begun(spec, environment, options)
         except _NO_ENGINE as error:
-            if spec.beside is None or spec.beside.wait(0) is None:
+            if spec.beside is None or spec.beside.wait(ANSWER_TIMEOUT_S) is None:
                 raise ContainerError(f"The container {spec.name} cannot start: {_explained(error)}") from error
             # The first host has ended before this one could join its network: it goes on without, as on AWS.
             return self.start(replace(spec, beside=None))
@@ -306,7 +306,8 @@ def _settings(spec: ContainerSpec) -> tuple[dict[str, str], dict[str, Any]]:
         options["network_mode"] = "none"
     if spec.beside is not None and options["network_mode"] != "host":
         # The names of the hosts come with the first one's network: the engine takes none besides.
-        options["network_mode"] = f"container:{spec.beside.id}"  # type: ignore[attr-defined]
+        assert isinstance(spec.beside, DockerContainer)
+        options["network_mode"] = f"container:{spec.beside.id}"
     elif spec.hosts:
         options["extra_hosts"] = dict.fromkeys(spec.hosts, "127.0.0.1")
     if spec.port is not None:

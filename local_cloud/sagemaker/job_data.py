@@ -68,18 +68,19 @@ class S3Object(NamedTuple):
     name: str
 
 
-class Shard(NamedTuple):
-    """A host's share of the objects of a channel: all that are `index` modulo `count`.
+@dataclass(frozen=True)
+class Shard:
+    """A host's share of the objects of a channel: one of each `count`, beginning at `first`.
 
     SageMaker promises about as many objects for each host (S3DataDistributionType in the API reference), not which.
     """
 
-    index: int
+    first: int
     count: int
 
     def of(self, objects: Sequence[S3Object]) -> Sequence[S3Object]:
         """The objects of this share; may be none."""
-        return objects[self.index :: self.count]
+        return objects[self.first :: self.count]
 
 
 WHOLE = Shard(0, 1)
@@ -152,7 +153,7 @@ class JobData:
         return [S3Object(Location(location.bucket, key), _relative(key, location.key)) for key in keys]
 
     def _in_manifest(self, uri: str) -> list[S3Object]:
-        """The objects that a manifest lists: `[{"prefix": "s3://bucket/a/"}, "b.csv", ...]` (S3DataSource in the API reference)."""
+        """Those that a manifest lists: `[{"prefix": "s3://bucket/a/"}, "b.csv", ...]` (S3DataSource in the API reference)."""
         body, _ = self.read_object(Location.parse(uri))
         with body:
             content = body.read()

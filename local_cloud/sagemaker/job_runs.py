@@ -132,6 +132,11 @@ class JobRun(ABC):
         """Whether anything of the user's has run."""
         return self._containers is not None and self._containers.has_started
 
+    def forget_containers(self) -> None:
+        """They have ended, and what they left does not count."""
+        with self._lock:
+            self._containers = None
+
     def check(self) -> None:
         """Go on only if nobody stops the job.
 
@@ -344,7 +349,7 @@ class JobRun(ABC):
                     self.out_of(BY_TIME)
                     continue
             ended = containers.outcome
-            if ended is not None and ended.code and not others_told:
+            if ended is not None and ended.code and not others_told and self._stop is None:
                 waits.append(ended.at + PEER_GRACE_S - time.monotonic())
                 if waits[-1] <= 0:
                     self.log.note(f"{ended.host} ended with exit code {ended.code}, so the other hosts are stopped.")
@@ -358,7 +363,6 @@ class JobRun(ABC):
         """Stop the job because a time that the request allows is over."""
         self.update(lambda job: self.kind.stopping(job) if job[self.kind.status_key] == "InProgress" else None)
         self.stop(why)
-
 
 
 class JobRuns:

@@ -22,7 +22,7 @@ from local_cloud.sagemaker.job_runs import (
     algorithm_error,
     left_message,
 )
-from local_cloud.sagemaker.request_checks import check_one_instance, check_s3, check_unique, refuse, refuse_members
+from local_cloud.sagemaker.request_checks import check_instances, check_s3, check_unique, refuse, refuse_members
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
 from local_cloud.sagemaker.store import Document
 
@@ -204,7 +204,7 @@ def _check(request: Request) -> None:
     if not cluster:
         raise ValidationError("ProcessingResources.ClusterConfig is required.")
     refuse_members(cluster, {"InstancePreferences": "instance preferences"}, "ProcessingResources.ClusterConfig.")
-    check_one_instance(cluster, "ProcessingResources.ClusterConfig", "processing")
+    check_instances(cluster, "ProcessingResources.ClusterConfig", "processing", at_most=1)
     inputs = request.get("ProcessingInputs", [])
     outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
     check_unique("Input", [item["InputName"] for item in inputs])

@@ -29,17 +29,21 @@ def refuse_members(request: Mapping[str, Any], members: Mapping[str, str], path:
             refuse(f"{meaning} ({path}{member})")
 
 
-def check_one_instance(resources: Mapping[str, Any], path: str, work: str) -> None:
+def check_instances(resources: Mapping[str, Any], path: str, work: str, at_most: int) -> None:
     """Check which and how many instances a job asks for.
 
     Raises:
-        ValidationError: it names no instance type.
-        NotEmulated: it wants more than one instance.
+        ValidationError: it names no instance type, or no instance.
+        NotEmulated: it wants more instances than there are here.
     """
     if not resources.get("InstanceType"):
         raise ValidationError(f"{path}.InstanceType is required.")
-    if resources.get("InstanceCount", 1) != 1:
-        refuse(f"{work} on several instances ({path}.InstanceCount is {resources['InstanceCount']})")
+    count = resources.get("InstanceCount", 1)
+    if count < 1:
+        raise ValidationError(f"{path}.InstanceCount must be at least 1, got {count}.")
+    if count > at_most:
+        more = "several instances" if at_most == 1 else f"more than {at_most} instances"
+        refuse(f"{work} on {more} ({path}.InstanceCount is {count})")
 
 
 def check_unique(noun: str, names: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from local_cloud.platform import Caller
+from local_cloud.sagemaker import notifications
 from local_cloud.sagemaker.errors import ResourceLimitExceeded
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation, page
 
@@ -45,6 +46,7 @@ def _listed(tags: dict[str, str]) -> list[dict[str, str]]:
 def add_tags(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """AddTags."""
     save(service, caller, request["ResourceArn"], request["Tags"])
+    notifications.publish(KIND, request["ResourceArn"])
     return {"Tags": _listed(current(service, caller, request["ResourceArn"]))}
 
 
