@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import tarfile
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
 from local_cloud.sagemaker.validation import validate
@@ -187,21 +192,72 @@ class Jobs:
             assert time.monotonic() < deadline, job
             time.sleep(0.02)
 
-    def log(self, name: str, group: str = "TrainingJobs") -> list[str]:
-        """The job's lines in CloudWatch Logs."""
+    def log(self, name: str, group: str = "TrainingJobs", host: str = "algo-1") -> list[str]:
+        """The lines of one of the job's hosts in CloudWatch Logs; of a job that was interrupted those of each attempt."""
         logs = self.cloud.client("logs")
         streams = logs.describe_log_streams(
-            logGroupName=f"/aws/sagemaker/{group}", logStreamNamePrefix=f"{name}/algo-1-"
+            logGroupName=f"/aws/sagemaker/{group}", logStreamNamePrefix=f"{name}/{host}-"
         )["logStreams"]
-        assert len(streams) == 1, streams
-        events = logs.get_log_events(
-            logGroupName=f"/aws/sagemaker/{group}", logStreamName=streams[0]["logStreamName"], startFromHead=True
-        )["events"]
+        assert streams, (name, host)
+        events = [
+            event
+            for stream in sorted(stream["logStreamName"] for stream in streams)
+            for event in logs.get_log_events(
+                logGroupName=f"/aws/sagemaker/{group}", logStreamName=stream, startFromHead=True
+            )["events"]
+        ]
         return [event["message"] for event in events]
 
-    def printed(self, name: str, group: str = "TrainingJobs") -> list[str]:
+    def printed(self, name: str, group: str = "TrainingJobs", host: str = "algo-1") -> list[str]:
         """What the container printed: the log without the local cloud's own lines."""
-        return [line for line in self.log(name, group) if not line.startswith("[local cloud] ")]
+        return [line for line in self.log(name, group, host) if not line.startswith("[local cloud] ")]
+
+    def wait_for_line(self, name: str, start: str, host: str = "algo-1", timeout_s: float = 20) -> str:
+        """The first line of a host's log that begins so, once it is there."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(AssertionError, ClientError):
+                for line in self.log(name, host=host):
+                    if line.startswith(start):
+                        return line
+            time.sleep(0.05)
+        raise AssertionError(f"{name} printed no line that begins with {start}")
+
+    def model(self, name: str) -> dict[str, bytes]:
+        """The files in the model archive of a job that has ended."""
+        job = self.sagemaker.describe_training_job(TrainingJobName=name)
+        return members(self.get(job["ModelArtifacts"]["S3ModelArtifacts"]))
+
+    def build_context_of(self, folder: Path, key: str) -> str:
+        """The address of a folder with a Dockerfile, zipped."""
+        context = io.BytesIO()
+        with zipfile.ZipFile(context, "w") as archive:
+            for path in sorted(folder.rglob("*")):
+                archive.write(path, path.relative_to(folder).as_posix())
+        return self.put(key, context.getvalue())
+
+
+def instances(count: int) -> dict[str, Any]:
+    """ResourceConfig of a job on so many instances."""
+    return {"InstanceType": "ml.m5.large", "InstanceCount": count, "VolumeSizeInGB": 10}
+
+
+def members(archive: bytes) -> dict[str, bytes]:
+    """The files in a .tar.gz."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        files = ((member, tar.extractfile(member)) for member in tar.getmembers())
+        return {member.name: file.read() for member, file in files if file is not None}
+
+
+@contextlib.contextmanager
+def refused(code: str, *words: str) -> Iterator[None]:
+    """The call in the block is answered with this error, whose message has these words."""
+    with pytest.raises(ClientError) as caught:
+        yield
+    error = caught.value.response["Error"]
+    assert error["Code"] == code, error
+    for word in words:
+        assert word in error["Message"], error["Message"]
 
 
 def channel(name: str, uri: str, **members: Any) -> dict[str, Any]:

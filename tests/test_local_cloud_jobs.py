@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
-import tarfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +17,9 @@ from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import ContainerSpec, Image
 from local_cloud.platform import Caller, Credentials
-from local_cloud.sagemaker import training_status
+from local_cloud.sagemaker import training
 from local_cloud.sagemaker.job_runs import BY_USER, JobRun, JobStopped
-from tests.job_programs import LOGS, Jobs, allow, channel
+from tests.job_programs import LOGS, Jobs, allow, channel, members, refused
 from tests.local_cloud_fixtures import LocalCloud
 
 INTERRUPTED = "InternalServerError: The local cloud was stopped while this job was running."
@@ -31,22 +28,6 @@ INTERRUPTED = "InternalServerError: The local cloud was stopped while this job w
 @pytest.fixture(scope="module")
 def jobs(cloud: LocalCloud) -> Jobs:
     return Jobs(cloud)
-
-
-@contextlib.contextmanager
-def refused(code: str, *words: str) -> Iterator[None]:
-    with pytest.raises(ClientError) as caught:
-        yield
-    error = caught.value.response["Error"]
-    assert error["Code"] == code, error
-    for word in words:
-        assert word in error["Message"], error["Message"]
-
-
-def members(archive: bytes) -> dict[str, bytes]:
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        files = ((member, tar.extractfile(member)) for member in tar.getmembers())
-        return {member.name: file.read() for member, file in files if file is not None}
 
 
 def gone(pid: int, timeout_s: float = 10) -> bool:
@@ -241,7 +222,7 @@ def test_a_stop_does_not_wait_for_a_container_that_starts_and_still_ends_it(tmp_
     job = {"TrainingJobName": "slow", "TrainingJobArn": "arn:slow"}
     service: Any = SimpleNamespace(state_dir=tmp_path, engine=engine)
     caller = Caller(account="000000000000", region="us-east-1", arn="arn:user")
-    run = Waiting(service, training_status.KIND, caller, job, Credentials("a", "b", "c"))
+    run = Waiting(service, training.KIND, caller, job, Credentials("a", "b", "c"))
     settings: dict[str, Any] = {"arguments": [], "entrypoint": None, "environment": {}, "isolated": True}
     with ThreadPoolExecutor(1) as pool:
         spec = run.spec(Image("x", "x"), on_line=lambda line: None, **settings)
@@ -271,7 +252,7 @@ time.sleep(600)
 """
     )
     jobs.trained(name, "Training")
-    child = int(wait_for_line(jobs, name, "child ").split()[1])
+    child = int(jobs.wait_for_line(name, "child ").split()[1])
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
     assert jobs.sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] in ("Stopping", "Stopped")
     job = jobs.trained(name, "Stopped")
@@ -280,17 +261,6 @@ time.sleep(600)
     assert not jobs.as_processes or gone(child)
     with refused("ValidationException", "is in status Stopped"):
         jobs.sagemaker.stop_training_job(TrainingJobName=name)
-
-
-def wait_for_line(jobs: Jobs, name: str, start: str, group: str = "TrainingJobs") -> str:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with contextlib.suppress(AssertionError, ClientError):
-            for line in jobs.log(name, group):
-                if line.startswith(start):
-                    return line
-        time.sleep(0.05)
-    raise AssertionError(f"{name} printed no line that begins with {start}")
 
 
 def test_a_job_ends_when_its_time_is_over(jobs: Jobs) -> None:
@@ -660,7 +630,7 @@ def test_a_job_that_ran_when_the_cloud_ended_says_so(own_cloud: LocalCloud, end:
     name = jobs.training("print('pid', os.getpid())\ntime.sleep(600)")
     processing = jobs.processing("time.sleep(600)")
     jobs.trained(name, "Training")
-    pid = int(wait_for_line(jobs, name, "pid ").split()[1])
+    pid = int(jobs.wait_for_line(name, "pid ").split()[1])
     as_processes = jobs.as_processes
     getattr(own_cloud, end)()
     assert not as_processes or gone(pid)

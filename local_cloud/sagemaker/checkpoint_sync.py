@@ -6,19 +6,25 @@ the container writes to S3 while it runs, and what it deletes is deleted in S3.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from local_cloud.sagemaker.job_data import DataError, JobData, Location
 
+logger = logging.getLogger(__name__)
+
 INTERVAL_S = 0.5
-"""Between two looks at the folder: what a killed local cloud loses at most, with QUIET_S."""
-QUIET_S = 0.3
-"""A file that was written to in the last moment may still be written to; it is left for the next look."""
+"""Between two looks at the folder: about as much as a killed local cloud loses."""
+QUIET_S = 0.2
+"""A file that does not change for so long is taken for whole; one that does is left for the next look."""
+MAX_OPEN = 64
+"""Files that are held open at once."""
 
 
 class _Version(NamedTuple):
@@ -79,54 +85,80 @@ class CheckpointSync:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._look(time.time())
+        while not self._look(0):
+            pass
 
     def _run(self) -> None:
         while not self._closing.wait(INTERVAL_S):
             try:
-                self._look(time.time() - QUIET_S)
+                self._look(QUIET_S)
             except DataError as error:
                 self._on_error(f"ClientError: Failed to upload checkpoints. {error}")
                 return
+            except Exception as error:
+                logger.exception("Checkpoints cannot be kept")
+                self._on_error(f"InternalServerError: The local cloud failed to keep checkpoints ({error!r}).")
+                return
 
-    def _look(self, quiet_since: float) -> None:
-        """Upload what has changed, if it was last written to before this time, and delete what is gone."""
-        files, are_all_kept = self._files(), True
-        for name, path in files.items():
-            are_all_kept &= self._is_kept(name, path, quiet_since)
-        # What is gone may have made room for what is not yet kept: never have neither.
-        if are_all_kept:
-            for name in [name for name in self._kept if name not in files]:
-                self._forget(name)
+    def _look(self, quiet_s: float) -> bool:
+        """Upload what has changed and is whole, and delete what is gone; whether S3 has all that is there now.
+
+        A file is held open from the first sight on: a program that keeps only its last checkpoints may delete one, or
+        rename another into its place, sooner than an upload takes.
+        """
+        files = self._files()
+        with ExitStack() as stack:
+            opened = [
+                (name, self._opened(name, path, stack))
+                for name, path in [item for item in files.items() if self._has_changed(*item)][:MAX_OPEN]
+            ]
+            held = [
+                (name, descriptor, _Version.of(os.fstat(descriptor)))
+                for name, descriptor in opened
+                if descriptor is not None
+            ]
+            if held and quiet_s:
+                time.sleep(quiet_s)
+            for name, descriptor, version in held:
+                if _Version.of(os.fstat(descriptor)) != version:
+                    continue
+                with open(descriptor, "rb", closefd=False) as content:
+                    self._data.upload_stream(content, self._place.below(name))
+                if _Version.of(os.fstat(descriptor)) == version:
+                    self._kept[name] = version
+        if any(self._has_changed(name, path) for name, path in files.items()):
+            # What is gone may have made room for what is not yet kept: never have neither.
+            return False
+        for name in [name for name in self._kept if name not in files]:
+            self._forget(name)
+        return True
+
+    def _has_changed(self, name: str, path: Path) -> bool:
+        """Whether S3 lacks a file as it is now; not if it is gone, or closed to us."""
+        if name in self._unreadable and not self._closing.is_set():
+            return False
+        try:
+            return self._kept.get(name) != _Version.of(path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _opened(self, name: str, path: Path, stack: ExitStack) -> int | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except PermissionError as error:
+            if self._closing.is_set():
+                raise DataError(f"The checkpoint {name} cannot be read: {error}") from error
+            self._note(f"The checkpoint {name} is closed to other users: it is kept when the container has ended.")
+            self._unreadable.add(name)
+            return None
+        stack.callback(os.close, descriptor)
+        return descriptor
 
     def _files(self) -> dict[str, Path]:
         found = {path.relative_to(self._folder).as_posix(): path for path in sorted(self._folder.rglob("*"))}
         return {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
-
-    def _is_kept(self, name: str, path: Path, quiet_since: float) -> bool:
-        """Whether S3 has a file as it is now, after an upload if need be."""
-        try:
-            version = _Version.of(path.stat())
-            if self._kept.get(name) == version:
-                return True
-            if version.modified_ns > quiet_since * 1e9:
-                return False
-            # One open file for all parts of the upload: a file that is renamed into its place meanwhile is another one.
-            with path.open("rb") as content:
-                version = _Version.of(os.fstat(content.fileno()))
-                self._data.upload_stream(content, self._place.below(name))
-                if _Version.of(os.fstat(content.fileno())) != version:
-                    return False
-        except FileNotFoundError:
-            # A temporary name, or a checkpoint that was replaced: the next look finds what is there instead.
-            return False
-        except PermissionError:
-            if name not in self._unreadable:
-                self._note(f"The checkpoint {name} is closed to other users: it is kept when the container has ended.")
-                self._unreadable.add(name)
-            return True
-        self._kept[name] = version
-        return True
 
     def _forget(self, name: str) -> None:
         if self._may_delete:

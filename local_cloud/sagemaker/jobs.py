@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local_cloud.sagemaker import processing, training_status
+from local_cloud.sagemaker import processing, training
 from local_cloud.sagemaker.job_operations import settle
 from local_cloud.sagemaker.job_runs import runs
 from local_cloud.sagemaker.service import Sagemaker
@@ -10,7 +10,7 @@ from local_cloud.sagemaker.service import Sagemaker
 
 def start(service: Sagemaker) -> None:
     """End the jobs that ran when the local cloud was stopped or killed: nothing runs them any more."""
-    settle(service, training_status.KIND)
+    settle(service, training.KIND)
     settle(service, processing.KIND)
 
 

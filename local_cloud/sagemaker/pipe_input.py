@@ -7,6 +7,7 @@ end or closes it early, then looks for CHANNEL_1, and so on.
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import select
 import shutil
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from local_cloud.sagemaker.job_data import DataError, JobData, S3Object
+
+logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1024 * 1024
 POLL_S = 0.02
@@ -92,8 +95,13 @@ class PipeFeeder:
                 epoch += 1
         except _ClosedByUs:
             pass
-        except (DataError, OSError, EOFError, zlib.error) as error:
+        except DataError as error:
             self._on_error(f"ClientError: Failed to stream data of the channel {self._name}. {error}")
+        except Exception as error:
+            logger.exception("The channel %s cannot be streamed", self._name)
+            self._on_error(
+                f"InternalServerError: The local cloud failed to stream the channel {self._name} ({error!r})."
+            )
 
     def _path(self, epoch: int) -> Path:
         return self._folder / f"{self._name}_{epoch}"

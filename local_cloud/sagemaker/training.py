@@ -10,7 +10,8 @@ from local_cloud.sagemaker.request_checks import refuse_members
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
 from local_cloud.sagemaker.training_request import check, check_engine, with_defaults
 from local_cloud.sagemaker.training_run import TrainingRun
-from local_cloud.sagemaker.training_status import KIND, transition
+from local_cloud.sagemaker.training_status import KIND as KIND
+from local_cloud.sagemaker.training_status import transition
 
 
 @operation("CreateTrainingJob")

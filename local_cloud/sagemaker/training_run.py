@@ -103,7 +103,8 @@ class TrainingRun(JobRun):
                 self._finish(syncs, must=False)
                 if self.stopped_by is not BY_CLOUD and self.has_started_container:
                     # What the algorithm saved after SIGTERM is not lost.
-                    self._upload(hosts, always=True)
+                    gained = {**self._upload(hosts, always=True), **self._metrics.final()}
+                    self.update(lambda job: job.update(gained))
                 raise
             except (Interrupted, JobFailed):
                 self._finish(syncs, must=False)

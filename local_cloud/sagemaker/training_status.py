@@ -47,9 +47,8 @@ def _finish(job: Document, status: str, reason: str | None) -> None:
     job["TrainingJobStatus"] = status
     if reason and status == "Failed":
         job["FailureReason"] = reason
-    ended = time.time()
     transition(job, _LIMITS.get(reason or "", status) if status == "Stopped" else status)
-    job["SecondaryStatusTransitions"][-1]["EndTime"] = ended
+    ended = job["SecondaryStatusTransitions"][-1]["EndTime"] = time.time()
     if "TrainingStartTime" in job:
         job["TrainingEndTime"] = ended
         total = ended - job["TrainingStartTime"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from .. import without_scipy  # noqa: F401  (before XGBoost)
 from ..contract import log
 from ..schema import Schema
-from . import gtil
+from . import gtil, in_place
 
 import xgboost  # isort: skip
 
@@ -117,9 +116,7 @@ class Predictor:
 
     def _by_xgboost(self, rows: NDArray[np.float32], *, margin: bool) -> NDArray[np.float32]:
         if self._in_place:
-            kind = "margin" if margin else "value"
-            scores: Any = self._booster.inplace_predict(rows, predict_type=kind, validate_features=False)
-            return scores  # type: ignore[no-any-return]
+            return in_place.scores(self._booster, rows, margin=margin)
         types = list(self.schema.feature_types) if self.schema.feature_types else None
         data = xgboost.DMatrix(rows, feature_types=types, enable_categorical=True, nthread=1)
         if self._lock is None:

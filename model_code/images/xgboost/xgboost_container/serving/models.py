@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ctypes
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contract import UserError, log
+from .memory import give_back_memory
 from .request_error import RequestError
 
 if TYPE_CHECKING:
@@ -199,13 +199,6 @@ class Models:
 
 def not_loaded(name: str) -> RequestError:
     return RequestError(404, f"no model {name!r} is loaded")
-
-
-def give_back_memory() -> None:
-    """Return freed memory to the system. glibc keeps it otherwise, and the container looks as full as before."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _bytes_on_disk(folder: Path) -> int:

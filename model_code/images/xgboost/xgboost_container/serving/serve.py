@@ -17,6 +17,7 @@ import uvloop
 from ..contract import FAILED, Paths, UserError, log, one_line_reason
 from .application import Application, SingleModelApplication
 from .machine import usable_cpus
+from .memory import keep_freed_memory
 from .server import DRAIN_SECONDS, Server, listen
 from .settings import Settings
 
@@ -55,6 +56,7 @@ async def run(
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
+    keep_freed_memory()
     threads = ThreadPoolExecutor(max(2, usable_cpus()), thread_name_prefix="score")
     application: Application
     if settings.multi_model:
