@@ -240,13 +240,16 @@ def dev_with(root: Path, **pipeline: Any) -> Environment:
 def test_on_spot_capacity_a_run_has_checkpoints_of_its_own(tmp_path: Path) -> None:
     root = copy_project(tmp_path / "project")
     environment = dev_with(root, spot={"max_wait_in_seconds": 7200})
-    train = steps_of(pipeline_definition(synthesize(build(root, environment))))["Train"]["Arguments"]
+    made = synthesize(build(root, environment))
+    train = steps_of(pipeline_definition(made))["Train"]["Arguments"]
     assert train["EnableManagedSpotTraining"] is True
     assert train["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
     assert train["CheckpointConfig"]["S3Uri"]["Std:Join"]["Values"][1:] == [
         {"Get": "Execution.PipelineExecutionId"},
         "Checkpoints",
     ]
+    (delete,) = [one for one in made.statements("PipelineJobRole") if "s3:DeleteObject*" in str(one["Action"])]
+    assert "/housing/*/Checkpoints/*" in str(delete["Resource"])
 
 
 def test_without_spot_nothing_of_it_is_asked_for(steps: dict[str, dict[str, Any]]) -> None:

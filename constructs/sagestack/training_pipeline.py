@@ -17,7 +17,7 @@ from sagestack.model_image import ModelImage
 from sagestack.model_registry import ModelRegistry
 from sagestack.network import grant_network_interfaces
 from sagestack.roles import SageMakerRole, grant_instance_metrics, grant_logs, grant_volume_encryption
-from sagestack.training_definition import EVALUATE, TRAIN, TrainingRun
+from sagestack.training_definition import CHECKPOINTS, EVALUATE, TRAIN, TrainingRun
 
 
 class TrainingPipeline(cdk.Resource):
@@ -81,6 +81,9 @@ class TrainingPipeline(cdk.Resource):
         data.grant_read(self.job_role, f"{input_prefix}*")
         artifacts.grant_read(self.job_role, f"{output_prefix}*")
         artifacts.grant_put(self.job_role, f"{output_prefix}*")
+        if size.spot is not None:
+            # Training keeps the newest checkpoints only, and SageMaker mirrors what it deletes.
+            artifacts.grant_delete(self.job_role, f"{output_prefix}*/{CHECKPOINTS}/*")
         image.grant_pull(self.job_role)
         grant_logs(self.job_role, "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
         grant_instance_metrics(self.job_role)

@@ -11,9 +11,8 @@ _lock = threading.Lock()
 _taken: set[int] = set()
 
 
-@contextmanager
-def loopback_port() -> Iterator[int]:
-    """A port that nobody listens on, and that nobody else is given while the block runs."""
+def take() -> int:
+    """A port that nobody listens on, and that nobody else is given until it is released."""
     with _lock:
         while True:
             with socket.socket() as probe:
@@ -21,9 +20,20 @@ def loopback_port() -> Iterator[int]:
                 port: int = probe.getsockname()[1]
             if port not in _taken:
                 _taken.add(port)
-                break
+                return port
+
+
+def release(port: int) -> None:
+    """Give a port back; one that was not taken is let pass."""
+    with _lock:
+        _taken.discard(port)
+
+
+@contextmanager
+def loopback_port() -> Iterator[int]:
+    """A port that is taken while the block runs."""
+    port = take()
     try:
         yield port
     finally:
-        with _lock:
-            _taken.discard(port)
+        release(port)

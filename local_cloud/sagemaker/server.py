@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_cloud.containers.engine import Container, ContainerEngine, ContainerError, ContainerSpec, Image
-from local_cloud.sagemaker import model_data
+from local_cloud.sagemaker import loopback_ports, model_data
 from local_cloud.sagemaker.loaded_models import MODELS, LoadedModels, ModelHost
 from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.serving_containers import PRIMARY
@@ -35,8 +34,6 @@ LONGEST_PAUSE_S = 10.0
 COUNT_INTERVAL_S = 60.0
 """Between two data points of LoadedModelCount: SageMaker publishes it at a frequency of one minute."""
 
-_ports_lock = threading.Lock()
-_ports_taken: set[int] = set()
 
 
 class NotHealthy(Exception):
@@ -188,7 +185,7 @@ class Server:
     def _start_once(self) -> str | None:
         """Start the container and wait until it is healthy; how it failed, or None."""
         self._release_port()
-        self.port = _take_port()
+        self.port = loopback_ports.take()
         try:
             container = self._engine.start(
                 ContainerSpec(
@@ -240,8 +237,7 @@ class Server:
         self._log.write(line)
 
     def _release_port(self) -> None:
-        with _ports_lock:
-            _ports_taken.discard(self.port)
+        loopback_ports.release(self.port)
 
 
 def _answers(port: int, path: str) -> bool:
@@ -253,15 +249,3 @@ def _answers(port: int, path: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _take_port() -> int:
-    """A loopback port that nobody listens on, and that no other server was given."""
-    with _ports_lock:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port: int = probe.getsockname()[1]
-            if port not in _ports_taken:
-                _ports_taken.add(port)
-                return port
