@@ -83,7 +83,11 @@ class TrainingPipeline(cdk.Resource):
         artifacts.grant_put(self.job_role, f"{output_prefix}*")
         if size.spot is not None:
             # Training keeps the newest checkpoints only, and SageMaker mirrors what it deletes.
-            artifacts.grant_delete(self.job_role, f"{output_prefix}*/{CHECKPOINTS}/*")
+            iam.Grant.add_to_principal(
+                grantee=self.job_role,
+                actions=["s3:DeleteObject"],
+                resource_arns=[artifacts.arn_for_objects(f"{output_prefix}*/{CHECKPOINTS}/*")],
+            )
         image.grant_pull(self.job_role)
         grant_logs(self.job_role, "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
         grant_instance_metrics(self.job_role)
