@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+# Before anything that loads OpenMP: its threads would spin between two pieces of work, on cores that other workers need.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Before aws_cdk: where a folder of ours hides what it needs, this import fails and says which, and the cure.
 import sagestack.layout  # noqa: F401
 
+from tests.image_environment import IMAGE_STARTUP
 from tests.local_cloud_fixtures import cloud, own_cloud  # noqa: F401
+from tests.property_tests import load_profile
 
 if TYPE_CHECKING:
     from tests.synthesis import Templates
 
 # CDK's validation of templates starts an engine, seconds per process. tests/test_app.py has it on, once.
 os.environ.setdefault("CDK_VALIDATION", "false")
+
+# Before any test module: it asks for its number of examples when it is imported.
+load_profile()
+
+# By how long they take. A worker gets whole files: one of these at the end, and the others would wait for it.
+_FIRST = (
+    "test_end_to_end",
+    "test_local_cloud_endpoints",
+    "test_app",
+    "test_xgboost_server",
+    "test_xgboost_distributed",
+    "test_xgboost_distributed_training",
+    "test_local_cloud_cloudformation",
+    "test_local_cloud_jobs",
+    "test_local_cloud_pipelines",
+    "test_local_cloud_pipeline_engine",
+)
 
 _ON_REQUEST = {"container": "--run-container", "sdk": "--run-sdk"}
 
@@ -28,12 +51,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects what nobody asked for. What was asked for runs: it is never skipped."""
+    """Deselects what nobody asked for. What was asked for runs: it is never skipped. The longest files go first."""
     unwanted = {marker for marker, option in _ON_REQUEST.items() if not config.getoption(option)}
     deselected = [item for item in items if any(item.get_closest_marker(marker) for marker in unwanted)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in deselected]
+    place = {name: number for number, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(_FIRST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def children_are_as_in_the_image() -> Iterator[None]:
+    """A fixture and no line above, so that the workers of pytest-xdist are not such children themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(IMAGE_STARTUP), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from sagestack.cli.laptop import Laptop
 from sagestack.settings import load_model
 from xgboost_container.contract import Paths
 
+from tests.image_environment import IMAGE_STARTUP
+
 import xgboost  # isort: skip
 
 FOLDER = load_model("housing").folder
@@ -29,9 +32,17 @@ ROW = [0.00632, 18, 2.31, 0, 0.538, 6.575, 65.2, 4.09, 1, 296, 15.3, 4.98]
 ROW_CSV = ",".join(f"{value:g}" for value in ROW)
 
 
+class _Laptop(Laptop):
+    """Without what this project has installed for its tests alone."""
+
+    def environment(self) -> dict[str, str]:
+        usual = super().environment()
+        return {**usual, "PYTHONPATH": os.pathsep.join([str(IMAGE_STARTUP), usual["PYTHONPATH"]])}
+
+
 def laptop(base: Path) -> Laptop:
     """The housing model's jobs, with `base` in the place of /opt/ml."""
-    return Laptop(load_model("housing"), base)
+    return _Laptop(load_model("housing"), base)
 
 
 def program(step: str | None, base: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import typer
 from pydantic import BaseModel
@@ -18,6 +19,12 @@ from sagestack import pipeline
 from sagestack.cli.main import app
 from sagestack.settings import PROJECT_ROOT, Environment, Model
 from typer.core import TyperGroup
+from xgboost_container.contract import Paths
+from xgboost_container.evaluation import classification, regression
+from xgboost_container.formats import content_types
+from xgboost_container.serving import accept, selection
+from xgboost_container.training import library, metrics, parameter_table, script
+from xgboost_container.training.declarations import KNOWN
 
 from local_cloud.sagemaker import cloudformation, step_types
 
@@ -183,6 +190,175 @@ def test_the_local_cloud_is_described_with_the_types_that_it_has() -> None:
     (types,) = re.findall(r"steps of type ([\w, ]+)", row)
     assert set(types.strip().split(", ")) == set(step_types.STEP_TYPES)
     assert f"the {len(step_types.ELSEWHERE)} other step types" in row
+
+
+# --- The reference of the XGBoost image, against its code ---
+
+IMAGE = PROJECT_ROOT / "model_code" / "images" / "xgboost" / "xgboost_container"
+REFERENCE = PROJECT_ROOT / "docs" / "reference" / "xgboost-image.md"
+
+
+def section(heading: str) -> str:
+    """What stands below a heading of the image's reference, up to the next one of its rank or a higher one."""
+    rank = len(heading.split()[0])
+    found = re.search(
+        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{rank}}} |\Z)", REFERENCE.read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert found, heading
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of all tables in a text, without their headings."""
+    lines = text.splitlines()
+    # A heading is the line above the dashes.
+    cells = [(number, line) for number, line in enumerate(lines) if line.startswith("|")]
+    rules = {number for number, line in cells if re.fullmatch(r"[|\- ]+", line)}
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for number, line in cells
+        if number not in rules and number + 1 not in rules
+    ]
+
+
+def code(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def variables(file: Path) -> set[str]:
+    """The environment variables that a module names, whole."""
+    constants = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
+    return {text for text in constants if isinstance(text, str) and re.fullmatch(r"(SAGEMAKER|MAX)_[A-Z_]+", text)}
+
+
+def test_the_reference_of_the_image_has_every_hyperparameter_with_its_bounds_and_default() -> None:
+    described = {code(row[0])[0]: row[1:] for row in rows(section("### Hyperparameters")) if len(row) == 4}
+    assert list(described) == list(parameter_table.TABLE)
+    for name, (value, default, _) in described.items():
+        parameter = parameter_table.TABLE[name]
+        if name == "objective":
+            assert tuple(code(value)) == library.objectives()
+        else:
+            assert value == parameter.wanted, name
+        if parameter.default is not None:
+            assert default.strip("`") == shown(parameter.default), name
+        for booster in ("dart", "gblinear"):
+            if parameter.boosters == (booster,):
+                assert f"For `{booster}`." in described[name][2], name
+
+
+def shown(default: object) -> str:
+    return (
+        str(default).lower()
+        if isinstance(default, bool)
+        else f"{default:g}"
+        if isinstance(default, float)
+        else str(default)
+    )
+
+
+def test_the_reference_of_the_image_has_every_hyperparameter_that_is_gone_and_every_other_name() -> None:
+    text = section("### Hyperparameters")
+    gone = {code(row[0])[0]: tuple(code(row[1])) for row in rows(text) if len(row) == 2}
+    assert gone == {name: was.harmless for name, was in parameter_table.GONE.items()}
+    paragraph = next(part for part in text.split("\n\n") if "are other names of" in part)
+    names, _, meant = paragraph.partition(". Names")[0].partition("are other names of")
+    assert dict(zip(code(names), code(meant), strict=True)) == parameter_table.ALIASES
+
+
+def test_the_reference_of_the_image_has_every_metric() -> None:
+    text = section("### Hyperparameters").partition("**Metrics**")[2]
+    of_xgboost, takes_number, of_container = (
+        code(re.findall(pattern, text, re.DOTALL)[0])
+        for pattern in (r"of XGBoost:(.*?)\.\s", r"\.\s+(`[^.]*?) take a\s+number", r"algorithm:(.*?)\.\s")
+    )
+    assert of_xgboost == list(metrics.OF_XGBOOST)
+    assert of_container == list(metrics.OF_CONTAINER)
+    assert set(takes_number) == {name for name, metric in metrics.METRICS.items() if metric.takes_number}
+
+
+def test_the_reference_of_the_image_has_every_metric_of_evaluation() -> None:
+    described = {code(row[1])[0]: set(code(row[2])) for row in rows(section("## Evaluation"))}
+    truth, score = np.array([0.0, 1.0, 1.0]), np.array([0.2, 0.7, 0.4])
+    assert described == {
+        # The objective to which one of them does not belong is named beside it.
+        "binary_classification_metrics": {*classification.binary(truth, score), "binary:hinge"},
+        "multiclass_classification_metrics": set(classification.multiclass(truth, np.stack([1 - score, score], 1))),
+        "regression_metrics": set(regression.metrics(truth, score)),
+    }
+    assert set(described) == set(re.findall(r"\w+_metrics(?=\")", (IMAGE / "evaluation" / "evaluate.py").read_text()))
+
+
+def test_the_reference_of_the_image_has_every_environment_variable() -> None:
+    server = {code(row[0])[0] for row in rows(section("### Environment variables of the server"))}
+    assert server == variables(IMAGE / "serving" / "settings.py")
+    hosts = {code(row[0])[0] for row in rows(section("### Several hosts")) if "SAGEMAKER" in row[0]}
+    assert hosts == variables(IMAGE / "training" / "hosts.py")
+    everywhere = set(re.findall(r"\b(?:SAGEMAKER|MAX)_[A-Z_]+\b", REFERENCE.read_text()))
+    assert everywhere == server | hosts | variables(IMAGE / "contract.py")
+
+
+def test_the_reference_of_the_image_names_variables_that_scripts_get(tmp_path: Path) -> None:
+    (tmp_path / "input" / "data" / "train").mkdir(parents=True)
+    given = script.environment(Paths(tmp_path), {"eta": 0.3}, tmp_path, "train.py")
+    named = set(re.findall(r"\bSM_[A-Z_]*[A-Z]\b", REFERENCE.read_text()))
+    assert named
+    assert named <= set(given)
+
+
+def test_the_reference_of_the_image_has_every_channel_and_every_content_type() -> None:
+    channels = section("### Channels")
+    # Three tables: channels, content types, labels by objective.
+    trained = {name for row in rows(channels) for name in code(row[0])} - set(_objectives_with_rules())
+    assert trained == {*KNOWN, *content_types.TRAINING}
+    served = {name for row in rows(section("### Content types")) for name in code(row[0])}
+    assert served == set(content_types.SERVING)
+    answers = rows(section("### Answers"))
+    assert [code(row[0])[0] for row in answers if len(row) == 2] == list(accept.PRODUCED)
+    words = {name for row in answers if len(row) == 4 for name in code(row[0])}
+    assert words == set(selection.WORDS)
+
+
+def _objectives_with_rules() -> Iterator[str]:
+    described = rows(section("### Channels").partition("**Labels**")[2])
+    return (name for row in described for name in code(row[0]))
+
+
+def test_the_reference_of_the_image_says_the_rule_of_labels_for_each_objective_that_has_one() -> None:
+    from xgboost_container.training import labels
+
+    assert set(_objectives_with_rules()) == {*labels._RULES, "multi:softmax", "multi:softprob"}
+
+
+def test_the_reference_of_the_image_has_every_status() -> None:
+    described = {int(row[0]) for row in rows(section("### Statuses"))}
+    # Whatever is called with a status first: an answer, an error, a reader that gives up.
+    answered = {
+        node.args[0].value
+        for file in (IMAGE / "serving").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
+        if node.args[0].value in range(200, 600)
+    }
+    assert described == answered
+
+
+def test_the_metric_definitions_of_the_reference_read_its_line() -> None:
+    text = section("### The log, and metrics out of it")
+    (line,) = re.findall(r"^\[12\] .*$", text, re.MULTILINE)
+    (block,) = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = {one["Name"]: re.search(one["Regex"], line) for one in json.loads(block)}
+    assert {name: match and match[1] for name, match in found.items()} == {
+        "train:auc": "0.99441",
+        "validation:auc": "0.93381",
+    }
+
+
+def test_the_map_of_the_images_folders_is_whole() -> None:
+    text = (IMAGE.parent / "README.md").read_text().partition("## What is where")[2]
+    named = {name.rstrip("/") for row in rows(text) for name in code(row[0]) if not name.endswith("container/")}
+    there = {path.name for path in IMAGE.iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    assert named == there
 
 
 def _options(line: str) -> list[str]:

@@ -230,7 +230,7 @@ def test_names_come_from_parquet_unless_they_are_given(tmp_path: Path) -> None:
     assert train_of(paths, feature_names="abcd").feature_names == ("a", "b", "c", "d")
     with pytest.raises(UserError, match="feature_names: has 3 names, the channel train has 4 features"):
         train_of(paths, feature_names="abc")
-    with pytest.raises(UserError, match="feature_names: a name is given twice"):
+    with pytest.raises(UserError, match="feature_names: two features are named .a."):
         train_of(paths, feature_names="abca")
 
 

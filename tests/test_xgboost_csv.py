@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from xgboost_container.formats import csv, csv_exact, lines
 from xgboost_container.formats.errors import FormatError
 
+from tests.property_tests import examples
+
 TRICKY = (
     "0", "-0", "-0.0", "+1", ".5", "1.", "007", "1e5", "1E+05", "1e-50", "-1e-50", "1e400", "-1e400", "1e-400", "3.4028235e38",
     "3.4028235677973366e38", "3.4028235677973362e38",
@@ -66,7 +68,7 @@ def parse(text: str, *, width: int | None = None, first_row: int = 1) -> NDArray
 
 
 @given(tables(), st.sampled_from([None, 1, 2, 3, 4]), st.sampled_from([None, None, b",", b"\t", b";", b"|", b" "]))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(3))
 @example(b"1,2\n3,4,5,1e308,6", 2, None)
 @example(b"1,1e307\n,2", 2, None)
 @example(b"1,,1e307", 3, None)
@@ -81,19 +83,18 @@ def test_the_fast_readers_give_bit_for_bit_what_the_exact_one_gives(
 
 
 @given(st.text(alphabet='0123456789.,-+eE\n\r \t[]{}nNaA":;|x', max_size=40), st.sampled_from([None, 1, 2]))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(3))
 def test_that_holds_for_any_text_of_such_characters(text: str, width: int | None) -> None:
     assert outcome(text.encode(), width, None, exact=False) == outcome(text.encode(), width, None, exact=True)
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=500, deadline=None)
 def test_any_bytes_are_read_or_refused(text: bytes) -> None:
     assert outcome(text, None, None, exact=False) == outcome(text, None, None, exact=True)
 
 
 @given(numbers)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(2))
 def test_a_number_is_the_float64_that_python_reads_rounded_to_float32(text: str) -> None:
     with np.errstate(over="ignore"):
         expected = np.float32(float(text))
@@ -312,7 +313,6 @@ def test_ten_thousand_columns_too_many_give_one_short_line() -> None:
     st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=30).map(b"\n".join),
     st.integers(1, 40),
 )
-@settings(deadline=None)
 def test_blocks_end_at_line_ends_and_together_are_the_stream(text: bytes, chunk_bytes: int) -> None:
     blocks = list(lines.chunks(io.BytesIO(text), chunk_bytes=chunk_bytes))
     assert b"".join(blocks) == text

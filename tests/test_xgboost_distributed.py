@@ -337,7 +337,8 @@ def test_models_that_differ_between_hosts_are_not_passed_off_as_one(tmp_path: Pa
     # XGBoost's linear booster trains each host's own model without a word.
     job = run(tmp_path, plan={"params": {"booster": "gblinear"}, "plain_matrix": True})
     assert [host.code for host in job] == [1, 1], job.report()
-    assert ["AlgorithmError: the model differs between the hosts" in host.failure for host in job] == [True, True]
+    # One of them may be told by the other before it has found out itself.
+    assert ["the model differs between the hosts algo-1 and algo-2" in host.failure for host in job] == [True, True]
 
 
 def test_a_stopped_host_stops_the_others_and_no_failure_is_written(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from xgboost_container.formats.libsvm import parse
 from xgboost_container.formats.sparse import Sparse, concatenate, empty
 from xgboost_container.without_scipy import csr_matrix  # noqa: F401  (before xgboost)
 
+from tests.property_tests import examples
+
 import xgboost  # isort: skip
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -86,7 +88,6 @@ def test_a_row_is_a_label_and_what_it_names() -> None:
 
 
 @given(texts(), st.booleans())
-@settings(max_examples=300, deadline=None)
 def test_the_fast_reader_gives_what_the_exact_one_gives(text: bytes, needs_label: bool) -> None:
     assert_same(outcome(lambda: parse(text, needs_label=needs_label)), outcome(lambda: exact(text, needs_label)))
 
@@ -235,7 +236,6 @@ def test_a_feature_that_the_model_lacks_is_named() -> None:
 
 
 @given(texts(), st.data())
-@settings(deadline=None)
 def test_chosen_rows_are_the_rows_of_the_matrix(text: bytes, data: st.DataObject) -> None:
     try:
         block = parse(text)
@@ -262,7 +262,7 @@ def test_blocks_join_to_the_widest() -> None:
 
 
 @given(st.binary(max_size=60) | st.text("01:.-+e \n\tqidnaf#_", max_size=60).map(str.encode), st.booleans())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(2))
 def test_no_bytes_raise_anything_else(content: bytes, needs_label: bool) -> None:
     if not content.startswith(b"\xef\xbb\xbf"):
         assert_same(

@@ -264,6 +264,10 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 
     assert "is a link that leads out of the model's folder" in _refused(folder)
 
+    (folder / MODEL_FILE).unlink()
+    (folder / MODEL_FILE).symlink_to(MODEL_FILE)
+    assert "is a link to itself" in _refused(folder)
+
 
 def test_a_link_within_the_folder_and_a_folder_that_is_a_link_are_followed(tmp_path: Path) -> None:
     folder, link = tmp_path / "model", tmp_path / "link"

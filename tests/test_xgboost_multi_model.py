@@ -187,6 +187,8 @@ def test_a_refused_request_is_refused_as_with_one_model(server: Server, folders:
         (b"", "JSON"),
         (b"{", "JSON"),
         (b"\xff", "JSON"),
+        (b"[" * 100_000, "JSON"),
+        (b'{"model_name": "\\ud83d", "url": "/x"}', "JSON"),  # which no path can name again
         (b"[]", "object"),
         (b'{"url": "/x"}', "model_name"),
         (b'{"model_name": "m"}', "url"),

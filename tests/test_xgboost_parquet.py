@@ -22,6 +22,8 @@ from xgboost_container.formats import parquet, parquet_process
 from xgboost_container.formats.errors import FormatError
 from xgboost_container.formats.parquet import Frame, column_names, read, row_groups
 
+from tests.property_tests import examples
+
 
 def written(table: Any, **options: Any) -> bytes:
     sink = io.BytesIO()
@@ -103,7 +105,7 @@ def test_two_columns_of_one_name_are_refused() -> None:
     st.integers(1, 50),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(0.3))
 def test_rows_come_back_as_they_were_written(
     rows: int, columns: int, compression: str, pages: str, dictionary: bool, group: int, chance: random.Random
 ) -> None:

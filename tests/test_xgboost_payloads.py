@@ -21,6 +21,8 @@ from xgboost_container.schema import Schema
 from xgboost_container.serving.decode import MAX_CELLS, decode
 from xgboost_container.serving.request_error import RequestError
 
+from tests.property_tests import examples
+
 ROOT = Path(__file__).parent.parent
 NAMES = ("CRIM", "ZN", "RM")
 UNNAMED, NAMED = Schema(3), Schema(3, NAMES)
@@ -147,7 +149,7 @@ def test_the_server_starts_without_the_libraries_of_parquet_and_recordio() -> No
 
 @pytest.mark.parametrize("form", FORMS)
 @given(rows=rows_of_numbers)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(0.3))
 def test_every_form_of_an_instance_is_the_same_row(form: str, rows: list[list[Any]]) -> None:
     expected = matrix(rows)
     instances = [FORMS[form](row) for row in rows]
@@ -181,7 +183,6 @@ def test_forms_may_be_mixed() -> None:
         st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=3, max_size=3), min_size=1
     )
 )
-@settings(deadline=None)
 def test_lists_of_numbers_are_read_without_an_object_for_each(rows: list[list[float]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_instances, "of", lambda *_: pytest.fail("objects were made"))
@@ -198,7 +199,7 @@ nested = st.recursive(st.integers(0, 9), lambda inner: st.lists(inner, max_size=
 
 
 @given(nested, st.sampled_from([JSON, JSON_LINES]), st.booleans())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(2))
 def test_only_a_list_of_rows_is_a_list_of_rows(content: Any, content_type: str, wrapped: bool) -> None:
     body = json.dumps({"instances": content} if wrapped and content_type == JSON else content)
     is_one_row = isinstance(content, list) and content and not isinstance(content[0], list)
@@ -414,7 +415,7 @@ pieces = st.sampled_from(
 
 
 @given(st.one_of(st.binary(max_size=80), st.lists(pieces, max_size=25).map(lambda parts: "".join(parts).encode())))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(3))
 def test_whatever_comes_is_rows_or_a_refusal_in_one_line(body: bytes) -> None:
     for schema in (UNNAMED, NAMED):
         for content_type in KINDS:
@@ -430,7 +431,6 @@ def test_whatever_comes_is_rows_or_a_refusal_in_one_line(body: bytes) -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
 def test_so_is_a_good_body_in_which_bytes_were_changed(data: st.DataObject) -> None:
     good = {
         "text/csv": b"1.5,-2,1e-3\n4,,6.25\n",

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from xgboost_container.prediction.ensemble import combined
 from xgboost_container.prediction.predictor import TOLERANCE, Predictor
 
+from tests.property_tests import examples
+
 OBJECTIVES = [
     "reg:squarederror",
     "reg:logistic",
@@ -107,7 +109,7 @@ def _assert_scores_as_xgboost(booster: xgboost.Booster, rows: NDArray[np.float32
 
 @pytest.mark.parametrize("booster", ["gbtree", "dart", "gblinear"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(0.05), derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(draw=st.data())
 def test_a_prediction_is_what_booster_predict_says(objective: str, booster: str, draw: st.DataObject) -> None:
     trees = booster != "gblinear"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from xgboost_container.formats import recordio
 from xgboost_container.formats.dense import Dense
@@ -64,7 +64,6 @@ def dense(draw: st.DrawFn) -> tuple[bytes, np.ndarray[Any, Any], list[float] | N
 
 
 @given(dense())
-@settings(max_examples=200, deadline=None)
 def test_dense_rows_come_back_as_they_were_written(
     written: tuple[bytes, np.ndarray[Any, Any], list[float] | None],
 ) -> None:
@@ -85,7 +84,6 @@ def test_dense_rows_come_back_as_they_were_written(
     st.sampled_from([(), (301,), (1, 301)]),
     st.booleans(),
 )
-@settings(max_examples=200, deadline=None)
 def test_sparse_rows_come_back_with_what_they_name(
     rows: list[dict[int, float]], record: Callable[[], Any], shape: tuple[int, ...], labelled: bool
 ) -> None:
@@ -109,7 +107,6 @@ def test_sparse_rows_come_back_with_what_they_name(
 
 
 @given(st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=3, max_size=3), min_size=1, max_size=12))
-@settings(deadline=None)
 def test_whole_numbers_become_floats(rows: list[list[int]]) -> None:
     content = framed(*(message(row, tensor="int32_tensor", label=1) for row in rows))
     for block in (parse(content), one_by_one(content)):
@@ -303,7 +300,6 @@ def test_broken_bytes_raise_nothing_else_and_what_is_read_is_what_protobuf_reads
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=300, deadline=None)
 def test_no_bytes_raise_anything_else(content: bytes) -> None:
     for attempt in (content, frame(content), several(content)):
         said = set()

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.image_environment import python_path
+
 PACKAGE_ROOT = Path(__file__).parents[1] / "model_code" / "images" / "xgboost"
 PLAIN_JOB = (sys.executable, str(Path(__file__).with_name("xgboost_plain_job.py")))
 TRAIN = (sys.executable, "-m", "xgboost_container", "train")
@@ -129,7 +131,7 @@ def running(
     names = [f"algo-{number}" for number in range(1, hosts + 1)]
     shared = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("SAGEMAKER_", "SM_", "TRAINING_"))},
-        "PYTHONPATH": str(PACKAGE_ROOT),
+        "PYTHONPATH": python_path(PACKAGE_ROOT),
         "OMP_NUM_THREADS": "1",
         "SAGEMAKER_HOST_ADDRESSES": json.dumps(dict.fromkeys(names, "127.0.0.1")),
         "SAGEMAKER_HOSTS_PORT": str(port or free_port()),

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from xgboost_container import artifact
 
+from tests.image_environment import python_path
+
 import xgboost  # isort: skip
 
 ROOT = Path(__file__).parents[1] / "model_code" / "images" / "xgboost"
@@ -156,7 +158,7 @@ class Server:
         self._log = log
         self._started = started
         self.port = int(self.wait_for_log(r"Listening on \S+:(\d+)")[1])
-        self.ready_in = float("nan")
+        self.ready_in = self.ready_after_cpu = float("nan")
 
     @property
     def log(self) -> str:
@@ -171,13 +173,14 @@ class Server:
         return found
 
     def wait_until_ready(self, seconds: float = 30.0) -> Server:
-        """Until `/ping` is 200; `ready_in` is the time from the start of the process."""
+        """Until `/ping` is 200. `ready_in` is the time from the start of the process, `ready_after_cpu` what it worked."""
         deadline = time.monotonic() + seconds
         while self.call("GET", "/ping").status != 200:
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}: {self.log}"
             assert time.monotonic() < deadline, f"not ready after {seconds} seconds: {self.log}"
             time.sleep(0.005)
         self.ready_in = time.monotonic() - self._started
+        self.ready_after_cpu = self.cpu_seconds()
         return self
 
     def client(self, *, timeout: float = 15.0) -> Client:
@@ -200,8 +203,16 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """CPU time of the process so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = self._stat()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def page_faults(self) -> int:
+        """Pages that the process has asked the system for so far."""
+        return int(self._stat()[7])
+
+    def _stat(self) -> list[str]:
+        """What proc(5) says about the process, from its state on."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -222,7 +233,7 @@ def serving(
         name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "MAX_CONTENT"))
     }
     environment |= {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": python_path(ROOT),
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_HOST": "127.0.0.1",
         "SAGEMAKER_BIND_TO_PORT": "0",
@@ -249,7 +260,7 @@ def refused_start(base: Path, **variables: str) -> tuple[int, str]:
     """Exit code and log of a server that is expected not to start."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": python_path(ROOT),
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_PORT": "0",
     }

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.image_environment import python_path
+
 ROOT = Path(__file__).parents[1] / "model_code" / "images" / "xgboost"
 
 
@@ -61,7 +63,7 @@ def start(base: Path, *program: str) -> subprocess.Popen[str]:
     """The container's program on the folder, as a process of its own."""
     return subprocess.Popen(
         [sys.executable, *(program or ("-m", "xgboost_container", "train"))],
-        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base), "PYTHONPATH": python_path(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from . import without_scipy  # noqa: F401  (before XGBoost)
-from .contract import as_json
 from .model_info import FORMAT, INFO_FILE, Info, ModelFile, Sample, parse_info, read_info
 from .prediction.ensemble import combined
 
@@ -90,7 +90,7 @@ def as_files(
         "metrics": metrics,
         "rounds": dict(rounds),
         "sample": {
-            "features": [_number(value) for value in row[0].tolist()],
+            "features": row[0].tolist(),
             "prediction": _sample_prediction(boosters, row, described[0]),
         },
         "libraries": {
@@ -100,22 +100,17 @@ def as_files(
         },
     }
     columns = summary if isinstance(summary, Mapping) else {"columns": list(summary)}
-    return {**contents, INFO_FILE: as_json(_finite(info)), SUMMARY_FILE: as_json(_finite(columns))}
+    return {**contents, INFO_FILE: _as_json(info), SUMMARY_FILE: _as_json(columns)}
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: what is no finite number is null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return _number(value) if isinstance(value, float) else value
+def _as_json(content: Mapping[str, Any]) -> bytes:
+    """By orjson, where JSON is written by `contract.as_json` elsewhere: a table may have a million columns, and what is no finite
+    number becomes null."""
+    return orjson.dumps(
+        content,
+        dict,
+        orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS,
+    )
 
 
 def _described(booster: xgboost.Booster) -> dict[str, Any]:

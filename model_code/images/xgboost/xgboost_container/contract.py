@@ -7,6 +7,8 @@ Failure", "Save and Access Metadata Information About Your Processing Job".
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -101,7 +103,7 @@ def read_config(file: Path) -> dict[str, Any] | None:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file}: must hold a JSON object, holds {type(content).__name__}")
@@ -137,13 +139,41 @@ def write_together(files: Mapping[Path, bytes]) -> None:
                 temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Find out before the work what would otherwise fail after it: that its result cannot be written.
+
+    Raises:
+        UserError: the folder is a file, or lies on a file system that is mounted for reading.
+        PermissionError: it is another user's; `one_line_reason` says what to do.
+    """
+    probe = folder / ".writable.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except PermissionError as error:
+        error.filename = str(folder)
+        raise
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{folder}: must be a folder to write to, and is, or lies in, a file") from None
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        raise UserError(f"{folder}: mounted for reading only. Mount it for writing") from None
+
+
 def as_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def log(message: str) -> None:
     """One line to the job's log. Flushed: a log that lags behind is no use when the job dies."""
-    print(message, flush=True)
+    print(_printable(message), flush=True)
+
+
+def _printable(text: str) -> str:
+    """Without what no encoding can write: the name of a file may be any bytes, which Python holds as lone surrogates."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def one_line_reason(error: BaseException) -> str:
@@ -164,7 +194,7 @@ def one_line_reason(error: BaseException) -> str:
         reason = f"AlgorithmError: {error}"
     else:
         reason = f"AlgorithmError: {type(error).__name__}: {error}"
-    line = " ".join(reason.split())
+    line = " ".join(_printable(reason).split())
     return line.encode()[:REASON_BYTES].decode(errors="ignore")
 
 
@@ -172,9 +202,12 @@ def run_step(step: Callable[[Paths], None], paths: Paths, reason_file: Path) -> 
     """Run a job's step, and return the exit code that tells SageMaker how it went.
 
     0 is success. 1 is failure: the reason is in `reason_file` in one line, and the traceback of what is not the
-    user's mistake in the log. 143 means that SIGTERM came before the step was done, which is no failure. Either way no half-written file is left.
+    user's mistake in the log. 143 means that SIGTERM came before the step was done, which is no failure. Either way no
+    half-written file is left.
     """
-    reason_file.unlink(missing_ok=True)  # a reason of an earlier run on a laptop must not survive
+    # A reason of an earlier run on a laptop must not survive. Where it cannot be removed, none was written either.
+    with contextlib.suppress(OSError):
+        reason_file.unlink()
     previous = signal.signal(signal.SIGTERM, _raise_stopped)
     try:
         step(paths)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,8 +50,9 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         path = self._folder / name
-        if not path.resolve().is_relative_to(self._folder.resolve()):
-            raise UserError(f"{path}: is a link that leads out of the model's folder, to {path.resolve()}")
+        target = Path(os.path.realpath(path))  # unlike resolve(), without a RuntimeError for a link to itself
+        if not target.is_relative_to(os.path.realpath(self._folder)):
+            raise UserError(f"{path}: is a link that leads out of the model's folder, to {target}")
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
@@ -59,3 +62,7 @@ class Folder:
             return path.read_bytes()
         except FileNotFoundError:
             raise UserError(f"{path}: the file is not there") from None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise UserError(f"{path}: is a link to itself") from None

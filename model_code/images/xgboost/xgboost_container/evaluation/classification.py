@@ -13,13 +13,19 @@ Numbers = NDArray[np.float64]
 THRESHOLD = 0.5
 
 
-def binary(truth: Numbers, probability: Numbers) -> dict[str, float]:
-    """Metrics of the positive class, 1, predicted where the probability is over 0.5, as XGBoost's own `error` has it.
+def binary(truth: Numbers, probability: Numbers, said: Numbers | None = None) -> dict[str, float]:
+    """Metrics of the positive class, 1.
 
     A share of nothing is 0. The area under the ROC curve is 0.5 where only one class is there, since then there
     is nothing to order.
+
+    Args:
+        truth: (rows,), 0 or 1.
+        probability: (rows,), of class 1.
+        said: (rows,), the class that was predicted; None means 1 where the probability is over 0.5, as XGBoost's own
+            `error` has it.
     """
-    positive, predicted = truth == 1, probability > THRESHOLD
+    positive, predicted = truth == 1, probability > THRESHOLD if said is None else said == 1
     true_positive, false_positive = int(np.sum(positive & predicted)), int(np.sum(~positive & predicted))
     false_negative, true_negative = int(np.sum(positive & ~predicted)), int(np.sum(~positive & ~predicted))
     precision = _share(true_positive, true_positive + false_positive)
@@ -40,17 +46,19 @@ def binary(truth: Numbers, probability: Numbers) -> dict[str, float]:
     }
 
 
-def multiclass(truth: Numbers, probabilities: Numbers) -> dict[str, float]:
+def multiclass(truth: Numbers, probabilities: Numbers, said: Numbers | None = None) -> dict[str, float]:
     """Metrics over all classes, each class weighted by how often it is there.
 
     Args:
         truth: (rows,), classes from 0.
         probabilities: (rows, classes).
+        said: (rows,), the class that was predicted; None means the likeliest.
     """
-    matrix = confusion(truth, probabilities.argmax(axis=1).astype(np.float64), probabilities.shape[1])
-    hits, there, said = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    chosen = probabilities.argmax(axis=1).astype(np.float64) if said is None else said
+    matrix = confusion(truth, chosen, probabilities.shape[1])
+    hits, there, named = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     recalls = [_share(hit, total) for hit, total in zip(hits, there, strict=True)]
-    precisions = [_share(hit, total) for hit, total in zip(hits, said, strict=True)]
+    precisions = [_share(hit, total) for hit, total in zip(hits, named, strict=True)]
     weights = there / len(truth)
 
     def weighted(values: list[float]) -> float:

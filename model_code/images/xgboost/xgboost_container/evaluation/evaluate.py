@@ -13,7 +13,8 @@ from ..contract import Paths, UserError, as_json, log, write_together
 from ..formats.sparse import Sparse
 from ..serving.model import Model
 from ..training.declarations import of_folder
-from ..training.loading import Table, load
+from ..training.labels import check_present
+from ..training.loading import Table, difference, load
 from ..training.readers import Layout
 from . import classification, regression
 from .bootstrap import with_standard_deviation
@@ -35,9 +36,8 @@ def evaluate(paths: Paths) -> None:
     model = archive.load(paths.processing_input / "model" / "model.tar.gz")
     table = load(of_folder("test", paths.processing_input / "test"), Layout(num_features=model.schema.num_features))
     _check_columns(model, table)
-    truth = table.labels.astype(np.float64)
-    kind, metrics = _measured(model, table, truth)
-    report = {"dataset": {"item_count": len(truth)}, kind: metrics}
+    kind, metrics = _measured(model, table)
+    report = {"dataset": {"item_count": len(table.labels)}, kind: metrics}
     write_together({paths.processing_output / "evaluation" / "evaluation.json": as_json(report)})
     for name, metric in metrics.items():
         if "value" in metric:
@@ -47,11 +47,27 @@ def evaluate(paths: Paths) -> None:
 def _check_columns(model: Model, table: Table) -> None:
     if not len(table.labels):
         raise UserError("test: no rows, so there is nothing to score")
-    width = model.schema.num_features
+    width, names = model.schema.num_features, model.schema.feature_names
     if table.rows.width > width or (table.rows.width < width and not table.rows.is_sparse):
         raise UserError(f"{table.place(0)}: has {table.rows.width} features, the model has {width}")
-    if None not in (table.names, model.schema.feature_names) and table.names != model.schema.feature_names:
-        raise UserError(f"{table.files[0]}: has the features {table.names}, the model {model.schema.feature_names}")
+    if table.names is not None and names is not None and table.names != names:
+        raise UserError(
+            f"{table.files[0]}: its columns are named otherwise than the model's: {difference(table.names, names)}"
+        )
+
+
+def _check_labels(table: Table, classes: int) -> None:
+    """Refuse labels that nothing can be compared with.
+
+    Args:
+        classes: how many there are; 0 where labels are quantities.
+    """
+    labels = table.labels
+    check_present(labels, table.place)
+    wrong = (labels < 0) | (labels >= classes) | (labels != np.floor(labels))
+    if classes and wrong.any():
+        row = int(np.argmax(wrong))
+        raise UserError(f"{table.place(row)}: the label is {labels[row]:g}, must be a class from 0 to {classes - 1}")
 
 
 def _scores(score: Callable[[NDArray[np.float32]], NDArray[np.float32]], width: int, table: Table) -> Numbers:
@@ -59,36 +75,59 @@ def _scores(score: Callable[[NDArray[np.float32]], NDArray[np.float32]], width: 
     return np.concatenate([score(block) for block in blocks]).astype(np.float64)
 
 
-def _measured(model: Model, table: Table, truth: Numbers) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The name of the group of metrics that belongs to the objective, and its metrics."""
-    objective, width = model.objective, model.schema.num_features
-    match objective.partition(":")[0]:
-        case "binary":
-            # From the margin, because two of the three objectives do not predict a probability. A hinge's margin is no
-            # log-odds, but it crosses 0 where that crosses one half.
-            probability = _probability(_scores(model.margin, width, table))
-            measured = with_standard_deviation(classification.binary, truth, probability)
-            if objective == "binary:hinge":
-                del measured["log_loss"]
-            confusion = classification.confusion(truth, (probability > classification.THRESHOLD).astype(np.float64), 2)
-            return "binary_classification_metrics", {"confusion_matrix": _as_objects(confusion), **measured}
-        case "multi":
-            raw = _scores(model.margin, width, table)
-            probabilities = np.exp(raw - raw.max(axis=1, keepdims=True))
-            probabilities /= probabilities.sum(axis=1, keepdims=True)
-            confusion = classification.confusion(truth, raw.argmax(axis=1).astype(np.float64), raw.shape[1])
-            measured = with_standard_deviation(classification.multiclass, truth, probabilities)
-            return "multiclass_classification_metrics", {"confusion_matrix": _as_objects(confusion), **measured}
-        case "reg" | "count" if objective != "reg:quantileerror":
-            predicted = _scores(model.predict, width, table)
-            return "regression_metrics", with_standard_deviation(regression.metrics, truth, predicted)
-    raise UserError(
-        f"evaluate has no metrics for the objective {objective}: write them in the model's own package, "
-        "model/evaluate.py with a function evaluate(paths)"
+def _measured(model: Model, table: Table) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The name of the group of metrics that belongs to the objective, and its metrics: of what an endpoint would answer."""
+    kind = model.objective.partition(":")[0]
+    if kind not in ("binary", "multi", "reg", "count") or model.objective == "reg:quantileerror":
+        raise UserError(
+            f"evaluate has no metrics for the objective {model.objective}: write them in the model's own package, "
+            "model/evaluate.py with a function evaluate(paths)"
+        )
+    _check_labels(table, {"binary": 2, "multi": model.num_class}.get(kind, 0))
+    truth = table.labels.astype(np.float64)
+    answers = _scores(model.predict, model.schema.num_features, table)
+    if kind == "binary":
+        return "binary_classification_metrics", _binary(model, table, truth, answers)
+    if kind == "multi":
+        return "multiclass_classification_metrics", _multiclass(model, table, truth, answers)
+    return "regression_metrics", with_standard_deviation(regression.metrics, truth, answers)
+
+
+def _binary(model: Model, table: Table, truth: Numbers, answers: Numbers) -> dict[str, dict[str, Any]]:
+    match model.objective:
+        case "binary:logistic":
+            probability, said = answers, answers > classification.THRESHOLD
+        case "binary:logitraw":
+            probability, said = _logistic(answers), answers > 0
+        case _:  # hinge: its answer is the class. The margin only orders the rows, it is no log-odds.
+            margin = _scores(model.margin, model.schema.num_features, table)
+            probability, said = _logistic(margin), answers == 1
+    columns = np.column_stack([probability, said])
+    measured = with_standard_deviation(
+        lambda truth, columns: classification.binary(truth, columns[:, 0], columns[:, 1]), truth, columns
     )
+    if model.objective == "binary:hinge":
+        del measured["log_loss"]
+    return {"confusion_matrix": _as_objects(classification.confusion(truth, columns[:, 1], 2)), **measured}
 
 
-def _probability(margin: Numbers) -> Numbers:
+def _multiclass(model: Model, table: Table, truth: Numbers, answers: Numbers) -> dict[str, dict[str, Any]]:
+    if answers.ndim == 2:
+        probabilities, said = answers, answers.argmax(axis=1)
+    else:  # softmax: its answer is the class, of an ensemble the one that most of it name
+        margin = _scores(model.margin, model.schema.num_features, table)
+        probabilities = np.exp(margin - margin.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        said = answers.astype(np.int64)
+    columns = np.column_stack([probabilities, said])
+    measured = with_standard_deviation(
+        lambda truth, columns: classification.multiclass(truth, columns[:, :-1], columns[:, -1]), truth, columns
+    )
+    confusion = classification.confusion(truth, columns[:, -1], model.num_class)
+    return {"confusion_matrix": _as_objects(confusion), **measured}
+
+
+def _logistic(margin: Numbers) -> Numbers:
     # The form that does not overflow for large negative margins.
     return np.asarray(np.where(margin >= 0, 1 / (1 + np.exp(-np.abs(margin))), 1 - 1 / (1 + np.exp(-np.abs(margin)))))
 

@@ -118,7 +118,6 @@ def _plain(body: bytes, width: int | None, delimiter: bytes) -> NDArray[np.float
     return _row(row) if row.size < _SMALL else _table(np.append(row, 1e308), 1, width)
 
 
-@np.errstate(over="ignore")
 def _row(row: NDArray[np.float64]) -> NDArray[np.float32] | None:
     # One product takes a quarter of the time that isfinite() and all() take. What is beyond its bound is looked at closely.
     if not row.dot(row) < _SAFE_SQUARES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 
@@ -109,7 +110,10 @@ class Predictor:
         if rows.ndim != 2 or rows.shape[1] != self.schema.num_features:
             raise ValueError(f"rows of shape {rows.shape}, the model needs (n, {self.schema.num_features})")
         rows = np.ascontiguousarray(rows, np.float32)
-        if np.isinf(rows).any():  # Booster.predict refuses it too; in place, and in treelite, it would pass
+        flat = rows.reshape(-1)
+        # Booster.predict refuses infinity too; in place, and in treelite, it would pass. One product, which is finite where
+        # all numbers are and none is very large, takes a quarter of the time that the exact look takes.
+        if not math.isfinite(flat.dot(flat)) and np.isinf(rows).any():
             row, column = np.argwhere(np.isinf(rows))[0] + 1
             raise ValueError(f"row {row}, column {column}: infinity is no value that a model can use")
         return rows
@@ -156,7 +160,8 @@ class Predictor:
             theirs = self._by_xgboost(rows, margin=margin).reshape(len(rows), -1)
             if ours.shape != theirs.shape:
                 raise gtil.Unsupported(f"gives scores of shape {ours.shape}, XGBoost {theirs.shape}")
-            close = np.abs(ours - theirs) <= TOLERANCE / 2 * np.maximum(1, np.abs(theirs))
+            with np.errstate(invalid="ignore"):  # two infinities are told by ==
+                close = np.abs(ours - theirs) <= TOLERANCE / 2 * np.maximum(1, np.abs(theirs))
             if not np.all(close | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))):
                 raise gtil.Unsupported(f"and XGBoost differ by {np.nanmax(np.abs(ours - theirs)):g} on a test row")
 

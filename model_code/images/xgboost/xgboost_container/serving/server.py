@@ -8,7 +8,8 @@ import resource
 import socket
 import time
 
-from .connection import Application, Connection
+from .connection import Connection
+from .reading import Application
 
 # What the system keeps of connections that nobody has accepted yet. Also the most that a drain still takes.
 BACKLOG = 512

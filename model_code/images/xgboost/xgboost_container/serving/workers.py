@@ -21,7 +21,7 @@ from .server import DRAIN_SECONDS, Server
 from .settings import Settings
 
 READY, GO = b"r", b"g"
-# A worker that was up and comes up no more is tried this often before the container gives up and lets itself be replaced.
+# Where workers were up and one comes up no more, it is tried this often before the container lets itself be replaced.
 ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
 
@@ -38,6 +38,7 @@ class _Supervisor:
         self._stop = asyncio.Event()
         self._processes: set[Process] = set()
         self._ready: set[Process] = set()
+        self._was_up = False
         self._failed = False
         self._application = Application(settings)
         self._server = Server(
@@ -87,8 +88,8 @@ class _Supervisor:
             if self._stop.is_set():
                 return code
             attempts = 0 if was_ready else attempts + 1
-            if not was_ready and (attempts >= ATTEMPTS or not self._ready):
-                # It has said why itself. Where no other one works either, trying again shows nothing new.
+            if not was_ready and (attempts >= ATTEMPTS or not self._was_up):
+                # It has said why itself. Where none ever came up, trying again shows nothing new.
                 self._failed = True
                 self._stop.set()
                 return code
@@ -115,6 +116,7 @@ class _Supervisor:
                 was_ready = await loop.sock_recv(ours, 1) == READY
                 if was_ready:
                     self._ready.add(process)
+                    self._was_up = True
                     self._hand_over()
                     with contextlib.suppress(OSError):  # it died meanwhile
                         await loop.sock_sendall(ours, GO)

@@ -125,6 +125,15 @@ class Channel:
         if must_vary:
             self.label_facts.check(self.name)
 
+    def check_whole_labels(self) -> None:
+        """For metrics that compare classes, where an objective alone would take a probability.
+
+        Raises:
+            UserError: names the first row whose label is no class.
+        """
+        column = ", column 1" if self.content_type == "csv" else ""
+        label_rules.check_whole(self.labels(), lambda row: self.place(row) + column)
+
     def widen(self, num_features: int) -> None:
         """Take the number of features that another channel, or another host, has more than this one's rows name.
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..contract import Paths, UserError, log
 from .channel import Channel, join
 from .declarations import CODE, find
 from .files import some
-from .loading import difference, load
+from .loading import Table, difference, load
 from .readers import Layout
 
 __all__ = ["Channel", "Channels", "open_channels"]
@@ -69,12 +71,41 @@ def open_channels(
         log(table.line(name, declared.format))
         if not table.rows.row_count and not may_be_empty:
             raise UserError(f"{name}: not one row in {some(table.files)}")
+        if table.rows.row_count and not table.rows.width and not may_be_empty:
+            raise UserError(f"{name}: not one feature in {some(table.files)}, only labels")
+        _warn_of_columns_without_a_value(name, table)
         channels[name] = Channel(name, declared.format, table, table.names)
     _agree([channel for channel in channels.values() if channel.rows], feature_names)
     opened = Channels(**channels, code=None if code is None else code.folder)
     if opened.validation is not None and opened.validation.rows and opened.validation.sha256 == opened.train.sha256:
         log("Warning: train and validation hold the same bytes, so validation says nothing about new rows")
     return opened
+
+
+def _warn_of_columns_without_a_value(name: str, table: Table) -> None:
+    """In dense rows that is rarely meant: a comma at the end of each line makes such a column."""
+    if table.rows.is_sparse or table.summary is None or not table.rows.row_count:
+        return
+    columns = tuple(str(column) for column in np.flatnonzero(table.summary.count == 0))
+    if columns:
+        log(f"Warning: {name}: no row has a value in feature {some(columns)}, counted from 0")
+
+
+def _refuse_names(names: Sequence[str], where: str) -> None:
+    """XGBoost's own rules, which it tells without saying where.
+
+    Raises:
+        UserError: a name is given twice, or has a sign in it that XGBoost's model files cannot hold.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise UserError(f"{where}: two features are named {name!r:.60}")
+        if not name or set(name) & set("[]<"):
+            raise UserError(
+                f"{where}: a feature is named {name!r:.60}; a name must not be empty or have [, ] or < in it"
+            )
+        seen.add(name)
 
 
 def _agree(channels: list[Channel], names: Sequence[str] | None) -> None:
@@ -92,11 +123,12 @@ def _agree(channels: list[Channel], names: Sequence[str] | None) -> None:
         else first.num_features
     )
     if names is not None:
-        if len(set(names)) < len(names):
-            raise UserError("feature_names: a name is given twice")
+        _refuse_names(names, "feature_names")
         if (len(names) < width) if first.is_sparse else (len(names) != width):
             raise UserError(f"feature_names: has {len(names)} names, the channel {first.name} has {width} features")
         width = len(names)
+    elif first.feature_names is not None:
+        _refuse_names(first.feature_names, first.files[0])
     for channel in channels:
         if not channel.is_sparse and channel.num_features != width:
             raise UserError(

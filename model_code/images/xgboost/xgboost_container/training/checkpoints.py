@@ -18,7 +18,7 @@ from ..contract import Paths, UserError, log, read_config, write_together
 from .complaints import saving_to
 from .fit import State
 
-FORMAT = 1
+FORMAT = 2
 # The last one, and one to fall back to should that be damaged on its way to S3 and back.
 KEPT = 2
 # Without checkpoint_rounds: as often as writing them takes at most this part of the time. SageMaker's container writes one
@@ -52,10 +52,15 @@ class Checkpoints:
         folder: made when the first one is written.
         identity: what makes this training this one: a checkpoint with another identity is refused.
         every: rounds between two checkpoints; None chooses by what they cost.
+        nthread: with how many threads this job trains. A checkpoint of another number is taken, with a line in the
+            log: XGBoost adds up in another order then, which the last bits of the model show.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], every: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], every: int | None = None, nthread: int | None = None
+    ) -> None:
         self.folder = folder
+        self.nthread = nthread
         self.identity = json.loads(json.dumps(identity))
         self.every = every
         self._written_at = time.monotonic()
@@ -79,6 +84,11 @@ class Checkpoints:
                     f"{path}: is a checkpoint of another training: {'; '.join(different)}. "
                     "Empty the S3Uri of CheckpointConfig, or give this job one of its own"
                 )
+            if header["nthread"] != self.nthread:
+                log(
+                    f"{path}: was written with nthread {header['nthread']}, and this job has {self.nthread}: the model may "
+                    "differ in its last digits from one that was trained without an interruption"
+                )
             return state
         if self.folder.is_dir() and any(_OF_SAGEMAKER.fullmatch(path.name) for path in self.folder.iterdir()):
             log(
@@ -91,7 +101,7 @@ class Checkpoints:
         if not last and not self._is_due(rounds):
             return
         began = time.monotonic()
-        content = encode(state(), self.identity)
+        content = encode(state(), self.identity, self.nthread)
         with saving_to(self.folder):
             write_together({self.folder / f"checkpoint-{rounds:07d}": content})
         for old in self._files()[:-KEPT]:
@@ -105,15 +115,16 @@ class Checkpoints:
         return (time.monotonic() - self._written_at) * SHARE_OF_TIME >= self._took
 
     def _files(self) -> list[Path]:
-        found = [path for path in self.folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
+        found = [path for path in self.folder.glob("checkpoint-*") if _NAME.fullmatch(path.name) and path.is_file()]
         return sorted(found, key=lambda path: int(path.name.partition("-")[2]))
 
 
-def encode(state: State, identity: Mapping[str, Any]) -> bytes:
+def encode(state: State, identity: Mapping[str, Any], nthread: int | None = None) -> bytes:
     """A line with the SHA-256 of all that follows, a line of JSON, and the models' bytes."""
     header = {
         "format": FORMAT,
         "identity": identity,
+        "nthread": nthread,
         "history": state.history,
         "model_bytes": len(state.model),
         "has_best": state.best is not None,
@@ -132,11 +143,16 @@ def decode(content: bytes) -> tuple[dict[str, Any], State]:
     if hashlib.sha256(rest).hexdigest().encode() != digest:
         raise ValueError("it is damaged: its SHA-256 is not the one that it names")
     line, _, models = rest.partition(b"\n")
-    header = json.loads(line)
-    if header["format"] != FORMAT:
-        raise ValueError(f"its format is {header['format']}, this image reads {FORMAT}")
-    cut = header["model_bytes"]
-    return header, State(models[:cut], header["history"], models[cut:] if header["has_best"] else None)
+    try:
+        header = json.loads(line)
+        if header["format"] != FORMAT:
+            raise ValueError(f"its format is {header['format']}, this image reads {FORMAT}")
+        if not isinstance(header["identity"], dict) or "nthread" not in header:
+            raise TypeError("identity, nthread")
+        cut = header["model_bytes"]
+        return header, State(models[:cut], header["history"], models[cut:] if header["has_best"] else None)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it is no checkpoint of this image's ({error!r})") from error
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], within: str = "") -> list[str]:

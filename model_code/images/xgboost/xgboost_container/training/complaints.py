@@ -36,10 +36,19 @@ _OF_THE_USER = (
     "weight",
     "group",
     "Input data contains",
+    "at least 1 column",
     "quantile",
     "alpha",
 )
-_OF_MEMORY = ("bad_alloc", "Memory allocation", "Cannot allocate memory", "out of memory", "bad allocation")
+_OF_MEMORY = (
+    "bad_alloc",
+    "bad_malloc",
+    "Failed to allocate",
+    "Memory allocation",
+    "Cannot allocate memory",
+    "out of memory",
+    "bad allocation",
+)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from ..contract import Paths, UserError
+from ..contract import Paths, UserError, log
+from . import metrics
 from .agreement import Disagreement, Shard, combined_sha256, found_by_all
 from .channels import Channel, open_channels
 from .collective import Group
@@ -84,6 +85,13 @@ def read_data(paths: Paths, chosen: Hyperparameters, group: Group) -> Data | Non
         if channel.qids() is None and chosen.objective.startswith("rank:") and group.size > 1:
             raise UserError(f"{channel.name}: {chosen.objective} on several hosts needs the query of each row (qid)")
         channel.check(chosen.objective, num_class=chosen.num_class)
+        if any(metrics.counts_classes(metric) for metric in chosen.eval_metrics):
+            channel.check_whole_labels()
+    if train.qids() is None and chosen.objective.startswith("rank:"):
+        log(
+            f"Warning: train has no queries (qid), so {chosen.objective} ranks all of its {train.rows} rows as one query. "
+            "libsvm has a place for them: `label qid:7 1:0.5`"
+        )
     train = channels["train"]
     with found_by_all():
         chosen.check_features(train.num_features, train.feature_names)
@@ -130,19 +138,20 @@ def columns_of(
     summary: Summary, names: tuple[str, ...] | None, types: tuple[str, ...] | None
 ) -> list[Mapping[str, Any]]:
     """A description of every column, for `data-summary.json`."""
-    deviation = summary.standard_deviation
+    numbers = np.stack([summary.mean, summary.standard_deviation, summary.lowest, summary.highest], axis=1)
+    counts = zip(summary.count.tolist(), summary.missing.tolist(), numbers.tolist(), strict=True)
     return [
         {
             "name": names[column] if names else f"f{column}",
             "type": types[column] if types else "float",
-            "count": int(summary.count[column]),
-            "missing": int(summary.missing[column]),
-            "mean": float(summary.mean[column]) if summary.count[column] else None,
-            "standard_deviation": float(deviation[column]) if summary.count[column] else None,
-            "min": float(summary.lowest[column]) if summary.count[column] else None,
-            "max": float(summary.highest[column]) if summary.count[column] else None,
+            "count": int(count),
+            "missing": int(missing),
+            "mean": mean if count else None,
+            "standard_deviation": deviation if count else None,
+            "min": lowest if count else None,
+            "max": highest if count else None,
         }
-        for column in range(len(summary.count))
+        for column, (count, missing, (mean, deviation, lowest, highest)) in enumerate(counts)
     ]
 
 

@@ -15,6 +15,7 @@ import xgboost
 
 from ..contract import UserError
 from . import metrics
+from .agreement import Disagreement
 from .complaints import told_apart
 from .hyperparameters import Hyperparameters
 from .metric_lines import History, at_round, log_metrics
@@ -123,6 +124,7 @@ def fit(
             booster.update(train, number)
             latest = measure(chosen, booster, measured, number, group)
             _append(history, latest)
+            watched.check(history)
             if group.is_leader:
                 log_metrics(number, latest)
             if watched.keeps_best and watched.best(history) == number:
@@ -240,6 +242,19 @@ class _Watched:
         sign = 1 if metrics.maximize(metric) else -1
         values = [sign * score if not math.isnan(score) else -math.inf for score in scores]
         return values.index(max(values))
+
+    def check(self, history: History) -> None:
+        """Refuse to watch what is no number from the first round on: it would stop the training there, untrained.
+
+        Raises:
+            UserError: names the metric.
+        """
+        metric, scores = list(history[self.data].items())[-1]
+        if self.chosen.early_stopping_rounds is not None and len(scores) == 1 and math.isnan(scores[0]):
+            raise Disagreement(
+                f"early_stopping_rounds: {self.data}-{metric} is not a number, so it cannot say when to stop. "
+                f"Does {self.data} have rows of one class alone? Choose another eval_metric, or other rows"
+            )
 
     def is_over(self, history: History) -> bool:
         if self.chosen.early_stopping_rounds is None or not history:

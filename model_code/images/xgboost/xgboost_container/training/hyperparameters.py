@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -220,6 +221,8 @@ def _for_library(value: Any) -> Any:
         if value and isinstance(value[0], str):
             return ",".join(value)
         return list(value) if value and isinstance(value[0], float) else value
+    if isinstance(value, list) and isinstance(value[0][0], int):
+        return json.dumps(value)  # as text: XGBoost's Python takes the members of a list for names
     return value
 
 

@@ -105,6 +105,18 @@ def check_for(objective: str, labels: NDArray[np.float32], place: Place, *, num_
     _refuse(~allowed, labels, place, lambda label: f"the label is {label:.7g}, {objective} needs {rule}")
 
 
+def check_whole(labels: NDArray[np.float32], place: Place) -> None:
+    """Raises:
+    UserError: a label is no class.
+    """
+    _refuse(
+        ~_is_whole(labels),
+        labels,
+        place,
+        lambda label: f"the label is {label:.7g}, and an eval_metric that compares classes needs 0, 1, ...",
+    )
+
+
 def _is_whole(labels: NDArray[np.float32]) -> _Mask:
     whole: _Mask = labels == np.floor(labels)
     return whole

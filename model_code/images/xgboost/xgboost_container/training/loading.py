@@ -22,6 +22,9 @@ from .declarations import Declared
 from .readers import Layout, Piece, Reading
 from .summary import Summary
 
+MOST_FEATURES = 2**20
+"""How wide a table may be: what hashing to 20 bits gives, far beyond what trees learn from."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -132,6 +135,12 @@ class _Columns:
         self._file = ""
 
     def add(self, piece: Piece, file: str) -> None:
+        if _width(piece.features) > MOST_FEATURES:
+            # A row of libsvm names any feature in a dozen bytes, and each costs memory whether it has values or not.
+            raise UserError(
+                f"{file}: row {piece.first_row} or one after it names feature {_width(piece.features) - 1}, at most "
+                f"{MOST_FEATURES} features can be trained on. Number them without gaps"
+            )
         if self._first is None:
             self._first, self._file, self.names = _without_rows(piece), file, piece.names
         else:

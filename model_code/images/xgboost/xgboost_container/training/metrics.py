@@ -89,6 +89,11 @@ def base_name(metric: str) -> str:
     return name[:-1] if name.endswith("-") else name
 
 
+def counts_classes(metric: str) -> bool:
+    """Whether it compares the class of a row with the one that was predicted, so that a label must be a class."""
+    return metric in _OF_COUNTS
+
+
 def maximize(metric: str) -> bool:
     """Whether more of it is better."""
     known = METRICS.get(base_name(metric))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -25,6 +26,16 @@ from .streams import GZIP_MAGIC, Readable, Stream, read_ahead
 InputMode: TypeAlias = Literal["File", "FastFile", "Pipe"]
 
 _PARQUET_MAGIC = b"PAR1"
+# What a row of libsvm has and a row of CSV has not: a feature's number and its value.
+_PAIR = re.compile(rb"\d+:[-+.\d]|qid:\d")
+# Archives and packed files that nothing here unpacks, by how they begin.
+_PACKED = {
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"7z\xbc\xaf": "7-Zip",
+}
 _RECORDIO_MAGIC = frames.MAGIC.to_bytes(4, "little")
 # What to set for a format, in the spelling of AWS's documents.
 SPELLINGS: dict[Format, str] = {
@@ -160,6 +171,9 @@ def _refuse_other_format(source: Source, beginning: bytes) -> None:
     for magic, kind in ((_PARQUET_MAGIC, "parquet"), (_RECORDIO_MAGIC, "recordio-protobuf")):
         if beginning.startswith(magic) and source.format != kind and not source.wrapped:
             raise FormatError(f"cannot be read as {source.format}")
+    for magic, name in _PACKED.items():
+        if beginning.startswith(magic):
+            raise FormatError(f"is packed with {name}; unpack it, or pack each file with gzip")
 
 
 def guess(beginning: bytes) -> Format:
@@ -169,7 +183,7 @@ def guess(beginning: bytes) -> Format:
     if beginning.startswith(_RECORDIO_MAGIC):
         return "recordio-protobuf"
     first = beginning.partition(b"\n")[0].split()
-    return "libsvm" if any(b":" in token for token in first) else "csv"
+    return "libsvm" if any(_PAIR.match(token) for token in first) else "csv"
 
 
 def _hint(source: Source, beginning: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import xgboost
 
-from ..contract import Paths, Stopped, log, read_config
+from ..contract import Paths, Stopped, check_writable, log, read_config
 from . import checkpoints, describe, hyperparameters, script
 from .agreement import check_for_hosts
 from .collective import Group, distributed
@@ -39,6 +39,8 @@ def train(paths: Paths) -> None:
     if len(hosts.all) > 1:
         check_for_hosts(chosen.chosen, len(hosts.all))
     with distributed(hosts, paths) as group:
+        if hosts.is_leader:
+            _check_writable(paths, chosen)
         data = read_data(paths, chosen, group)
         if data is None:
             return
@@ -51,6 +53,13 @@ def train(paths: Paths) -> None:
                 stopped = _fit_one(paths, chosen, data, group, termination, kept)
     if stopped:
         raise Stopped  # only now, when every host is done: within, it would end them where they are
+
+
+def _check_writable(paths: Paths, chosen: Hyperparameters) -> None:
+    """Before hours of reading and training, not after."""
+    checkpoint_folder = checkpoints.folder_of(paths, wanted=chosen.checkpoint_rounds is not None)
+    for folder in (paths.model, paths.output_data, *([] if checkpoint_folder is None else [checkpoint_folder])):
+        check_writable(folder)
 
 
 def _fit_one(
@@ -135,7 +144,7 @@ def _checkpoints(
         "hosts": group.size,
         "xgboost": xgboost.__version__,
     }
-    return checkpoints.Checkpoints(folder / name, identity, chosen.checkpoint_rounds)
+    return checkpoints.Checkpoints(folder / name, identity, chosen.checkpoint_rounds, chosen.nthread)
 
 
 def _rounds(kept: checkpoints.Checkpoints | None, group: Group, termination: Termination) -> Rounds:

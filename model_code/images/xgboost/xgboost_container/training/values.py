@@ -88,7 +88,9 @@ def _names(parameter: Parameter, text: str) -> tuple[str, ...]:
 
 
 def _numbers(parameter: Parameter, text: str) -> tuple[float, ...]:
-    return tuple(_number(parameter, item) for item in text.strip("[]()").split(","))
+    if text[:1] + text[-1:] in ("()", "[]"):
+        text = text[1:-1]
+    return tuple(_number(parameter, item) for item in text.split(","))
 
 
 def _constraints(parameter: Parameter, text: str) -> tuple[int, ...] | dict[str, int]:
@@ -97,7 +99,9 @@ def _constraints(parameter: Parameter, text: str) -> tuple[int, ...] | dict[str,
         if not named or not all(type(sign) is int and abs(sign) <= 1 for sign in named.values()):
             raise ValueError
         return {str(name): sign for name, sign in named.items()}
-    signs = tuple(int(item) for item in text.strip("[]()").rstrip(",").split(","))
+    if text[:1] + text[-1:] in ("()", "[]"):
+        text = text[1:-1]
+    signs = tuple(int(item) for item in text.rstrip(",").split(","))
     if not all(abs(sign) <= 1 for sign in signs):
         raise ValueError
     return signs
