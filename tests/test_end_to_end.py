@@ -107,6 +107,10 @@ def test_what_training_published_is_seen_where_sagemaker_shows_it(checkout: Chec
         assert logs.describe_log_streams(logGroupName=group)["logStreams"], group
     metrics = checkout.client("cloudwatch").list_metrics(Namespace="AWS/SageMaker")["Metrics"]
     assert {"Invocations", "ModelLatency", "OverheadLatency"} <= {metric["MetricName"] for metric in metrics}
+    sagemaker = checkout.client("sagemaker")
+    job = sagemaker.list_training_jobs(StatusEquals="Completed")["TrainingJobSummaries"][-1]["TrainingJobName"]
+    final = sagemaker.describe_training_job(TrainingJobName=job)["FinalMetricDataList"]
+    assert {metric["MetricName"] for metric in final} == {"train:rmse", "validation:rmse"}
 
 
 def test_a_wrong_row_is_refused_in_words(checkout: Checkout, told: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The pipeline takes a model from data to a registered version, and stops where the version is not good enough."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +294,11 @@ def test_a_graviton_endpoint_gets_an_image_for_arm_and_the_jobs_keep_theirs(tmp_
     files = list((tmp_path / "out").glob("*training.assets.json"))
     images = json.loads(files[0].read_text())["dockerImages"]
     assert images[registered["Image"].rpartition(":")[2]]["source"]["platform"] == "linux/arm64"
+
+
+def test_sagemaker_finds_the_metrics_of_each_round_in_the_log(steps: dict[str, dict[str, Any]]) -> None:
+    definitions = steps["Train"]["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"]
+    assert [definition["Name"] for definition in definitions] == ["train:rmse", "validation:rmse"]
+    line = "[12] #011train-rmse:2.10000 #011validation-rmse:2.90000"
+    found = [re.search(definition["Regex"], line) for definition in definitions]
+    assert [match and match[1] for match in found] == ["2.10000", "2.90000"]

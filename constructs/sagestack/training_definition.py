@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +106,11 @@ class TrainingRun:
         return TrainingStep(
             TRAIN,
             arguments={
-                "AlgorithmSpecification": {"TrainingImage": self.image_uri, "TrainingInputMode": "File"},
+                "AlgorithmSpecification": {
+                    "TrainingImage": self.image_uri,
+                    "TrainingInputMode": "File",
+                    "MetricDefinitions": self._metric_definitions(),
+                },
                 "RoleArn": self.role_arn,
                 "HyperParameters": hyperparameters(self.model.training.hyperparameter_texts),
                 "InputDataConfig": [
@@ -126,6 +131,20 @@ class TrainingRun:
             },
             retry=_JOB_RETRY,
         )
+
+    def _metric_definitions(self) -> list[dict[str, str]] | None:
+        """Where SageMaker finds the metrics of each round in the log, for its charts and its tuning.
+
+        Names and lines are those of SageMaker's own XGBoost. An image of a model's own logs as it likes.
+        """
+        metrics = str(self.model.training.hyperparameters.get("eval_metric", ""))
+        if self.model.training.kind != "xgboost" or not metrics:
+            return None
+        return [
+            {"Name": f"{split}:{metric}", "Regex": rf".*\[[0-9]+\].*#011{split}-{re.escape(metric)}:(\S+)"}
+            for split in ("train", "validation")
+            for metric in metrics.split(",")
+        ]
 
     def _evaluate(self, preprocess: ProcessingStep, train: TrainingStep) -> ProcessingStep:
         return ProcessingStep(

@@ -198,8 +198,12 @@ def _notes(recipe: dockerfile.Recipe) -> Iterator[str]:
     machine = ".".join(platform.python_version_tuple()[:2])
     if recipe.python and recipe.python != machine:
         yield f"The image has Python {recipe.python} ({recipe.base}); this machine's Python {machine} stands for it."
+    by_line: dict[str, list[str]] = {}
     for command in recipe.not_executed:
-        yield f"Not executed, since this is a process and not a container: Dockerfile {command}"
+        line, _, words = command.partition(": ")
+        by_line.setdefault(line, []).append(words)
+    for line, commands in by_line.items():
+        yield f"Not executed, since this is a process and not a container: Dockerfile {line}: {'; '.join(commands)}"
 
 
 def _copy(step: dockerfile.Copy, context: Path, root: Path, excluded: Callable[[Path], bool]) -> list[str]:
