@@ -24,7 +24,7 @@ from xgboost_container.evaluation import classification, regression
 from xgboost_container.formats import content_types
 from xgboost_container.serving import accept, selection
 from xgboost_container.training import library, metrics, parameter_table, script
-from xgboost_container.training.declarations import KNOWN
+from xgboost_container.training.input.declarations import KNOWN
 
 from local_cloud.sagemaker import cloudformation, step_types
 
@@ -293,7 +293,7 @@ def test_the_reference_of_the_image_has_every_environment_variable() -> None:
     server = {code(row[0])[0] for row in rows(section("### Environment variables of the server"))}
     assert server == variables(IMAGE / "serving" / "settings.py")
     hosts = {code(row[0])[0] for row in rows(section("### Several hosts")) if "SAGEMAKER" in row[0]}
-    assert hosts == variables(IMAGE / "training" / "hosts.py")
+    assert hosts == variables(IMAGE / "training" / "distributed" / "hosts.py")
     everywhere = set(re.findall(r"\b(?:SAGEMAKER|MAX)_[A-Z_]+\b", REFERENCE.read_text()))
     assert everywhere == server | hosts | variables(IMAGE / "contract.py")
 
@@ -325,7 +325,7 @@ def _objectives_with_rules() -> Iterator[str]:
 
 
 def test_the_reference_of_the_image_says_the_rule_of_labels_for_each_objective_that_has_one() -> None:
-    from xgboost_container.training import labels
+    from xgboost_container.training.input import labels
 
     assert set(_objectives_with_rules()) == {*labels._RULES, "multi:softmax", "multi:softprob"}
 

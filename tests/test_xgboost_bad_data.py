@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from xgboost_container.contract import REASON_BYTES, Paths, UserError, one_line_reason
 from xgboost_container.formats import recordio
-from xgboost_container.training.channels import Channel, open_channels
-from xgboost_container.training.labels import LabelFacts
+from xgboost_container.training.input.channels import Channel, open_channels
+from xgboost_container.training.input.labels import LabelFacts
 
 from tests.xgboost_tables import WRITERS, as_csv, as_libsvm, as_parquet, declared, job, table
 
@@ -126,7 +126,7 @@ def test_a_word_is_found_by_file_row_and_column(tmp_path: Path) -> None:
 
 
 def test_a_row_is_counted_on_from_chunk_to_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xgboost_container.training.streams.CHUNK_BYTES", 200)
+    monkeypatch.setattr("xgboost_container.training.input.streams.CHUNK_BYTES", 200)
     assert csv_job(tmp_path, *["1,2"] * 1000, "1,x") == "train/part-0: row 1001, column 2: 'x' is not a number"
 
 
@@ -293,3 +293,42 @@ def test_records_without_labels_are_refused(tmp_path: Path) -> None:
     scores = recordio.encode(np.ones((3, 1), np.float32))  # labels under another name, and no features
     said = refused(job(tmp_path, {"train": declared("recordio")}, train=scores))
     assert said.startswith("train/part-0: record 1")
+
+
+@pytest.mark.parametrize(
+    ("beginning", "name"),
+    [(b"PK\x03\x04", "zip"), (b"BZh91AY", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "Zstandard")],
+)
+def test_what_is_packed_otherwise_than_by_gzip_is_named(tmp_path: Path, beginning: bytes, name: str) -> None:
+    said = refused(job(tmp_path, train=beginning + bytes(range(128, 256)) * 9))
+    assert said == f"train/part-0: is packed with {name}; unpack it, or pack each file with gzip"
+
+
+def test_noise_is_not_taken_for_libsvm(tmp_path: Path) -> None:
+    assert "looks like" not in refused(job(tmp_path, train=b"\xc3\x28:\x9f , :\x80\n" * 9))
+
+
+def test_labels_alone_are_no_libsvm_to_train_on(tmp_path: Path) -> None:
+    said = refused(job(tmp_path, {"train": declared("libsvm")}, train=b"1\n0\n"))
+    assert said == "train: not one feature in train/part-0, only labels"
+
+
+def test_a_feature_beyond_all_tables_is_refused_in_little_memory(tmp_path: Path) -> None:
+    said = refused(job(tmp_path, {"train": declared("libsvm")}, train=b"1 1:2\n0 2000000000:1\n"))
+    assert "train/part-0: row 1 or one after it names feature 2000000000, at most 1048576 features" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("y", "a[0]", "b", "c", "d"), "train/part-0: a feature is named 'a[0]'; a name must not"),
+        (("y", "a<1", "b", "c", "d"), "train/part-0: a feature is named 'a<1'; a name must not"),
+    ],
+)
+def test_names_that_a_model_cannot_hold_are_refused(tmp_path: Path, names: tuple[str, ...], told: str) -> None:
+    assert told in refused(job(tmp_path, {"train": declared("parquet")}, train=as_parquet(ROWS, names)))
+
+
+def test_a_comma_at_the_end_of_each_line_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read(tmp_path, "csv", as_csv(ROWS).replace(b"\n", b",\n"))
+    assert "Warning: train: no row has a value in feature 4, counted from 0" in capsys.readouterr().out

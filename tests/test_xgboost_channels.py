@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from xgboost_container.contract import Paths, UserError
-from xgboost_container.training.channels import Channel, open_channels
+from xgboost_container.training.input.channels import Channel, open_channels
 
 from tests.xgboost_tables import WRITERS, as_csv, as_libsvm, as_parquet, declared, job, table
 
@@ -230,7 +230,7 @@ def test_names_come_from_parquet_unless_they_are_given(tmp_path: Path) -> None:
     assert train_of(paths, feature_names="abcd").feature_names == ("a", "b", "c", "d")
     with pytest.raises(UserError, match="feature_names: has 3 names, the channel train has 4 features"):
         train_of(paths, feature_names="abc")
-    with pytest.raises(UserError, match="feature_names: two features are named .a."):
+    with pytest.raises(UserError, match="feature_names: two features are named 'a'"):
         train_of(paths, feature_names="abca")
 
 

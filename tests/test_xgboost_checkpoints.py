@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import random
 import signal
@@ -17,9 +18,9 @@ import xgboost
 from xgboost_container.contract import AlgorithmError, Paths, UserError, run_step
 from xgboost_container.training import checkpoints
 from xgboost_container.training.checkpoints import Checkpoints, decode, encode, folder_of
-from xgboost_container.training.collective import Group
+from xgboost_container.training.distributed.collective import Group
+from xgboost_container.training.distributed.hosts import Hosts
 from xgboost_container.training.fit import Fitted, Rounds, State, fit
-from xgboost_container.training.hosts import Hosts
 from xgboost_container.training.hyperparameters import Hyperparameters, parse
 from xgboost_container.training.train import train
 
@@ -207,6 +208,25 @@ def test_a_damaged_checkpoint_is_left_aside_for_the_one_before(
     assert latest is not None
     assert latest.rounds == 1
     assert "checkpoint-0000002: left aside, it is damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("header", [b"{}", b"[]", b"no JSON", b'{"format": 2}', b'{"format": 2, "identity": []}'])
+def test_what_is_no_checkpoint_of_ours_is_left_aside(
+    tmp_path: Path, header: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = header + b"\nmodel"
+    (tmp_path / "checkpoint-0000007").write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    (tmp_path / "checkpoint-0000008").mkdir()
+    assert Checkpoints(tmp_path, {}).latest() is None
+    assert "checkpoint-0000007: left aside, " in capsys.readouterr().out
+
+
+def test_going_on_with_another_number_of_threads_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Checkpoints(tmp_path, {}, every=1, nthread=4).after(1, lambda: state(1), False)
+    assert Checkpoints(tmp_path, {}, nthread=4).latest() is not None
+    assert capsys.readouterr().out == ""
+    assert Checkpoints(tmp_path, {}, nthread=2).latest() is not None
+    assert "checkpoint-0000001: was written with nthread 4, and this job has 2" in capsys.readouterr().out
 
 
 def test_another_trainings_checkpoint_is_refused_with_what_differs(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from xgboost_container.contract import AlgorithmError, Paths, UserError
-from xgboost_container.training.agreement import Shard, agree, check_groups, combined_sha256
-from xgboost_container.training.collective import distributed
-from xgboost_container.training.hosts import Hosts
-from xgboost_container.training.link import Kind, Link
+from xgboost_container.training.distributed.agreement import Shard, agree, check_groups, combined_sha256
+from xgboost_container.training.distributed.collective import distributed
+from xgboost_container.training.distributed.hosts import Hosts
+from xgboost_container.training.distributed.link import Kind, Link
 
 from tests.xgboost_hosts import free_port, run, running
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from xgboost_container.contract import UserError
-from xgboost_container.training.agreement import check_for_hosts
+from xgboost_container.training.distributed.agreement import check_for_hosts
 
 from tests.xgboost_hosts import TRAIN, Host, Job, run, running
 

@@ -117,7 +117,7 @@ def values(of: dict[str, Any]) -> dict[str, float]:
 def answers(models: list[xgboost.Booster], table: Numbers, margin: bool = False) -> Numbers:
     """The boosters' mean, made with nothing of the step's."""
     matrix = xgboost.DMatrix(table[:, 1:], feature_names=list(NAMES), nthread=1)
-    return np.mean([model.predict(matrix, output_margin=margin) for model in models], axis=0)
+    return np.asarray(np.mean([model.predict(matrix, output_margin=margin) for model in models], axis=0))
 
 
 # --- the numbers are scikit-learn's

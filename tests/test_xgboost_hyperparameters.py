@@ -314,3 +314,19 @@ def test_everything_in_the_table_reaches_something_in_the_installed_library() ->
     # Read by updaters when they run, and in nobody's configuration.
     found |= {"top_k"}
     assert {name for name, parameter in TABLE.items() if not parameter.ours} - found == set()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"objective": "multi:softmax", "num_class": "three"},
+        {"objective": "reg:quantileerror", "quantile_alpha": "(0.5"},
+        {"monotone_constraints": "(1,0"},
+    ],
+)
+def test_a_wrong_value_is_told_once_and_is_not_missing_too(given: dict[str, str]) -> None:
+    with pytest.raises(UserError) as raised:
+        parse({"num_round": "1", **given})
+    assert "must be" in str(raised.value)
+    assert "; " not in str(raised.value)
+    assert "missing" not in str(raised.value)

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from xgboost_container.contract import AlgorithmError, UserError
 from xgboost_container.formats.sparse import Sparse
-from xgboost_container.training import blocks as blocks_module
-from xgboost_container.training.blocks import Blocks, Chosen
-from xgboost_container.training.channels import Channel, open_channels
-from xgboost_container.training.declarations import find
-from xgboost_container.training.loading import load
-from xgboost_container.training.matrices import plain_matrix, quantile_matrix
-from xgboost_container.training.readers import Layout
+from xgboost_container.training.input import blocks as blocks_module
+from xgboost_container.training.input.blocks import Blocks, Chosen
+from xgboost_container.training.input.channels import Channel, open_channels
+from xgboost_container.training.input.declarations import find
+from xgboost_container.training.input.loading import load
+from xgboost_container.training.input.matrices import plain_matrix, quantile_matrix
+from xgboost_container.training.input.readers import Layout
 
 from tests.xgboost_tables import WRITERS, as_csv, as_libsvm, as_parquet, declared, job, table
 

@@ -15,9 +15,11 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from xgboost_container.contract import UserError
 from xgboost_container.serving import model as model_module
-from xgboost_container.serving.models import Models
+from xgboost_container.serving.models import Entry, Models
 from xgboost_container.serving.request_error import RequestError
 
 from tests.xgboost_servers import (
@@ -34,6 +36,7 @@ from tests.xgboost_servers import (
 import xgboost  # isort: skip
 
 COUNT = 6
+NAMES = st.sampled_from("abc")
 ROWS = some_rows(2)
 
 
@@ -373,6 +376,47 @@ def test_a_model_in_use_is_not_pulled_away() -> None:
             assert models.nbytes == 40
 
     asyncio.run(story())
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["load", "load", "ask", "ask", "unload", "answered"]), NAMES, st.integers(20, 70)),
+        min_size=20,
+    )
+)
+def test_whatever_comes_and_goes_memory_is_bounded_and_nothing_in_use_is_pulled_away(
+    steps: list[tuple[str, str, int]],
+) -> None:
+    async def story() -> None:
+        models = Models(100, _load_sized, threads)
+        loaded: set[str] = set()
+        asked: list[tuple[Entry, Any, asyncio.Future[None]]] = []
+        for step, name, size in steps:
+            if step == "answered" and asked:
+                asked.pop(size % len(asked))[2].set_result(None)
+                await asyncio.sleep(0)
+            refused = None
+            try:
+                if step == "load":
+                    await models.load(name, f"/{size}")
+                    loaded.add(name)
+                elif step == "unload":
+                    models.unload(name)
+                    loaded.discard(name)
+                elif step == "ask":
+                    entry = models.resident(name) or await models.bring_back(name)
+                    asked.append((entry, entry.model, asyncio.get_running_loop().create_future()))
+                    models.hold(entry, asked[-1][2])
+            except RequestError as error:
+                refused = error.status
+            assert refused in (None, 507, 409 if name in loaded else 404)
+            assert models.nbytes <= 100
+            assert all(entry.model is model for entry, model, _ in asked)
+            assert {model["modelName"] for model in models.page(None, 1000)[0]} <= loaded
+
+    with ThreadPoolExecutor(1) as threads:
+        asyncio.run(story())
 
 
 def test_failures_leave_the_count_as_it_was() -> None:

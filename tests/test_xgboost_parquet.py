@@ -284,6 +284,17 @@ def test_it_works_from_a_folder_that_shadows_the_standard_library(
     assert len(read(written(numbers(2)))) == 2
 
 
+def test_a_decoder_that_was_ended_while_it_waited_is_not_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet_process._idle._close()
+    assert len(read(written(numbers(2)))) == 2
+    (waiting,) = parquet_process._idle._workers
+    waiting._process.kill()
+    waiting._process.wait()
+    # Ended between the look at it and the file, as by a machine that runs out of memory.
+    monkeypatch.setattr(parquet_process._Worker, "alive", property(lambda self: True))
+    assert len(read(written(numbers(3)))) == 3
+
+
 def test_a_decoder_that_cannot_start_is_not_the_files_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     parquet_process._idle._close()
     monkeypatch.setattr(parquet_process, "_PACKAGE_ROOT", tmp_path)

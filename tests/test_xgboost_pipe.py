@@ -19,8 +19,8 @@ from arro3.core import Array, Table
 from arro3.io import write_parquet
 from xgboost_container.contract import Paths, UserError
 from xgboost_container.formats.frames import MAGIC
-from xgboost_container.training.channels import Channel, open_channels
-from xgboost_container.training.pipe import Unwrapped, parquet_files, wrapped_files
+from xgboost_container.training.input.channels import Channel, open_channels
+from xgboost_container.training.input.pipe import Unwrapped, parquet_files, wrapped_files
 
 from tests.test_xgboost_channels import values_of
 from tests.xgboost_tables import WRITERS, as_csv, as_libsvm, as_parquet, as_recordio, declared, job, table
@@ -171,7 +171,7 @@ def test_wrapped_files_keep_their_bytes() -> None:
 def test_a_seam_between_parquet_files_is_told_from_the_same_bytes_inside(
     chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xgboost_container.training.pipe.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("xgboost_container.training.input.pipe.CHUNK_BYTES", chunk_bytes)
     # "PAR1PAR1" as a number: a page holds it as it is, here after what could be the length of a short footer.
     noise = np.random.default_rng(0).normal(size=99)
     tricky = np.concatenate([noise, np.frombuffer(b"\0\0\0\0\x21\0\0\0PAR1PAR1")])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from xgboost_container.training import summary as summary_module
-from xgboost_container.training.summary import Summary
+from xgboost_container.training.input import summary as summary_module
+from xgboost_container.training.input.summary import Summary
 
 FLOATS = st.one_of(
     st.just(np.float32(np.nan)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
 import tarfile
@@ -15,7 +16,7 @@ import pytest
 import xgboost
 from xgboost_container.artifact import read_info
 from xgboost_container.contract import AlgorithmError, Paths, Stopped, UserError, run_step
-from xgboost_container.training import describe, metrics
+from xgboost_container.training import metrics, saving
 from xgboost_container.training.complaints import told_apart
 from xgboost_container.training.library import first_line
 from xgboost_container.training.metric_lines import metric_line
@@ -292,6 +293,7 @@ def test_a_missing_channel_is_refused(tmp_path: Path) -> None:
             "training: XGBoost says: Check failed: valid: label must be in [0,1].",
         ),
         ("[07:24:17] /workspace/src/a.h:1: std::bad_alloc", AlgorithmError, "more memory"),
+        ("bad_malloc: Failed to allocate 516096000 bytes.", AlgorithmError, "more memory"),
         ("[07:24:17] /workspace/src/a.cc:1: Check failed: p != nullptr", AlgorithmError, "Check failed: p != nullptr"),
     ],
 )
@@ -317,10 +319,86 @@ def test_a_full_disk_is_told_with_its_path(tmp_path: Path, monkeypatch: pytest.M
     def full(files: Any) -> None:
         raise OSError(28, "No space left on device", str(next(iter(files))))
 
-    monkeypatch.setattr(describe, "write_together", full)
+    monkeypatch.setattr(saving, "write_together", full)
     base = make_job(tmp_path, num_round=2, objective="binary:logistic")
     assert run(base) == 1
     assert reason(base).startswith(f"AlgorithmError: {base}/model/xgboost-model: No space left on device")
+
+
+def test_a_model_folder_that_is_a_file_is_told_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = make_job(tmp_path, num_round=2, objective="binary:logistic")
+    (base / "model").touch()
+    assert run(base) == 1
+    assert reason(base) == f"UserError: {base}/model: must be a folder to write to, and {base}/model is a file\n"
+    assert "rows x" not in capsys.readouterr().out
+
+
+def test_a_name_of_bytes_that_are_no_text_is_told_as_it_can_be(tmp_path: Path) -> None:
+    base = make_job(tmp_path, num_round=2)
+    (base / "input" / "data" / "train" / os.fsdecode(b"\xff.csv")).write_bytes(b"x,1,2,3,4,5\n")
+    assert run(base) == 1
+    assert reason(base).startswith("UserError: train/\\udcff.csv: row 1, column 1: 'x'")
+
+
+def test_a_reason_that_cannot_be_removed_does_not_hide_the_next_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "output").touch()
+    assert run(tmp_path) == 1
+    assert "Failed: UserError: hyperparameters.json: num_round is missing" in capsys.readouterr().err
+
+
+def test_json_that_is_nested_without_end_is_the_users(tmp_path: Path) -> None:
+    base = make_job(tmp_path, num_round=2)
+    (base / "input" / "config" / "hyperparameters.json").write_text("[" * 100_000)
+    assert run(base) == 1
+    assert "hyperparameters.json: not valid JSON" in reason(base)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "names"),
+    [("[[0, 1]]", {}), ("[[0, 1]]", {"feature_names": "a,b,c,d,e"}), ('[["a", "b"]]', {"feature_names": "a,b,c,d,e"})],
+)
+def test_features_interact_only_where_they_may(tmp_path: Path, constraints: str, names: dict[str, Any]) -> None:
+    base = make_job(tmp_path, num_round=8, validation=False, interaction_constraints=constraints, **names)
+    assert run(base) == 0
+    trees = xgboost.Booster(model_file=base / "model" / "xgboost-model").get_dump(dump_format="json")
+
+    def paths(node: dict[str, Any], above: frozenset[str] = frozenset()) -> list[frozenset[str]]:
+        if "leaf" in node:
+            return [above]
+        below = above | {str(node["split"])}
+        return [path for child in node["children"] for path in paths(child, below)]
+
+    together = [path for tree in trees for path in paths(json.loads(tree)) if len(path) > 1]
+    assert together
+    assert all(path <= {"a", "b"} or path <= {"f0", "f1"} for path in together)
+
+
+def test_early_stopping_on_what_is_no_number_is_refused(tmp_path: Path) -> None:
+    base = make_job(tmp_path, num_round=5, objective="binary:logistic", eval_metric="auc", early_stopping_rounds=2)
+    rows = table(40, 3)
+    rows[:, 0] = 1  # one class alone has no order
+    write_channel(base, "validation", rows)
+    assert run(base) == 1
+    assert reason(base).startswith("UserError: early_stopping_rounds: validation-auc is not a number")
+
+
+def test_a_metric_of_classes_needs_classes_for_labels(tmp_path: Path) -> None:
+    base = make_job(tmp_path, validation=False, num_round=2, objective="binary:logistic", eval_metric="accuracy")
+    rows = table(40, 3)
+    rows[4, 0] = 0.25  # a probability: fine for the objective
+    write_channel(base, "train", rows)
+    assert run(base) == 1
+    assert "train/part-0.csv: row 5, column 1: the label is 0.25, and an eval_metric that compares" in reason(base)
+
+
+def test_ranking_without_queries_is_told_to_be_of_one_query(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = make_job(tmp_path, "relevance", validation=False, num_round=2, objective="rank:ndcg")
+    assert run(base) == 0
+    assert "Warning: train has no queries (qid), so rank:ndcg ranks all of its 300 rows" in capsys.readouterr().out
 
 
 def test_a_training_that_diverges_leaves_no_model(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from xgboost_container.contract import Paths, UserError, log, run_step
-from xgboost_container.training.agreement import Shard
-from xgboost_container.training.collective import distributed
-from xgboost_container.training.hosts import Hosts
+from xgboost_container.training.distributed.agreement import Shard
+from xgboost_container.training.distributed.collective import distributed
+from xgboost_container.training.distributed.hosts import Hosts
 
 
 def main() -> int:

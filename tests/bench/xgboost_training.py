@@ -48,7 +48,7 @@ import xgboost_container.without_scipy
 import json, os, sys, time
 import xgboost
 from xgboost_container.contract import Paths
-from xgboost_container.training.channels import open_channels
+from xgboost_container.training.input.channels import open_channels
 began = time.perf_counter()
 channels = open_channels(Paths.from_environment())
 loaded = time.perf_counter()

@@ -140,26 +140,19 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Find out before the work what would otherwise fail after it: that its result cannot be written.
+    """Find out before the work what would otherwise fail after it: that its result cannot be written. Makes nothing.
 
     Raises:
-        UserError: the folder is a file, or lies on a file system that is mounted for reading.
-        PermissionError: it is another user's; `one_line_reason` says what to do.
+        UserError: the folder is a file, or would be below one.
+        PermissionError: this user may not write there, or it is mounted for reading; `one_line_reason` says what to do.
     """
-    probe = folder / ".writable.partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except PermissionError as error:
-        error.filename = str(folder)
-        raise
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{folder}: must be a folder to write to, and is, or lies in, a file") from None
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-        raise UserError(f"{folder}: mounted for reading only. Mount it for writing") from None
+    nearest = folder
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"{folder}: must be a folder to write to, and {nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:

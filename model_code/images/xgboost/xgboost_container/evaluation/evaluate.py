@@ -12,10 +12,11 @@ from .. import archive
 from ..contract import Paths, UserError, as_json, log, write_together
 from ..formats.sparse import Sparse
 from ..serving.model import Model
-from ..training.declarations import of_folder
-from ..training.labels import check_present
-from ..training.loading import Table, difference, load
-from ..training.readers import Layout
+from ..training.input.declarations import of_folder
+from ..training.input.labels import check_present
+from ..training.input.loading import difference, load
+from ..training.input.readers import Layout
+from ..training.input.table import Table
 from . import classification, regression
 from .bootstrap import with_standard_deviation
 

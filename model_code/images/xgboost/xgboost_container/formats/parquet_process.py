@@ -52,16 +52,27 @@ def decode(
     }
     worker = _idle.take()
     try:
-        worker.send(request, content or b"")
-        names = tuple(worker.answer()["names"])
-    except BaseException as error:
-        _idle.give_back(worker, sound=isinstance(error, (FormatError, OSError)))
-        raise
+        names = _names(worker, request, content or b"")
+    except _Lost:
+        if worker.is_new:
+            raise
+        # It had waited, and may have been ended before it saw this file: a new one tells.
+        worker = _Worker()
+        names = _names(worker, request, content or b"")
     blocks = _blocks(worker, len(names))
     if names_only:
         for _ in blocks:
             pass
     return names, blocks
+
+
+def _names(worker: _Worker, request: dict[str, Any], content: bytes) -> tuple[str, ...]:
+    try:
+        worker.send(request, content)
+        return tuple(worker.answer()["names"])
+    except BaseException as error:
+        _idle.give_back(worker, sound=isinstance(error, (FormatError, OSError)))
+        raise
 
 
 def _blocks(worker: _Worker, width: int) -> Iterator[NDArray[np.float32]]:
@@ -79,8 +90,13 @@ def _blocks(worker: _Worker, width: int) -> Iterator[NDArray[np.float32]]:
         _idle.give_back(worker, sound=sound)  # one that was left in the middle of a file is of no more use
 
 
+class _Lost(FormatError):
+    """The process was ended from outside, or by itself, while it had the file."""
+
+
 class _Worker:
     def __init__(self) -> None:
+        self.is_new = True
         path = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
             # -P: without it the working directory would be searched first, and this folder has a json.py.
@@ -153,7 +169,7 @@ class _Worker:
         """Why it does not answer any more: a signal ended it, or it could not even start."""
         code = self._process.wait()  # its end of the pipe is closed, so that it ends
         if code < 0:
-            return FormatError("the Parquet file is broken: its decoder crashed over it, or ran out of memory")
+            return _Lost("the Parquet file is broken: its decoder crashed over it, or ran out of memory")
         return RuntimeError(f"{' '.join(map(str, self._process.args))} ended with exit code {code}")  # type: ignore[arg-type]
 
 
@@ -179,6 +195,7 @@ class _Idle:
         if sound and worker.alive:
             with self._lock:
                 if len(self._workers) < _MOST_IDLE:
+                    worker.is_new = False
                     self._workers.append(worker)
                     return
         worker.close()

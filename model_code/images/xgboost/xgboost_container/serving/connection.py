@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection: has the requests that come answered in their order, and holds nothing for ever.
 
-Why not uvicorn, for a contract of three paths: its parser takes heads and request times without a bound, a client that is
-still sending never gets to read its 413, a drain neither says 503 nor takes what waits in the backlog exactly once, and a
-request costs 22 microseconds of CPU there against 10 here.
+Why not uvicorn, for a contract of three paths: on the same parser and loop it bounds neither the length of a head nor the
+time that a request may take to come in; a client that is still sending never gets to read its 413; a drain neither says 503
+nor takes what waits in the backlog exactly once; and a request costs 22 microseconds of CPU there against 10 here.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ import xgboost
 
 from ..contract import Paths, UserError, log
 from . import metrics
-from .agreement import Disagreement, Shard, combined_sha256, found_by_all
-from .channels import Channel, open_channels
-from .collective import Group
 from .complaints import told_apart
+from .distributed.agreement import Disagreement, Shard, combined_sha256, found_by_all
+from .distributed.collective import Group
 from .hyperparameters import Hyperparameters
-from .labels import LabelFacts
-from .summary import Summary
+from .input.channels import Channel, open_channels
+from .input.labels import LabelFacts
+from .input.summary import Summary
 
 
 @dataclass(frozen=True)

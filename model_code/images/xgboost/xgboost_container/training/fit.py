@@ -15,8 +15,8 @@ import xgboost
 
 from ..contract import UserError
 from . import metrics
-from .agreement import Disagreement
 from .complaints import told_apart
+from .distributed.agreement import Disagreement
 from .hyperparameters import Hyperparameters
 from .metric_lines import History, at_round, log_metrics
 

@@ -12,9 +12,9 @@ from typing import Any
 from ..contract import UserError, log
 from . import metrics
 from .library import complaint
+from .parameter_rules import faults_between
 from .parameter_table import ALIASES, GONE, TABLE
-from .rules import faults_between
-from .values import plain_text, shown, value_of
+from .parameter_values import plain_text, shown, value_of
 
 # What SageMaker's tuning and its SDKs add for themselves.
 _RESERVED = ("_tuning_", "sagemaker_")
@@ -133,6 +133,7 @@ def parse(given: Mapping[str, Any], source: str = "hyperparameters.json", cpus: 
     """
     faults: list[str] = []
     remarks: list[str] = []
+    wrong: set[str] = set()
     chosen: dict[str, Any] = {}
     for key, raw in given.items():
         text = plain_text(raw)
@@ -153,9 +154,11 @@ def parse(given: Mapping[str, Any], source: str = "hyperparameters.json", cpus: 
                 chosen[name] = value_of(TABLE[name], text)
             except ValueError as error:
                 faults.append(_explained(name, text, str(error)))
+                wrong.add(name)
     if "num_round" not in given:
         faults.append("num_round is missing: the number of rounds to train")
-    faults += faults_between(chosen)
+    # What was given with a wrong value is not missing as well.
+    faults += [fault for fault in faults_between(chosen) if fault.partition(" is missing")[0] not in wrong]
     if not faults:
         made = _made(chosen, tuple(remarks), cpus)
         said = complaint(made.params, made.objective, made.num_class)

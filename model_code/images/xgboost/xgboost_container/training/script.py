@@ -23,7 +23,7 @@ from types import FrameType
 from typing import IO, Any
 
 from ..contract import AlgorithmError, Paths, Stopped, UserError, log, read_config
-from .code_archive import extract
+from .script_archive import extract
 
 PROGRAM = "sagemaker_program"
 SUBMIT_DIRECTORY = "sagemaker_submit_directory"

@@ -9,13 +9,13 @@ from typing import Any
 import xgboost
 
 from ..contract import Paths, Stopped, check_writable, log, read_config
-from . import checkpoints, describe, hyperparameters, script
-from .agreement import check_for_hosts
-from .collective import Group, distributed
+from . import checkpoints, hyperparameters, saving, script
 from .data import Data, evaluation_matrix, read_data, training_matrix
+from .distributed.agreement import check_for_hosts
+from .distributed.collective import Group, distributed
+from .distributed.hosts import Hosts
 from .fit import Fitted, Rounds, State, fit, measure
 from .folds import Predictions, folds, mean_metrics
-from .hosts import Hosts
 from .hyperparameters import Hyperparameters
 from .metric_lines import log_metrics
 from .termination import Termination, noted_termination
@@ -86,7 +86,7 @@ def _fit_one(
         group.check_same("the model", bytes(fitted.booster.save_raw("ubj")))
         metrics = {**fitted.metrics, **_tested(chosen, fitted, matrices, group)}
     if group.is_leader and (chosen.save_model_on_termination or not fitted.stopped):
-        describe.save(paths, chosen, data, [fitted], metrics)
+        saving.save(paths, chosen, data, [fitted], metrics)
     return fitted.stopped
 
 
@@ -129,7 +129,7 @@ def _cross_validate(
     metrics = mean_metrics([fitted.metrics for fitted in models])
     if chosen.num_cv_round > 1:
         log_metrics(chosen.num_round, metrics)
-    describe.save(paths, chosen, data, models, metrics, {"predictions.csv": unseen.as_csv()})
+    saving.save(paths, chosen, data, models, metrics, {"predictions.csv": unseen.as_csv()})
 
 
 def _checkpoints(

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from ..contract import AlgorithmError, log
+from ...contract import AlgorithmError, log
 from .hosts import CONNECT_SECONDS, PORT, Hosts
 from .link import Kind, Link
 from .watch import Outcome, Watch

@@ -9,9 +9,9 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from ..contract import UserError
-from ..formats.sparse import Sparse
-from ..without_scipy import csr_matrix
+from ...contract import UserError
+from ...formats.sparse import Sparse
+from ...without_scipy import csr_matrix
 from . import labels as label_rules
 from .blocks import Block, Rows
 from .labels import Place

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import AlgorithmError
-from ..formats import sparse
-from ..formats.sparse import Sparse
+from ...contract import AlgorithmError
+from ...formats import sparse
+from ...formats.sparse import Sparse
 
 # (rows, columns) with NaN for what is missing, or compressed rows in which the missing is absent.
 Block: TypeAlias = "NDArray[np.float32] | Sparse"

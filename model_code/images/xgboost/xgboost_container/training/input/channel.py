@@ -11,15 +11,15 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from ..contract import UserError
-from ..formats.content_types import Format
-from ..formats.sparse import Sparse
+from ...contract import UserError
+from ...formats.content_types import Format
+from ...formats.sparse import Sparse
 from . import labels as label_rules
 from . import matrices
 from .blocks import Chosen
 from .labels import LabelFacts
-from .loading import Table
 from .summary import Summary
+from .table import Table
 
 FEATURE_TYPES = ("q", "float", "int", "i", "c")
 """What a feature can be: a quantity, the same as a whole number or as true or false, or a category."""

@@ -14,11 +14,11 @@ from typing import IO, Any, Literal, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import UserError
-from ..formats import csv, frames, libsvm, lines, parquet, recordio
-from ..formats.content_types import Format
-from ..formats.errors import FormatError
-from ..formats.sparse import Sparse
+from ...contract import UserError
+from ...formats import csv, frames, libsvm, lines, parquet, recordio
+from ...formats.content_types import Format
+from ...formats.errors import FormatError
+from ...formats.sparse import Sparse
 from .blocks import Block
 from .pipe import Unwrapped, parquet_files, wrapped_files
 from .streams import GZIP_MAGIC, Readable, Stream, read_ahead

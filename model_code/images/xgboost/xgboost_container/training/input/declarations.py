@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ..contract import Paths, UserError, log, read_config
-from ..formats.content_types import Format, UnknownMediaType, of_training_channel
+from ...contract import Paths, UserError, log, read_config
+from ...formats.content_types import Format, UnknownMediaType, of_training_channel
 from .files import list_files
 from .readers import InputMode, Source, guess
 

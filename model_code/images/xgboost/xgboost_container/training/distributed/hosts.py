@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..contract import AlgorithmError, Paths, UserError, read_config
+from ...contract import AlgorithmError, Paths, UserError, read_config
 
 ADDRESSES = "SAGEMAKER_HOST_ADDRESSES"
 PORT = "SAGEMAKER_HOSTS_PORT"

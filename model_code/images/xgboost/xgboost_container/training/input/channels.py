@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..contract import Paths, UserError, log
+from ...contract import Paths, UserError, log
 from .channel import Channel, join
 from .declarations import CODE, find
 from .files import some
-from .loading import Table, difference, load
+from .loading import difference, load
 from .readers import Layout
+from .table import Table
 
 __all__ = ["Channel", "Channels", "open_channels"]
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from ..contract import UserError
-from ..formats.lines import CHUNK_BYTES
+from ...contract import UserError
+from ...formats.lines import CHUNK_BYTES
 
 GZIP_MAGIC = b"\x1f\x8b"
 # Enough of a file to see what it is.

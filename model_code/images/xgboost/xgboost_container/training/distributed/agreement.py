@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import UserError
+from ...contract import UserError
 
 
 class Disagreement(UserError):

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import without_scipy  # noqa: F401  (before xgboost, wherever that is imported)
-from ..contract import (
+from ... import without_scipy  # noqa: F401  (before xgboost, wherever that is imported)
+from ...contract import (
     FAILED,
     STOPPED,
     AlgorithmError,

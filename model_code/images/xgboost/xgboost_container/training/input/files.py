@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contract import UserError
+from ...contract import UserError
 
 # The channel's own folder is the first level, as SageMaker's XGBoost container counts them; it ignores what is deeper.
 LEVELS = 3

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import UserError
+from ...contract import UserError
 
 Place = Callable[[int], str]
 """Tells where a row, numbered from 0 in a channel, comes from: `train/a.csv: row 3`."""

@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from ..contract import UserError
-from ..formats.frames import MAGIC
-from ..formats.lines import CHUNK_BYTES
+from ...contract import UserError
+from ...formats.frames import MAGIC
+from ...formats.lines import CHUNK_BYTES
 from .streams import Readable
 
 _HEADER = struct.Struct("<II")
