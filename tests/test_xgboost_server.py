@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from xgboost_container.contract import UserError
+from xgboost_container.machine import memory_limit, usable_cpus
 from xgboost_container.serving import server as server_module
 from xgboost_container.serving.application import SingleModelApplication
-from xgboost_container.serving.machine import memory_limit, usable_cpus
 from xgboost_container.serving.messages import Answer as Reply
 from xgboost_container.serving.messages import Request
 from xgboost_container.serving.request_error import RequestError

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from xgboost_container.contract import UserError
 
-
 # Stricter than float(), which also takes "nan", "inf", "1_000" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 

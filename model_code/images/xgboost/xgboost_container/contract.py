@@ -161,7 +161,9 @@ def as_json(content: Mapping[str, Any]) -> bytes:
 
 def log(message: str) -> None:
     """One line to the job's log. Flushed: a log that lags behind is no use when the job dies."""
-    print(_printable(message), flush=True)
+    # A log that cannot be written, say on a full disk, must not end the work that it tells of.
+    with contextlib.suppress(OSError):
+        print(_printable(message), flush=True)
 
 
 def _printable(text: str) -> str:

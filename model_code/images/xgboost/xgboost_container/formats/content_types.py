@@ -69,7 +69,7 @@ def _look_up(text: str, formats: dict[str, Format]) -> tuple[Format, dict[str, s
     name, *rest = text.split(";")
     name = name.strip().lower()
     if name not in formats:
-        nearest = difflib.get_close_matches(name[:_SHOWN], formats, n=1, cutoff=0.6)
+        nearest = difflib.get_close_matches(name[:_SHOWN], formats, n=1, cutoff=0.75)
         hint = f", did you mean {nearest[0]}?" if nearest else ""
         raise UnknownMediaType(f"content type {_shown(text)} is not one of {', '.join(formats)}{hint}")
     parameters: dict[str, str] = {}

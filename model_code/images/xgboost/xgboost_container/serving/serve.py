@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import uvloop
 
 from ..contract import FAILED, Paths, UserError, log, one_line_reason
+from ..machine import usable_cpus
 from .application import Application, SingleModelApplication
-from .machine import usable_cpus
 from .memory import keep_freed_memory
 from .server import DRAIN_SECONDS, Server, listen
 from .settings import Settings

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..contract import UserError, log
-from .machine import memory_limit, usable_cpus
+from ..machine import memory_limit, usable_cpus
 
 if TYPE_CHECKING:
     from .selection import Selection
@@ -82,7 +82,7 @@ class Settings:
                 "because a model that one process has loaded would be unknown to the others. Leave the variable out"
             )
         max_content_length = _number(
-            variables, "MAX_CONTENT_LENGTH", default=DEFAULT_CONTENT_LENGTH, smallest=1, largest=2**63
+            variables, "MAX_CONTENT_LENGTH", default=DEFAULT_CONTENT_LENGTH, smallest=1, largest=None
         )
         if max_content_length > LARGEST_CONTENT_LENGTH:
             log(f"MAX_CONTENT_LENGTH is {max_content_length}: taken as {LARGEST_CONTENT_LENGTH}, the most there is")
@@ -102,7 +102,7 @@ class Settings:
             default_accept=default_accept,
             workers=1 if multi_model else workers or usable_cpus(),
             multi_model=multi_model,
-            model_cache_bytes=_number(variables, "SAGEMAKER_MODEL_CACHE_BYTES", default=0, smallest=1, largest=2**63)
+            model_cache_bytes=_number(variables, "SAGEMAKER_MODEL_CACHE_BYTES", default=0, smallest=1, largest=None)
             or memory_limit() // 2,
             request_seconds=_number(
                 variables, "SAGEMAKER_MODEL_SERVER_TIMEOUT", default=cls.request_seconds, smallest=1, largest=3600
@@ -110,13 +110,15 @@ class Settings:
         )
 
 
-def _number(variables: Mapping[str, str], name: str, *, default: int, smallest: int, largest: int) -> int:
+def _number(variables: Mapping[str, str], name: str, *, default: int, smallest: int, largest: int | None) -> int:
     text = variables.get(name)
     if not text:
         return default
     # Length first: int() itself refuses thousands of digits, with words of its own.
-    if not text.isascii() or not text.isdigit() or len(text) > 20 or not smallest <= int(text) <= largest:
-        raise UserError(f"{name} must be a whole number from {smallest} to {largest}, got {text[:40]!r}")
+    bounds = f"from {smallest} to {largest}" if largest is not None else f"of at least {smallest}"
+    is_number = text.isascii() and text.isdigit() and len(text) <= 20
+    if not is_number or int(text) < smallest or (largest is not None and int(text) > largest):
+        raise UserError(f"{name} must be a whole number {bounds}, got {text[:40]!r}")
     return int(text)
 
 

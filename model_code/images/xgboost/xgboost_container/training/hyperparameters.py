@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..contract import UserError, log
+from ..machine import usable_cpus
 from . import metrics
 from .library import complaint
 from .parameter_rules import faults_between
@@ -171,7 +171,7 @@ def parse(given: Mapping[str, Any], source: str = "hyperparameters.json", cpus: 
 def _made(chosen: dict[str, Any], remarks: tuple[str, ...], cpus: int | None) -> Hyperparameters:
     objective, booster = chosen.get("objective", "reg:squarederror"), chosen.get("booster", "gbtree")
     wanted_metrics = measured(chosen)
-    nthread = chosen.get("nthread") or cpus or len(os.sched_getaffinity(0))
+    nthread = chosen.get("nthread") or cpus or usable_cpus()
     params: dict[str, Any] = {
         name: _for_library(value) for name, value in chosen.items() if TABLE[name].reaches(booster, objective)
     }

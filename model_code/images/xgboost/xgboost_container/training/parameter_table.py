@@ -53,15 +53,19 @@ class Parameter:
             return '-1, 0 or 1 per feature as in (1,0,-1), or by name as in {"age": 1}'
         if self.kind == "groups":
             return "a list of lists of features, as in [[0, 1], [2, 3, 4]]"
-        noun = {"whole": "a whole number", "number": "a number", "numbers": "one or more numbers with commas"}[
-            self.kind
-        ]
+        noun = {
+            "whole": "a whole number",
+            "number": "a number",
+            "numbers": "one or more numbers with commas between them, each",
+        }[self.kind]
         limits = []
         if self.least != -math.inf:
             limits.append(f"{'more than' if self.above else 'at least'} {self.least:.10g}")
         if self.most < _COUNTABLE or self.least == -_COUNTABLE:
             limits.append(f"{'less than' if self.below else 'at most'} {self.most:.10g}")
-        return f"{noun} of {' and '.join(limits)}" if limits else noun
+        if not limits:
+            return noun.removesuffix(", each")
+        return f"{noun} {'' if self.kind == 'numbers' else 'of '}{' and '.join(limits)}"
 
     def reaches(self, booster: str, objective: str) -> bool:
         """Whether XGBoost is told: not what the container reads itself, nor what means nothing to this booster."""

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import IO, Any
 
 from ..contract import AlgorithmError, Paths, Stopped, UserError, log, read_config
+from ..machine import usable_cpus
 from .script_archive import extract
 
 PROGRAM = "sagemaker_program"
@@ -79,7 +80,7 @@ def environment(paths: Paths, hyperparameters: Mapping[str, Any], folder: Path, 
     data = paths.base / "input" / "data"
     names = sorted(channels) or sorted(path.name for path in data.iterdir() if path.is_dir())
     hosts = resources.get("hosts", ["algo-1"])
-    cpus = len(os.sched_getaffinity(0))
+    cpus = usable_cpus()
     own = {
         "SM_MODEL_DIR": str(paths.model),
         "SM_OUTPUT_DIR": str(paths.base / "output"),
@@ -107,7 +108,31 @@ def environment(paths: Paths, hyperparameters: Mapping[str, Any], folder: Path, 
         **{f"SM_HP_{name.upper()}": str(value) for name, value in hyperparameters.items()},
     }
     python_path = [str(folder), os.environ.get("PYTHONPATH", "")]
-    own["SM_TRAINING_ENV"] = json.dumps({name[3:].lower(): value for name, value in own.items()})
+    own["SM_TRAINING_ENV"] = json.dumps(
+        {
+            "additional_framework_parameters": {},
+            "channel_input_dirs": {name: str(paths.channel(name)) for name in names},
+            "current_host": own["SM_CURRENT_HOST"],
+            "hosts": hosts,
+            "hyperparameters": dict(hyperparameters),
+            "input_config_dir": own["SM_INPUT_CONFIG_DIR"],
+            "input_data_config": channels,
+            "input_dir": own["SM_INPUT_DIR"],
+            "job_name": os.environ.get("TRAINING_JOB_NAME", ""),
+            "log_level": 20,
+            "model_dir": own["SM_MODEL_DIR"],
+            "module_dir": own["SM_MODULE_DIR"],
+            "module_name": own["SM_MODULE_NAME"],
+            "network_interface_name": own["SM_NETWORK_INTERFACE_NAME"],
+            "num_cpus": cpus,
+            "num_gpus": 0,
+            "output_data_dir": own["SM_OUTPUT_DATA_DIR"],
+            "output_dir": own["SM_OUTPUT_DIR"],
+            "output_intermediate_dir": own["SM_OUTPUT_INTERMEDIATE_DIR"],
+            "resource_config": resources,
+            "user_entry_point": program,
+        }
+    )
     return {
         **os.environ,
         **own,

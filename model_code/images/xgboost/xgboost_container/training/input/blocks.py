@@ -126,7 +126,8 @@ class Blocks:
                 content = content[self._file.write(content) :]
         except OSError as error:
             raise AlgorithmError(
-                f"{tempfile.gettempdir()}: no room for {self.nbytes + block.nbytes:,} bytes of parsed rows "
+                f"{os.environ.get('TMPDIR') or 'the temporary folder'}: no room for "
+                f"{self.nbytes + block.nbytes:,} bytes of parsed rows "
                 f"({error.strerror}). Use an instance with more memory or a larger volume, or set TMPDIR to a folder with room"
             ) from error
         return _OnDisk(offset, cast("tuple[int, int]", block.shape))
