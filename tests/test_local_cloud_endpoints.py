@@ -578,7 +578,7 @@ def test_events_tell_what_happens_to_models_configs_and_endpoints(hosting: Hosti
 @pytest.mark.parametrize("end", [LocalCloud.stop, LocalCloud.kill], ids=["stopped", "killed"])
 def test_endpoints_come_back_after_a_restart(own_cloud: LocalCloud, end: Callable[[LocalCloud], None]) -> None:
     hosting = Hosting(own_cloud)
-    hosting.endpoint("back", hosting.config("back", hosting.model("back", start_s=0.5), count=2))
+    hosting.endpoint("back", hosting.config("back", hosting.model("back", start_s=1.5), count=2))
     hosting.sagemaker.delete_endpoint_config(EndpointConfigName="back")
     # MiniStack's own services write what changed half a second later.
     time.sleep(1)
