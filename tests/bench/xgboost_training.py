@@ -17,7 +17,7 @@ from tests.bench import image_environment
 from tests.bench.figures import Row, stated
 
 ROWS, FEATURES, ROUNDS = 1_000_000, 50, 50
-RUNS = 5
+RUNS = 3
 HYPERPARAMETERS = {"objective": "reg:squarederror", "num_round": str(ROUNDS), "max_depth": "6", "seed": "0"}
 SAGEMAKERS_PEAK_FROM_PARQUET = 1118e6
 
