@@ -35,7 +35,6 @@ COUNT_INTERVAL_S = 60.0
 """Between two data points of LoadedModelCount: SageMaker publishes it at a frequency of one minute."""
 
 
-
 class NotHealthy(Exception):
     """A server of a variant does not answer `/ping`; the message says how it ended, if it did."""
 
