@@ -29,7 +29,7 @@ def told(checkout: Checkout) -> dict[str, Any]:
 def test_the_demo_serves_the_same_model_from_containers(checkout: Checkout, told: dict[str, Any]) -> None:
     assert told["runner"] == "docker"
     # What it measures as processes, too: same code, same libraries, same seed.
-    assert told["rmse"] == pytest.approx(3.766, abs=0.001)
+    assert told["rmse"] == pytest.approx(3.797, abs=0.001)
     running = checkout.run("docker", "ps", "--no-trunc", "--format", "{{.Image}} {{.Command}}").stdout
     assert "serve" in running, "the endpoint's server is a container"
 
