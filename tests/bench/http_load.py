@@ -59,17 +59,6 @@ class _Client:
         return True
 
 
-def one_after_another(port: int, body: bytes, count: int) -> Outcome:
-    """`count` requests over one connection."""
-    client, outcome = _Client(port, request(body)), Outcome()
-    with client.socket:
-        for _ in range(count):
-            client.ask()
-            while not client.read(outcome):
-                pass
-    return outcome
-
-
 def at_once(port: int, body: bytes, clients: int, seconds: float) -> Outcome:
     """`clients` connections, each of which asks again as soon as it is answered, for a time."""
     outcome = Outcome()
