@@ -91,3 +91,17 @@ def test_no_argument_means_train(tmp_path: Path) -> None:
     done = program(None, tmp_path)
     assert done.returncode == 1
     assert "num_round is missing" in Paths(tmp_path).training_failure.read_text()
+
+
+def test_a_folder_with_somebodys_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "preprocess.py").write_text("precious")
+    with pytest.raises(CliError, match="holds files that no run of ours put there"):
+        laptop(tmp_path).run(DATA, quiet=True)
+    assert (tmp_path / "model" / "preprocess.py").read_text() == "precious"
+
+
+def test_the_data_may_lie_in_the_folder_of_the_run_before(tmp_path: Path) -> None:
+    machine = laptop(tmp_path)
+    first = machine.run(DATA, quiet=True)
+    assert machine.run(tmp_path / "processing/input/data" / DATA.name, quiet=True) == first

@@ -15,6 +15,8 @@ from sagestack.cli.errors import CliError
 from sagestack.settings import Model
 
 CHANNELS = ("train", "validation")
+_OURS = ".sagestack-laptop"
+"""Marks a folder that a run made, and that the next may empty."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class Laptop:
         Raises:
             CliError: a job failed. What it printed has been printed.
         """
-        self._put(data, self.base / "processing/input/data" / data.name)
+        content = data.read_bytes()  # before anything is emptied: it may lie in there
+        self._claim()
+        self._put(content, self.base / "processing/input/data" / data.name)
         self._job("preprocess", quiet)
         for channel in CHANNELS:
             self._copy(self.base / "processing/output" / channel, self.base / "input/data" / channel)
@@ -77,6 +81,17 @@ class Laptop:
             "SAGEMAKER_BASE_DIR": str(self.base),
             "SAGEMAKER_BIND_TO_HOST": "127.0.0.1",
         }
+
+    def _claim(self) -> None:
+        """Take the folder, unless somebody else's files are in it: a run empties `model` and others below it."""
+        mark = self.base / _OURS
+        if self.base.exists() and not mark.is_file() and any(self.base.iterdir()):
+            raise CliError(
+                f"{self.base} holds files that no run of ours put there, and a run would delete some of them.",
+                hint="Name an empty folder, or one that does not exist yet.",
+            )
+        self.base.mkdir(parents=True, exist_ok=True)
+        mark.touch()
 
     def _job(self, name: str, quiet: bool) -> None:
         output = sys.stderr if quiet else None
@@ -111,7 +126,7 @@ class Laptop:
             shutil.rmtree(folder)
 
     @staticmethod
-    def _put(source: Path, target: Path) -> None:
+    def _put(content: bytes, target: Path) -> None:
         Laptop._clear(target.parent)
         target.parent.mkdir(parents=True)
-        shutil.copyfile(source, target)
+        target.write_bytes(content)
