@@ -8,7 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ssm as ssm
 from sagestack.model_image import ModelImage
 from sagestack.model_registry import ModelRegistry
-from sagestack.settings import Environment, EnvironmentNames, Model, architecture
+from sagestack.settings import Environment, EnvironmentNames, Model
 from sagestack.training_pipeline import TrainingPipeline
 
 from constructs import Construct
@@ -33,7 +33,7 @@ class TrainingStack(cdk.Stack):
 
         settings = environment.models[model.name]
         self.image = ModelImage.of(self, "Image", model=model, model_image=environment.model_image)
-        self.serving_image = self.image.on(architecture(settings.endpoint.instance_type))
+        self.serving_image = self.image.on(settings.endpoint.architecture)
         self.registry = ModelRegistry(
             self,
             "Registry",

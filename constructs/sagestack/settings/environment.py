@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from sagestack.settings import shipped, source
+from sagestack.settings.base import Settings
 from sagestack.settings.errors import Allowed, FromPath, SettingsError, described, suggestion
+from sagestack.settings.hosting import Hosting
 from sagestack.settings.instance_types import check_instance_type
 from sagestack.settings.source import SettingsFile
 
@@ -19,12 +21,6 @@ LOCAL_ACCOUNT = "000000000000"
 """The account of the local cloud; AWS gives it to nobody."""
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
-
-
-class Settings(BaseModel):
-    """Typed, complete and unchangeable; a key that nobody reads is refused rather than ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 @functools.cache
@@ -51,7 +47,6 @@ TagKey = Annotated[str, Field(pattern=r"^[\w .:/=+@-]+$", max_length=128)]
 TagValue = Annotated[str, Field(pattern=r"^[\w .:/=+@-]*$", max_length=256)]
 SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 SecurityGroupId = Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")]
-HostingType = Annotated[str, AfterValidator(lambda t: check_instance_type(t, "hosting")), Allowed("like ml.m5.large")]
 TrainingType = Annotated[str, AfterValidator(lambda t: check_instance_type(t, "training")), Allowed("like ml.m5.large")]
 ProcessingType = Annotated[
     str, AfterValidator(lambda t: check_instance_type(t, "processing")), Allowed("like ml.m5.large")
@@ -76,13 +71,6 @@ class Retention(Settings):
 
     noncurrent_version_days: Days
     access_log_days: Days
-
-
-class EndpointSize(Settings):
-    """What a model is served on."""
-
-    instance_type: HostingType
-    initial_instance_count: Annotated[int, Field(ge=1), Allowed("a whole number, at least 1")]
 
 
 class Spot(Settings):
@@ -124,7 +112,7 @@ class ModelSettings(Settings):
         Field(ge=1),
         Allowed("the number of a version in the model registry, or null while none is served"),
     ]
-    endpoint: EndpointSize
+    endpoint: Hosting
     pipeline: PipelineSize
 
 

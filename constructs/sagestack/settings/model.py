@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, FiniteFloat, PlainValidator, ValidationError, model_validator
 
 from sagestack.settings import source
-from sagestack.settings.environment import PROJECT_ROOT, Settings, model_folders
+from sagestack.settings.base import Settings
+from sagestack.settings.environment import PROJECT_ROOT, model_folders
 from sagestack.settings.errors import Allowed, FromPath, SettingsError, described, suggestion
 
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
@@ -108,6 +109,14 @@ class Serving(Settings):
 
     content_types: ContentTypes
     response_types: ContentTypes
+    p99_latency_in_ms: Annotated[float, Field(gt=0, le=60000), Allowed("milliseconds, more than 0 up to 60000")] = 500.0
+    """The model's own budget: an update after which one request in a hundred takes longer is rolled back."""
+    layout: Annotated[
+        Literal["single", "multi-model", "serial", "direct"], Allowed("single, multi-model, serial or direct")
+    ] = "single"
+    """One container and model; one container with many models; several containers in a row; several, called by name."""
+    beside: Annotated[list[str], Field(max_length=14), Allowed("names of other models, for serial and direct")] = []
+    """The models whose containers stand beside (direct) or after (serial) this one's, each in its served version."""
 
 
 class Model(Settings):

@@ -58,6 +58,11 @@ class ModelNames:
         return f"{_PREFIX}-{self.environment}-{self.model}"
 
     @property
+    def endpoint(self) -> str:
+        """Fixed, for alarms must know it before the endpoint exists; an endpoint changes in place, so nothing collides."""
+        return f"{_PREFIX}-{self.environment}-{self.model}"
+
+    @property
     def pipeline_name_parameter(self) -> str:
         return f"/{_PREFIX}/{self.environment}/{self.model}/pipeline-name"
 
