@@ -10,6 +10,7 @@ from sagestack.model_image import ModelImage
 from sagestack.model_registry import ModelRegistry
 from sagestack.settings import Environment, EnvironmentNames, Model
 from sagestack.training_pipeline import TrainingPipeline
+from sagestack.version_pin import VersionPin
 
 from constructs import Construct
 from stacks.foundation import FoundationStack
@@ -56,6 +57,18 @@ class TrainingStack(cdk.Stack):
             encryption_key=foundation.key,
             network=environment.network,
         )
+        for account in settings.deployable_from:
+            self.pipeline.grant_deploy_from(account)
+        if environment.git is not None:
+            VersionPin(
+                self,
+                "VersionPin",
+                environment=environment,
+                model=model,
+                git=environment.git,
+                registry=self.registry,
+                encryption_key=foundation.key,
+            )
         ssm.StringParameter(
             self,
             "PipelineNameParameter",

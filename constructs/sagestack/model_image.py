@@ -15,6 +15,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 from sagestack import settings
 from sagestack.build_context import LEFT_BEHIND, build_context
+from sagestack.repository_policy import RepositoryPolicy
 
 _LEFT_BEHIND = [f"**/{pattern}" for pattern in LEFT_BEHIND]
 _PLATFORMS: dict[settings.Architecture, ecr_assets.Platform] = {
@@ -40,6 +41,10 @@ class ModelImage(Construct):
     @abstractmethod
     def grant_describe(self, grantee: iam.IGrantable) -> None:
         """Lets a role look the image up, as registering a version does, without fetching it."""
+
+    @abstractmethod
+    def grant_pull_from(self, account: str) -> None:
+        """Lets the roles of another account fetch the image; that account's own policies say which."""
 
     @abstractmethod
     def on(self, architecture: settings.Architecture) -> ModelImage:
@@ -95,6 +100,9 @@ class EcrImage(ModelImage):
         # https://docs.aws.amazon.com/sagemaker/latest/dg/security-iam-awsmanpol-model-registry.html
         self._asset.repository.grant(grantee, "ecr:BatchGetImage", "ecr:DescribeImages")
 
+    def grant_pull_from(self, account: str) -> None:
+        RepositoryPolicy.of(self).grant_pull_from(self._asset.repository, account)
+
     def on(self, architecture: settings.Architecture) -> ModelImage:
         if architecture == self._architecture:
             return self
@@ -128,6 +136,14 @@ class BuildContext(ModelImage):
 
     def grant_describe(self, grantee: iam.IGrantable) -> None:
         """Grants nothing: to register a build context, the local cloud does not look at it."""
+
+    def grant_pull_from(self, account: str) -> None:
+        """Refuses: a build context is a file of the local cloud, which has one account.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"account {account} cannot deploy what the local cloud builds: set deployable_from to []")
 
     def on(self, architecture: settings.Architecture) -> ModelImage:
         """This one: the local cloud builds it on its machine, for its machine."""

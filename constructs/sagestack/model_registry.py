@@ -48,6 +48,8 @@ class ModelRegistry(cdk.Resource):
         )
         group.apply_removal_policy(removal_policy)
         self.model_package_group_arn = group.attr_model_package_group_arn
+        self._group = group
+        self._policy = iam.PolicyDocument()
 
     def model_package_arn(self, version: int) -> str:
         """The ARN of one version, a number from 1; whether the registry has it shows at deployment.
@@ -71,6 +73,29 @@ class ModelRegistry(cdk.Resource):
             "sagemaker:ListModelPackages",
             "sagemaker:UpdateModelPackage",
         )
+
+    def grant_deploy_from(self, account: str) -> None:
+        """Lets another account look at the versions and make models of them, as far as its own policies let it.
+
+        The statements are those of SageMaker's documentation, without what registers, approves or deletes:
+        https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy-xaccount.html
+        """
+        principal = iam.AccountPrincipal(account)
+        self._policy.add_statements(
+            iam.PolicyStatement(
+                sid=f"Group{account}",
+                principals=[principal],
+                actions=["sagemaker:DescribeModelPackageGroup"],
+                resources=[self._arn("model-package-group", self.model_package_group_name)],
+            ),
+            iam.PolicyStatement(
+                sid=f"Versions{account}",
+                principals=[principal],
+                actions=["sagemaker:CreateModel", "sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
+                resources=[self._arn("model-package", f"{self.model_package_group_name}/*")],
+            ),
+        )
+        self._group.model_package_group_policy = self._policy
 
     def _grant(self, grantee: iam.IGrantable, *actions: str) -> iam.Grant:
         return iam.Grant.add_to_principal(

@@ -1,0 +1,1 @@
+"""Adds statements to the policy of an ECR repository that somebody else owns."""

@@ -1,0 +1,1 @@
+"""Takes an approval in the model registry to git."""
