@@ -26,8 +26,13 @@ from ministack.services import cloudformation as cloudformation_service
 from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, sts
 from ministack.services.cloudformation import provisioners, stacks
 
+from local_cloud import ministack_cloudwatch
+from local_cloud.autoscaling import background as autoscaling
+from local_cloud.autoscaling import cloudformation as autoscaling_cloudformation
+from local_cloud.autoscaling.service import SERVICE as AUTOSCALING
+from local_cloud.ministack_scope import in_scope
 from local_cloud.platform import Caller, Credentials, RoleRefused
-from local_cloud.sagemaker import cloudformation, invocations, service
+from local_cloud.sagemaker import async_invocations, cloudformation, invocations, service
 from local_cloud.sagemaker.errors import AccessDenied, NotEmulated
 from local_cloud.sagemaker.service import Sagemaker
 
@@ -43,11 +48,13 @@ _RESOURCE_NAMES = (
     ("ProcessingJobName", "processing-job"),
     ("PipelineName", "pipeline"),
     ("ModelPackageGroupName", "model-package-group"),
+    # Before the endpoint, which the creation of a component names too.
+    ("InferenceComponentName", "inference-component"),
     ("EndpointName", "endpoint"),
     ("EndpointConfigName", "endpoint-config"),
     ("ModelName", "model"),
 )
-_LOWER_CASE = ("endpoint", "endpoint-config", "model")
+_LOWER_CASE = ("endpoint", "endpoint-config", "model", "inference-component")
 _ARN_MEMBERS = ("ResourceArn", "PipelineExecutionArn", "ModelPackageArn")
 
 MAX_LOG_LINES = 20_000
@@ -107,7 +114,7 @@ class MiniStackPlatform:
     def assume_role(self, role_arn: str, session_name: str) -> Credentials:
         """See Platform."""
         account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
-        role = _in_scope(account, None, lambda: iam._roles.get(role_name))
+        role = in_scope(account, None, lambda: iam._roles.get(role_name))
         trust = role.get("AssumeRolePolicyDocument") if role else None
         if trust is None or not _trusts_sagemaker(trust, account):
             raise RoleRefused(
@@ -164,7 +171,7 @@ class MiniStackPlatform:
                 return None
             return _denial(principal.arn, action, resource_arn, explicit=result.decision == "Deny")
 
-        return _in_scope(caller.account, caller.region, decide)
+        return in_scope(caller.account, caller.region, decide)
 
     def put_event(
         self, account: str, region: str, detail_type: str, detail: Mapping[str, Any], resources: list[str]
@@ -176,7 +183,7 @@ class MiniStackPlatform:
             "Detail": json.dumps(detail),
             "Resources": resources,
         }
-        _in_scope(account, region, lambda: eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True))
+        in_scope(account, region, lambda: eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True))
 
     def put_metric(
         self,
@@ -189,19 +196,7 @@ class MiniStackPlatform:
         dimensions: Mapping[str, str],
     ) -> None:
         """See Platform."""
-        _in_scope(account, region, lambda: cloudwatch.record_metric(namespace, name, value, unit, dict(dimensions)))
-
-
-def _in_scope(account: str, region: str | None, work: Callable[[], T]) -> T:
-    """Run `work` as a request of that account and region: MiniStack keeps both in context variables."""
-
-    def scoped() -> T:
-        responses.set_request_account_id(account)
-        if region:
-            responses.set_request_region(region)
-        return work()
-
-    return contextvars.copy_context().run(scoped)
+        in_scope(account, region, lambda: cloudwatch.record_metric(namespace, name, value, unit, dict(dimensions)))
 
 
 def _denial(principal: str, action: str, resource_arn: str, *, explicit: bool) -> str:
@@ -252,16 +247,37 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         match = _INVOCATION_PATH.match(unquote(path))
         if match and match["verb"] == "invocations" and method == "POST":
             return await invocations.invoke(sagemaker(), caller, match["name"], headers, body)
-        if match:
-            verb = {"async-invocations": "InvokeEndpointAsync"}.get(match["verb"], "InvokeEndpointWithResponseStream")
-            return service.error_answer(NotEmulated.operation(verb))
-        target = headers.get("x-amz-target", "")
         context = contextvars.copy_context()
+        if match and match["verb"] == "async-invocations" and method == "POST":
+            return await asyncio.get_running_loop().run_in_executor(
+                _threads,
+                lambda: context.run(async_invocations.invoke, sagemaker(), caller, match["name"], headers, body),
+            )
+        if match:
+            return service.error_answer(NotEmulated.operation("InvokeEndpointWithResponseStream"))
+        target = headers.get("x-amz-target", "")
         return await asyncio.get_running_loop().run_in_executor(
             _threads, lambda: context.run(service.answer, sagemaker(), caller, target, body)
         )
 
+    async def handle_autoscaling(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+    ) -> tuple[int, dict[str, str], bytes]:
+        caller, target = _caller(headers, query), headers.get("x-amz-target", "")
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            _threads,
+            lambda: context.run(service.answer, autoscaling.autoscaling_of(sagemaker()), caller, target, body),
+        )
+
     app.SERVICE_HANDLERS["sagemaker"] = handle
+    app.SERVICE_HANDLERS[AUTOSCALING] = handle_autoscaling
+    router.SERVICE_PATTERNS[AUTOSCALING] = {
+        "target_prefixes": ["AnyScaleFrontendService."],
+        "host_patterns": [r"application-autoscaling\."],
+        "credential_scope": AUTOSCALING,
+    }
+    iam_actions.SERVICE_TO_IAM_NAMESPACE[AUTOSCALING] = AUTOSCALING
     router.SERVICE_PATTERNS["sagemaker"] = {
         "target_prefixes": ["SageMaker."],
         "host_patterns": [r"(api|runtime)\.sagemaker\."],
@@ -282,15 +298,24 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
     ) -> str:
         if service_name == "sagemaker":
             return _resource_arn(path, headers, body, region, account)
+        if service_name == AUTOSCALING:
+            return _scaling_arn(headers, body, region, account)
         return str(original_resource_arn(service_name, method, path, headers, body, query, region, account))
 
     iam_actions.extract_resource_arn = extract_resource_arn
+    original_tag_context = iam_actions.request_tag_context
+
+    def request_tag_context(service_name: str, iam_action: str, body: bytes, *rest: Any, **more: Any) -> dict[str, Any]:
+        context: dict[str, Any] = dict(original_tag_context(service_name, iam_action, body, *rest, **more) or {})
+        return {**context, **_scaling_conditions(body)} if service_name == AUTOSCALING else context
+
+    iam_actions.request_tag_context = request_tag_context
     original_denied_response = iam_actions.access_denied_response
 
     def access_denied_response(
         service_name: str, action: str, principal: str, request_id: str, **more: Any
     ) -> tuple[int, dict[str, str], bytes]:
-        if service_name != "sagemaker":
+        if service_name not in ("sagemaker", AUTOSCALING):
             answer: tuple[int, dict[str, str], bytes] = original_denied_response(
                 service_name, action, principal, request_id, **more
             )
@@ -313,7 +338,16 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         }
         provisioners._REPLACING_PROPERTIES[kind.name] = kind.replacing_properties()
         provisioners._STACK_TAG_PROPERTY[kind.name] = ("Tags", "list")
+    for make in autoscaling_cloudformation.PROVISIONERS:
+        scaling = make(lambda: autoscaling.autoscaling_of(sagemaker()), _stack_caller)
+        provisioners._RESOURCE_HANDLERS[scaling.kind.name] = {
+            "create": scaling.create,
+            "update": scaling.update,
+            "delete": scaling.delete,
+        }
+        provisioners._REPLACING_PROPERTIES[scaling.kind.name] = scaling.kind.replacing
     ours = {kind.name for kind in cloudformation.RESOURCE_TYPES}
+    ours |= {make.kind.name for make in autoscaling_cloudformation.PROVISIONERS}
     original_runs_on_worker_thread = stacks._runs_on_worker_thread
     # Ours wait for servers to start, and call other services of this cloud: on the event loop that would be a deadlock.
     stacks._runs_on_worker_thread = lambda kind: kind in ours or original_runs_on_worker_thread(kind)
@@ -325,6 +359,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         _shorten(stream)
 
     cloudwatch_logs._append_log_events = append_log_events
+    ministack_cloudwatch.install()
 
 
 def _shorten(stream: dict[str, Any]) -> None:
@@ -390,6 +425,33 @@ def _resource_arn(path: str, headers: dict[str, str], body: bytes, region: str, 
     return "*"
 
 
+def _scaling_conditions(body: bytes) -> dict[str, str]:
+    """The condition keys of Application Auto Scaling that a request fills.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsapplicationautoscaling.html
+    """
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    members = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
+    return {f"{AUTOSCALING}:{key}": str(request[member]) for key, member in members.items() if member in request}
+
+
+def _scaling_arn(headers: dict[str, str], body: bytes, region: str, account: str) -> str:
+    """The scalable target that a request is about, for IAM: the service authorization reference knows no other resource."""
+    operation = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError:
+        return "*"
+    if operation.startswith("Describe") or operation == "GetPredictiveScalingForecast":
+        return "*"
+    if isinstance(request, dict) and isinstance(request.get("ResourceARN"), str):
+        return str(request["ResourceARN"])
+    return f"arn:aws:{AUTOSCALING}:{region}:{account}:scalable-target/*"
+
+
 class Snapshot:
     """Writes the state of every MiniStack service that changed since the last time, each file replaced atomically."""
 
@@ -446,7 +508,7 @@ def settle_interrupted_stacks() -> list[str]:
             stack["_template_body"] = json.dumps(stack.get("_template", {}))
         reason = f"The local cloud was stopped during {status}."
         stack["StackStatusReason"] = reason
-        _in_scope(
+        in_scope(
             account,
             region,
             partial(

@@ -22,6 +22,8 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from local_cloud import certificate, developer
+from local_cloud.clock import VARIABLE as CLOCK_FACTOR
+from local_cloud.clock import Clock
 from local_cloud.containers import choose_engine
 from local_cloud.sagemaker import events
 from local_cloud.sagemaker.service import Sagemaker
@@ -43,10 +45,27 @@ SERVER_END_TIMEOUT_S = 2.0
 """How long requests in flight have to end at a stop, in seconds."""
 LOOK_FOR_STATE_EVERY_S = 1.0
 """How often to look whether somebody has deleted the state of a local cloud that runs."""
-OPERATION_MODULES = ("tags", "registry", "models", "endpoint_configs", "jobs", "pipelines", "endpoints")
+OPERATION_MODULES = (
+    "tags",
+    "registry",
+    "models",
+    "endpoint_configs",
+    "jobs",
+    "pipelines",
+    "endpoints",
+    "inference_components",
+)
 """The modules of local_cloud.sagemaker that answer operations; importing one registers what it answers."""
-MODULES_WITH_WORK = ("jobs", "pipelines", "endpoints")
-"""The modules of local_cloud.sagemaker that have something to resume at the start and to stop at the end, in start order."""
+MODULES_WITH_WORK = (
+    "ministack_cloudwatch",
+    "sagemaker.jobs",
+    "sagemaker.pipelines",
+    "sagemaker.endpoints",
+    "sagemaker.inference_components",
+    "sagemaker.instance_metrics",
+    "autoscaling.background",
+)
+"""The modules of local_cloud that have something to resume at the start and to stop at the end, in start order."""
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -73,9 +92,10 @@ class Description:
     runner: str
     started_at: str
     version: str
+    clock_factor: float
 
 
-def run(state_dir: Path, port: int) -> None:
+def run(state_dir: Path, port: int, clock: Clock) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
@@ -87,6 +107,8 @@ def run(state_dir: Path, port: int) -> None:
     _refuse_taken_port(port)
     certificate_path, key_path = certificate.ensure(state_dir / "tls")
     _prepare_ministack(state_dir, port, certificate_path, key_path)
+    # Functions inherit it: one that waits, or paces itself by an alarm's period, must keep the time that everything else keeps.
+    os.environ[CLOCK_FACTOR] = f"{clock.factor:g}"
     # Only now: MiniStack reads its environment when it is imported.
     seams = importlib.import_module("local_cloud.ministack_seams")
     for name in OPERATION_MODULES:
@@ -98,6 +120,7 @@ def run(state_dir: Path, port: int) -> None:
         platform=seams.MiniStackPlatform(f"https://{HOST}:{port}", certificate_path),
         engine=engine,
         state_dir=state_dir,
+        clock=clock,
     )
     seams.install(lambda: sagemaker)
     description_path = state_dir / "cloud.json"
@@ -159,10 +182,11 @@ async def _serve(
         runner=sagemaker.engine.kind,
         started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         version=version("ministack"),
+        clock_factor=sagemaker.clock.factor,
     )
     for settled in seams.settle_interrupted_stacks():
         logger.warning("A stack operation was cut off: %s", settled)
-    modules = [importlib.import_module(f"local_cloud.sagemaker.{name}") for name in MODULES_WITH_WORK]
+    modules = [importlib.import_module(f"local_cloud.{name}") for name in MODULES_WITH_WORK]
     for module in modules:
         await asyncio.to_thread(module.start, sagemaker)
     writer = asyncio.create_task(snapshots.keep_writing())

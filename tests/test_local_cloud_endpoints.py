@@ -250,8 +250,7 @@ def test_an_endpoint_config_needs_its_models(hosting: Hosting) -> None:
 @pytest.mark.parametrize(
     ("variant", "words"),
     [
-        ({"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}, "ServerlessConfig"),
-        ({"ManagedInstanceScaling": {"Status": "ENABLED"}}, "ManagedInstanceScaling"),
+        ({"EnableSSMAccess": True}, "EnableSSMAccess"),
         ({"CoreDumpConfig": {"DestinationS3Uri": "s3://b"}}, "CoreDumpConfig"),
         ({"RoutingConfig": {"RoutingStrategy": "PREFIX_AWARE"}}, "PREFIX_AWARE"),
     ],
@@ -266,15 +265,8 @@ def test_what_a_variant_cannot_be_is_refused_by_name(hosting: Hosting, variant: 
 @pytest.mark.parametrize(
     "member",
     [
-        {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/o"}}},
-        {
-            "DataCaptureConfig": {
-                "EnableCapture": True,
-                "InitialSamplingPercentage": 100,
-                "DestinationS3Uri": "s3://b",
-                "CaptureOptions": [{"CaptureMode": "Input"}],
-            }
-        },
+        {"AsyncInferenceConfig": {"OutputConfig": {"S3FailurePath": "s3://b/o"}}},
+        {"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}},
         {"ExecutionRoleArn": "arn:aws:iam::000000000000:role/hosting"},
     ],
 )
@@ -481,13 +473,17 @@ def test_a_deletion_lets_a_request_in_flight_finish(hosting: Hosting) -> None:
         os.kill(answers[0]["pid"], 0)
 
 
-def test_deployment_guardrails_are_refused_by_name(hosting: Hosting) -> None:
-    hosting.endpoint("guarded")
-    policy = {
-        "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}}
-    }
-    with refused("UnsupportedOperation", "DeploymentConfig"):
-        hosting.sagemaker.update_endpoint(EndpointName="guarded", EndpointConfigName="guarded", DeploymentConfig=policy)
+def test_variants_that_are_to_get_no_traffic_at_all_are_refused(hosting: Hosting) -> None:
+    models = [hosting.model(name) for name in ("weightless-a", "weightless-b")]
+    with refused("ValidationException", "InitialVariantWeight 0 (weightless-a, weightless-b)"):
+        hosting.config("weightless", *models, InitialVariantWeight=0)
+    hosting.endpoint("weightless", hosting.config("weightless", *models))
+    with refused("ValidationException", "weight 0 (weightless-a, weightless-b)", arn("endpoint", "weightless")):
+        hosting.sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName="weightless",
+            DesiredWeightsAndCapacities=[{"VariantName": model, "DesiredWeight": 0} for model in models],
+        )
+    assert hosting.settled("weightless")["EndpointStatus"] == "InService"
 
 
 def test_what_the_servers_print_is_in_cloudwatch_logs(hosting: Hosting) -> None:

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import Container, ContainerError, ContainerSpec, Image
 from local_cloud.platform import Credentials, Platform
-from local_cloud.sagemaker import endpoint_metrics, log_stream
+from local_cloud.sagemaker import endpoint_metrics, log_stream, loopback_ports
 from local_cloud.sagemaker.endpoint_metrics import Invocation
 from local_cloud.sagemaker.fleet import Fleet, Interrupted, Variant
 from local_cloud.sagemaker.log_stream import LogStream
@@ -263,6 +263,17 @@ def test_least_outstanding_requests_takes_the_instance_with_the_fewest(
         assert second is not None
         assert first.instance is not second.instance
     Fleet([blue]).stop(0, 1)
+
+
+def test_a_port_is_given_once_and_is_none_that_a_client_could_be_given() -> None:
+    ports = {loopback_ports.take() for _ in range(50)}
+    assert len(ports) == 50
+    assert loopback_ports.FIRST <= min(ports) <= max(ports) <= loopback_ports.LAST
+    ephemeral = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if ephemeral.exists():
+        assert max(ports) < int(ephemeral.read_text().split()[0])
+    for port in ports:
+        loopback_ports.release(port)
 
 
 def test_a_log_stream_writes_in_order_and_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,10 @@ def test_a_container_that_dies_is_replaced(hosting: Several) -> None:
         try:
             return bool(hosting.text(endpoint, "x", host))
         except ClientError as error:
-            return error.response["Error"]["Code"] != "ServiceUnavailable"
+            # A process that ends may hang up before it closes its door: whoever knocks in between is hung up on, too.
+            late = "closed the connection" in str(error.response.get("OriginalMessage"))
+            assert late or error.response["Error"]["Code"] == "ServiceUnavailable", error  # noqa: PT017 - a success is fine, too
+            return False
 
     until(lambda: answers("one"), "the container is replaced")
     assert [hosting.text(endpoint, "x", host)[:5] for host in ("one", "two")] == ["red[N", "green"]

@@ -42,6 +42,7 @@ class ResourceType:
         replacing: properties whose change needs a replacement; "*" stands for every one but Tags.
         not_in_create: properties that the create request does not have.
         ref_is_name: whether Ref returns the name instead of the ARN.
+        settles: whether its calls only begin something, which its status tells the end of.
         to_request: changes properties to the API's shape where they differ.
     """
 
@@ -52,6 +53,7 @@ class ResourceType:
     replacing: tuple[str, ...]
     not_in_create: tuple[str, ...] = ()
     ref_is_name: bool = False
+    settles: bool = False
     to_request: Callable[[Properties], Properties] = lambda properties: properties
 
     def replacing_properties(self) -> tuple[str, ...]:
@@ -90,6 +92,17 @@ RESOURCE_TYPES = (
         "EndpointArn",
         replacing=("EndpointName",),
         not_in_create=("ExcludeRetainedVariantProperties", "RetainAllVariantProperties", "RetainDeploymentConfig"),
+        settles=True,
+    ),
+    ResourceType(
+        "AWS::SageMaker::InferenceComponent",
+        "InferenceComponent",
+        "InferenceComponentName",
+        "InferenceComponentArn",
+        # The reference says "No interruption" of the endpoint and the variant too, but no call of the API moves a component.
+        replacing=("InferenceComponentName", "EndpointName", "VariantName"),
+        not_in_create=("DeploymentConfig", "EndpointArn"),
+        settles=True,
     ),
     ResourceType(
         "AWS::SageMaker::Pipeline",
@@ -147,15 +160,16 @@ class Provisioner:
             suffix = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(12))
             request[self.kind.name_property] = f"{logical_id[:50]}-{suffix}"
         arn = str(self._call(named, request)[self.kind.arn_key])
-        if self.kind.noun == "Endpoint":
-            self._await_endpoint(arn, delete_if_failed=True)
+        if self.kind.settles:
+            self._await_service(arn, delete_if_failed=True)
         if policy := properties.get("ModelPackageGroupPolicy"):
             self._put_group_policy(name_of(arn), policy)
         return self._provisioned(arn)
 
     def update(self, physical_id: str, old: Properties, new: Properties, _stack_name: str) -> Provisioned:
         """Change a resource in place; what needs a replacement never comes here."""
-        arn = str(self._describe(physical_id)[self.kind.arn_key])
+        described = self._describe(physical_id)
+        arn = str(described[self.kind.arn_key])
         self._update_tags(arn, old.get("Tags") or [], new.get("Tags") or [])
         untagged = [{k: v for k, v in properties.items() if k != "Tags"} for properties in (old, new)]
         if untagged[0] == untagged[1]:
@@ -166,14 +180,18 @@ class Provisioner:
             else:
                 self._call("DeleteModelPackageGroupPolicy", {"ModelPackageGroupName": name_of(arn)})
             return self._provisioned(arn)
+        if self.kind.noun == "Endpoint" and _serves(described, new):
+            # How an update is done is no update: so it is when a stack goes back after SageMaker did, and the alarm that
+            # rolled the endpoint back must not keep the stack from its own roll-back.
+            return self._provisioned(arn)
         request = self._request("Update", self.kind.to_request(untagged[1]))
         if self.kind.noun == "ModelPackage":
             request["ModelPackageArn"] = arn
         else:
             request[self.kind.name_property] = name_of(arn)
         self._call(f"Update{self.kind.noun}", request)
-        if self.kind.noun == "Endpoint":
-            self._await_endpoint(arn, delete_if_failed=False)
+        if self.kind.settles:
+            self._await_service(arn, delete_if_failed=False)
         return self._provisioned(arn)
 
     def delete(self, physical_id: str, _properties: Properties) -> None:
@@ -186,7 +204,7 @@ class Provisioner:
         if self.kind.noun == "Pipeline":
             request["ClientRequestToken"] = secrets.token_hex(32)
         self._call(f"Delete{self.kind.noun}", request)
-        if self.kind.noun == "Endpoint":
+        if self.kind.settles:
             self._await_gone(arn)
 
     def _call(self, operation: str, request: Request) -> Properties:
@@ -207,7 +225,7 @@ class Provisioner:
             else {key: value for key, value in properties.items() if key in shape.members}
         )
         coerced = {
-            key: _coerced(value, shape.members[key]) if key in shape.members else value for key, value in known.items()
+            key: typed(value, shape.members[key]) if key in shape.members else value for key, value in known.items()
         }
         if "ClientRequestToken" in shape.required_members:
             coerced["ClientRequestToken"] = secrets.token_hex(32)
@@ -238,31 +256,40 @@ class Provisioner:
         body = policy if isinstance(policy, str) else json.dumps(policy)
         self._call("PutModelPackageGroupPolicy", {"ModelPackageGroupName": group, "ResourcePolicy": body})
 
-    def _await_endpoint(self, arn: str, *, delete_if_failed: bool) -> None:
+    def _await_service(self, arn: str, *, delete_if_failed: bool) -> None:
         described = self._settled(arn)
-        if described["EndpointStatus"] == "InService" and not described.get("FailureReason"):
+        status = described[self._status_key]
+        if status == "InService" and not described.get("FailureReason"):
             return
-        reason = described.get("FailureReason") or f"the endpoint is {described['EndpointStatus']}"
+        reason = described.get("FailureReason") or f"it is {status}"
         if delete_if_failed:
             # CloudFormation removes what it failed to create; the reason stays in the stack's events.
-            self._call("DeleteEndpoint", {"EndpointName": name_of(arn)})
-        raise ProvisioningError(f"Endpoint {name_of(arn)} did not stabilize: {reason}")
+            self._call(f"Delete{self.kind.noun}", {self.kind.name_property: name_of(arn)})
+        raise ProvisioningError(f"{self.kind.noun} {name_of(arn)} did not stabilize: {reason}")
 
-    @tenacity.retry(
-        retry=tenacity.retry_if_result(
-            lambda described: described["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack")
-        ),
-        wait=tenacity.wait_fixed(0.1),
-        stop=tenacity.stop_after_delay(24 * 3600),
-    )
+    @property
+    def _status_key(self) -> str:
+        return f"{self.kind.noun}Status"
+
     def _settled(self, arn: str) -> Properties:
-        return self._describe(arn)
+        """What Describe tells once nothing changes any more."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(
+                lambda described: (
+                    described[self._status_key] in ("Creating", "Updating", "SystemUpdating", "RollingBack")
+                )
+            ),
+            wait=tenacity.wait_fixed(0.1),
+            stop=tenacity.stop_after_delay(24 * 3600),
+        )
+        settled: Properties = retrying(self._describe, arn)
+        return settled
 
     @tenacity.retry(
         retry=tenacity.retry_if_result(bool), wait=tenacity.wait_fixed(0.05), stop=tenacity.stop_after_delay(300)
     )
     def _await_gone(self, arn: str) -> bool:
-        """Wait until the endpoint is gone; the result is whether it is still there."""
+        """Wait until the resource is gone; the result is whether it is still there."""
         try:
             self._describe(arn)
         except ProvisioningError:
@@ -270,16 +297,20 @@ class Provisioner:
         return True
 
 
-def _coerced(value: Any, shape: Shape) -> Any:
+def _serves(described: Properties, wanted: Properties) -> bool:
+    """Whether an endpoint is in service with the configuration that is wanted."""
+    serving = described["EndpointConfigName"]
+    return bool(described["EndpointStatus"] == "InService" and name_of(str(wanted["EndpointConfigName"])) == serving)
+
+
+def typed(value: Any, shape: Shape) -> Any:
     """Values of a template as the API types them: CloudFormation takes "1" and "true" where a number or boolean is meant."""
     if isinstance(shape, StructureShape) and isinstance(value, dict):
-        return {
-            key: _coerced(item, shape.members[key]) if key in shape.members else item for key, item in value.items()
-        }
+        return {key: typed(item, shape.members[key]) if key in shape.members else item for key, item in value.items()}
     if isinstance(shape, ListShape) and isinstance(value, list):
-        return [_coerced(item, shape.member) for item in value]
+        return [typed(item, shape.member) for item in value]
     if isinstance(shape, MapShape) and isinstance(value, dict):
-        return {key: _coerced(item, shape.value) for key, item in value.items()}
+        return {key: typed(item, shape.value) for key, item in value.items()}
     if isinstance(value, str):
         try:
             if shape.type_name in ("integer", "long"):

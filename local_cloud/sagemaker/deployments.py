@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from local_cloud.platform import Caller
-from local_cloud.sagemaker import events, notifications, tags
+from local_cloud.sagemaker import async_endpoints, deployment_policy, guarded_update, notifications, tags
+from local_cloud.sagemaker.deployment_policy import Policy
+from local_cloud.sagemaker.endpoint_status import KIND, document_of, finish, send_event
 from local_cloud.sagemaker.fleet import Fleet, Interrupted, stop_all
-from local_cloud.sagemaker.hosting import Hosting, Key, key_for
+from local_cloud.sagemaker.hosting import Hosting, key_for
+from local_cloud.sagemaker.instance import Instance
 from local_cloud.sagemaker.provisioning import DeploymentFailed, bring_up
 from local_cloud.sagemaker.router import Router
 from local_cloud.sagemaker.server import STOP_GRACE_S, NotHealthy
-from local_cloud.sagemaker.service import Sagemaker
 from local_cloud.sagemaker.store import Document
 
 logger = logging.getLogger(__name__)
 
-KIND = "endpoint"
-MAX_REASON = 1024
-"""FailureReason in the API reference."""
+__all__ = ["KIND", "create", "delete", "finish", "rescale", "resume", "send_event", "update"]
+
+_OF_DEPLOYMENT = ("DeploymentConfig", "Stage", "WaitedS", "Restarts")
+"""Members of a pending plan that end with its deployment."""
 DRAIN_S = 60.0
 """How long a fleet that is replaced may answer what it has begun: as long as any request may take."""
 
@@ -30,7 +34,7 @@ DRAIN_S = 60.0
 def create(hosting: Hosting, caller: Caller, name: str) -> None:
     """Bring a new endpoint up: InService, or Failed with the reason."""
     key = key_for(caller, name)
-    pending = _document_of(hosting, key)["Pending"]
+    pending = document_of(hosting, key)["Pending"]
     try:
         fleet = bring_up(hosting, caller, name, pending)
     except Interrupted:
@@ -44,10 +48,17 @@ def create(hosting: Hosting, caller: Caller, name: str) -> None:
 
 
 def update(hosting: Hosting, caller: Caller, name: str) -> None:
-    """Bring a second fleet up, move all traffic to it, and end the first; or leave everything as it was, with the reason."""
+    """Replace what serves by what is planned, as the DeploymentConfig says; or leave everything as it was, with the reason.
+
+    Without one: a second fleet, all traffic to it once it is healthy, and the end of the first.
+    """
     key = key_for(caller, name)
-    document = _document_of(hosting, key)
-    pending = document["Pending"]
+    pending = document_of(hosting, key)["Pending"]
+    policy = deployment_policy.policy_of(pending.get("DeploymentConfig"))
+    router = hosting.routers.get(key)
+    if policy and router and router.fleets:
+        _update_guarded(hosting, caller, name, pending, policy, router)
+        return
     try:
         fleet = bring_up(hosting, caller, name, pending)
     except Interrupted:
@@ -59,15 +70,52 @@ def update(hosting: Hosting, caller: Caller, name: str) -> None:
     router = hosting.routers.setdefault(key, Router(name))
     replaced = router.fleets
     router.send_to((fleet, 1.0))
-    finish(hosting, caller, name, "InService", None, Pending=None, Deployed=pending)
+    _updated(hosting, caller, name, pending)
     for old in replaced:
         _retire(hosting, old, DRAIN_S)
+
+
+def _update_guarded(
+    hosting: Hosting, caller: Caller, name: str, pending: Document, policy: Policy, router: Router
+) -> None:
+    def end(instances: Sequence[Instance]) -> None:
+        stop_all(instances, DRAIN_S, STOP_GRACE_S)
+
+    try:
+        outcome = guarded_update.update(hosting, caller, name, pending, policy, router, end)
+    except Interrupted:
+        return
+    if outcome.reason is None:
+        _updated(hosting, caller, name, pending)
+        for fleet in outcome.retired:
+            _retire(hosting, fleet, DRAIN_S)
+        return
+    # It is rolling back until nothing of the new version is left.
+    for fleet in outcome.retired:
+        _retire(hosting, fleet, DRAIN_S)
+    finish(hosting, caller, name, outcome.status, outcome.reason, Pending=None)
+
+
+def _updated(hosting: Hosting, caller: Caller, name: str, pending: Document) -> None:
+    """What was planned serves."""
+    if pending.get("Restarts"):
+        logger.warning(
+            "Endpoint %s: the update to %s, which the end of the local cloud had cut off, is finished",
+            name,
+            pending["EndpointConfigName"],
+        )
+    finish(hosting, caller, name, "InService", None, Pending=None, Deployed=_deployed(pending))
+
+
+def _deployed(pending: Document) -> Document:
+    """The plan without what only its deployment needed."""
+    return {key: value for key, value in pending.items() if key not in _OF_DEPLOYMENT}
 
 
 def rescale(hosting: Hosting, caller: Caller, name: str) -> None:
     """Give the variants that serve the counts and weights of the plan (UpdateEndpointWeightsAndCapacities)."""
     key = key_for(caller, name)
-    document = _document_of(hosting, key)
+    document = document_of(hosting, key)
     pending = document["Pending"]
     router = hosting.routers.get(key)
     if router is None:
@@ -78,7 +126,7 @@ def rescale(hosting: Hosting, caller: Caller, name: str) -> None:
     try:
         for planned in pending["Variants"]:
             for fleet in router.fleets:
-                fleet.variants[planned["VariantName"]].grow_to(planned["DesiredInstanceCount"], hosting.stopping)
+                fleet.variants[planned["VariantName"]].reach(planned, hosting.stopping)
         outcome, reason = pending, None
     except Interrupted:
         return
@@ -90,7 +138,7 @@ def rescale(hosting: Hosting, caller: Caller, name: str) -> None:
     for planned in outcome["Variants"]:
         for fleet in router.fleets:
             variant = fleet.variants[planned["VariantName"]]
-            surplus += variant.take_surplus(planned["DesiredInstanceCount"])
+            surplus += variant.surplus(planned)
             variant.weight = planned["DesiredWeight"]
     finish(hosting, caller, name, "InService", reason, Pending=None, Deployed=outcome)
     stop_all(surplus, DRAIN_S, STOP_GRACE_S)
@@ -99,8 +147,9 @@ def rescale(hosting: Hosting, caller: Caller, name: str) -> None:
 def delete(hosting: Hosting, caller: Caller, name: str) -> None:
     """End an endpoint's servers and forget it."""
     key = key_for(caller, name)
-    document = _document_of(hosting, key)
+    document = document_of(hosting, key)
     router = hosting.routers.pop(key, None)
+    async_endpoints.forget(hosting, key)
     for fleet in router.fleets if router else []:
         _retire(hosting, fleet, DRAIN_S)
     kept_tags = tags.current(hosting.service, caller, document["EndpointArn"])
@@ -112,9 +161,15 @@ def delete(hosting: Hosting, caller: Caller, name: str) -> None:
 
 
 def resume(hosting: Hosting, caller: Caller, name: str) -> None:
-    """Continue where the local cloud was stopped or killed."""
+    """Continue where the local cloud was stopped or killed.
+
+    What served comes back first. An update that was cut off then begins again at its first stage: how far it had come says
+    nothing about servers that are all gone, and an alarm may have been missed. Its MaximumExecutionTimeoutInSeconds counts
+    on, and what it tells says that it was started again. A roll-back that was cut off is over: the old version serves,
+    with the reason.
+    """
     key = key_for(caller, name)
-    document = _document_of(hosting, key)
+    document = document_of(hosting, key)
     status = document["EndpointStatus"]
     if status == "Creating":
         create(hosting, caller, name)
@@ -137,15 +192,26 @@ def _come_back(hosting: Hosting, caller: Caller, name: str, document: Document) 
         logger.warning("Endpoint %s: %s", name, reason)
         if not updating:
             # Not Failed, which only DeleteEndpoint leaves: an update, or the next start, may cure it.
-            finish(hosting, caller, name, "OutOfService", reason, Deployed=document["Deployed"])
+            finish(hosting, caller, name, "OutOfService", reason, Pending=None, Deployed=document["Deployed"])
             return
     else:
         hosting.routers.setdefault(key, Router(name)).send_to((fleet, 1.0))
     if updating:
+        logger.warning("Endpoint %s: its update, which the end of the local cloud had cut off, begins again", name)
+        hosting.service.store.update(KIND, *key, _begun_again)
         update(hosting, caller, name)
-    else:
-        # An earlier update that was rolled back stays told.
-        finish(hosting, caller, name, "InService", document.get("FailureReason"), Deployed=document["Deployed"])
+        return
+    told: str | None = document.get("FailureReason")
+    if document["EndpointStatus"] == "RollingBack":
+        logger.warning("Endpoint %s: its update was being rolled back, and now is: %s", name, told)
+    elif document["EndpointStatus"] == "UpdateRollbackFailed":
+        told = f"{told} The local cloud was restarted since: only the old version answers."
+    # An earlier update that was rolled back stays told.
+    finish(hosting, caller, name, "InService", told, Pending=None, Deployed=document["Deployed"])
+
+
+def _begun_again(document: Document) -> None:
+    document["Pending"] = {**document["Pending"], "Restarts": document["Pending"].get("Restarts", 0) + 1, "Stage": None}
 
 
 def _retire(hosting: Hosting, fleet: Fleet, drain_s: float) -> None:
@@ -157,51 +223,3 @@ def _retire(hosting: Hosting, fleet: Fleet, drain_s: float) -> None:
         time.sleep(0.02)
     if not hosting.stopping.is_set():
         fleet.stop(drain_s=0)
-
-
-def finish(
-    hosting: Hosting, caller: Caller, name: str, status: str, reason: str | None, **members: Document | None
-) -> None:
-    """Write an endpoint's new status, and tell it."""
-
-    def change(document: Document) -> None:
-        document.update(members)
-        document.update(
-            EndpointStatus=status, FailureReason=reason[:MAX_REASON] if reason else None, LastModifiedTime=time.time()
-        )
-
-    document = hosting.service.store.update(KIND, *key_for(caller, name), change)
-    if document is None:
-        return
-    logger.info("Endpoint %s is %s%s", name, status, f": {reason}" if reason else "")
-    notifications.publish(KIND, document["EndpointArn"])
-    send_event(hosting.service, caller, document)
-
-
-def send_event(service: Sagemaker, caller: Caller, document: Document, kept_tags: dict[str, str] | None = None) -> None:
-    """`SageMaker Endpoint State Change`, in the form that the developer guide shows: IN_SERVICE, times in milliseconds."""
-    serving = document.get("Deployed") or document["Pending"]
-    status = "".join(f"_{letter}" if letter.isupper() else letter for letter in document["EndpointStatus"])
-    detail = {
-        "EndpointName": document["EndpointName"],
-        "EndpointArn": document["EndpointArn"],
-        "EndpointConfigName": serving["EndpointConfigName"],
-        "ProductionVariants": [
-            {member: variant[member] for member in ("VariantName", "DesiredWeight", "DesiredInstanceCount")}
-            for variant in serving["Variants"]
-        ],
-        "EndpointStatus": status.lstrip("_").upper(),
-        **({"FailureReason": document["FailureReason"]} if document.get("FailureReason") else {}),
-        "CreationTime": document["CreationTime"] * 1000,
-        "LastModifiedTime": document["LastModifiedTime"] * 1000,
-        "Tags": tags.current(service, caller, document["EndpointArn"]) if kept_tags is None else kept_tags,
-    }
-    arn = document["EndpointArn"]
-    events.send(service, caller.account, caller.region, "SageMaker Endpoint State Change", detail, [arn])
-
-
-def _document_of(hosting: Hosting, key: Key) -> Document:
-    """The document of an endpoint that is worked on, and so cannot be deleted."""
-    document = hosting.service.store.get(KIND, *key)
-    assert document is not None, f"endpoint {key} is gone while it is worked on"
-    return document

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from local_cloud.platform import Caller
-from local_cloud.sagemaker import models
+from local_cloud.sagemaker import (
+    async_configs,
+    data_capture,
+    inference_components_hosts,
+    models,
+    serverless_configs,
+    shadow,
+)
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
 from local_cloud.sagemaker.resources import ResourceKind
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
@@ -19,26 +26,29 @@ KIND = ResourceKind(
 )
 
 _NOT_EMULATED = (
-    "AsyncInferenceConfig",
     "ExplainerConfig",
-    "ShadowProductionVariants",
-    "ExecutionRoleArn",
     "VpcConfig",
     "MetricsConfig",
     "CrossRegionTrafficConfig",
 )
-"""Members of CreateEndpointConfig; the last four belong to inference components and to what only a fleet on AWS has."""
+"""Members of CreateEndpointConfig; the last three are of what only a fleet on AWS has."""
 _VARIANT_NOT_EMULATED = (
-    "ServerlessConfig",
     "InstancePools",
     "AcceleratorType",
     "CoreDumpConfig",
     "EnableSSMAccess",
-    "ManagedInstanceScaling",
     "CapacityReservationConfig",
     "AcceleratorPartitionLayouts",
 )
-_DESCRIBED = ("EndpointConfigName", "ProductionVariants", "DataCaptureConfig", "KmsKeyId", "EnableNetworkIsolation")
+_DESCRIBED = (
+    "EndpointConfigName",
+    "ProductionVariants",
+    "DataCaptureConfig",
+    "AsyncInferenceConfig",
+    "KmsKeyId",
+    "EnableNetworkIsolation",
+    "ExecutionRoleArn",
+)
 
 
 @operation("CreateEndpointConfig")
@@ -47,19 +57,33 @@ def create_endpoint_config(service: Sagemaker, caller: Caller, request: Request)
     for member in _NOT_EMULATED:
         if request.get(member):
             raise NotEmulated(f"The local cloud does not emulate {member} of CreateEndpointConfig.")
-    if request.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise NotEmulated(
-            "The local cloud does not emulate DataCaptureConfig of CreateEndpointConfig; set EnableCapture to false."
-        )
-    names = [variant["VariantName"] for variant in request["ProductionVariants"]]
+    data_capture.check(request.get("DataCaptureConfig"))
+    if serverless_configs.is_serverless(request):
+        serverless_configs.check_config(request)
+    async_configs.check_config(service, caller, request)
+    shadow.check_config(request)
+    inference_components_hosts.check_config(service, caller, request)
+    shadows = request.get("ShadowProductionVariants") or []
+    names = [variant["VariantName"] for variant in (*request["ProductionVariants"], *shadows)]
     if duplicates := sorted({variant for variant in names if names.count(variant) > 1}):
         raise ValidationError(
             f"Variant names must be unique in an endpoint configuration; twice: {', '.join(duplicates)}"
+        )
+    weights = [variant.get("InitialVariantWeight", 1.0) for variant in request["ProductionVariants"]]
+    if not any(weights):
+        raise ValidationError(
+            f"All production variants have the InitialVariantWeight 0 ({', '.join(names[: len(weights)])}): give one of "
+            "them a weight above 0."
         )
     members = {
         **{key: request[key] for key in _DESCRIBED if request.get(key) is not None},
         "ProductionVariants": [_variant(service, caller, variant) for variant in request["ProductionVariants"]],
     }
+    if shadows:
+        members["ShadowProductionVariants"] = [_variant(service, caller, variant) for variant in shadows]
+        for variant in (*request["ProductionVariants"], *shadows):
+            model = models.find(service, caller, variant["ModelName"])
+            shadow.check_model(variant["VariantName"], models.containers_of(model))
     return KIND.create(service, caller, request, members)
 
 
@@ -103,10 +127,13 @@ def _variant(service: Sagemaker, caller: Caller, variant: dict[str, Any]) -> Doc
         strategy = variant["RoutingConfig"]["RoutingStrategy"]
         raise NotEmulated(f"The local cloud does not emulate RoutingStrategy {strategy} of {where}.")
     if not variant.get("ModelName"):
-        raise NotEmulated(f"The local cloud does not emulate inference components: {where} has no ModelName.")
+        return {"InitialVariantWeight": 1.0, **variant}
+    model = models.find(service, caller, variant["ModelName"])
+    if variant.get("ServerlessConfig"):
+        serverless_configs.check_variant(variant, model, models.containers_of(model))
+        return {"InitialVariantWeight": 1.0, **variant}
     for member in ("InstanceType", "InitialInstanceCount"):
         if not variant.get(member):
             raise ValidationError(f"{member} is required for {where}.")
-    models.find(service, caller, variant["ModelName"])
     # ProductionVariant in the API reference: a weight that is not given is 1.0.
     return {"InitialVariantWeight": 1.0, **variant}

@@ -2,7 +2,7 @@
 
 The list and the meaning of each follow the developer guide: "SageMaker AI endpoint invocation metrics", "CloudWatch Metrics
 for Multi-Model Endpoint Deployments", "Metrics for multi-container endpoints with direct invocation". They are counted
-here and published once a second, as values with their counts: a data point for each metric of each request would cost
+here and published four times a second, as values with their counts: a data point for each metric of each request would cost
 CloudWatch more than the requests themselves.
 """
 
@@ -24,9 +24,10 @@ logger = logging.getLogger(__name__)
 NAMESPACE = "AWS/SageMaker"
 INSTANCE_NAMESPACE = "/aws/sagemaker/Endpoints"
 """Of what the instances measure themselves."""
-PUBLISH_INTERVAL_S = 1.0
+PUBLISH_INTERVAL_S = 0.25
+"""Between two publications, in real seconds: on a fast clock an alarm's period is not much longer, see `local_cloud.clock`."""
 MAX_VALUES = 150
-"""Different values of one metric in one PutMetricData entry (CloudWatch API reference). Up to so many in a second are
+"""Different values of one metric in one PutMetricData entry (CloudWatch API reference). Up to so many at a time are
 published as they are; beyond, latencies are rounded to two digits, so that a load test costs no more than that."""
 MAX_ENTRIES = 1000
 """Entries of one PutMetricData call (CloudWatch API reference)."""

@@ -5,27 +5,49 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from typing import Any
 
+from local_cloud.autoscaling import endpoint_changes
 from local_cloud.platform import Caller
-from local_cloud.sagemaker import deployments, endpoint_configs, endpoint_metrics, endpoint_plans, notifications, tags
+from local_cloud.sagemaker import (
+    async_configs,
+    async_endpoints,
+    data_capture,
+    deployment_policy,
+    deployment_requests,
+    deployments,
+    endpoint_configs,
+    endpoint_metrics,
+    endpoint_plans,
+    endpoint_status,
+    inference_components_hosts,
+    inference_components_rules,
+    notifications,
+    serverless_configs,
+    shadow,
+    tags,
+)
 from local_cloud.sagemaker.deployments import KIND
-from local_cloud.sagemaker.errors import NotEmulated, ValidationError
+from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.hosting import Hosting, hosting_of, key_for, shut_down
 from local_cloud.sagemaker.names import arn_of, key_of
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, matching, operation, page
 from local_cloud.sagemaker.store import Document, Duplicate
 
 _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-_DEPLOYMENT_MEMBERS = ("DeploymentConfig", "RetainDeploymentConfig")
 
 
 @operation("CreateEndpoint")
 def create_endpoint(service: Sagemaker, caller: Caller, request: Request) -> Response:
-    """CreateEndpoint: answers at once; the servers start in the background."""
-    _refuse_deployment_config(request, "CreateEndpoint")
+    """CreateEndpoint: answers at once; the servers start in the background.
+
+    A DeploymentConfig is kept for updates with RetainDeploymentConfig: a first deployment has nothing to go back to.
+    """
     name, endpoint_arn = request["EndpointName"], arn_of(caller, KIND, request["EndpointName"])
     config = endpoint_configs.find(service, caller, request["EndpointConfigName"])
+    plan = endpoint_plans.plan_of(service, caller, config)
+    deployment_config = deployment_requests.config_of(request, None)
+    if policy := deployment_policy.policy_of(deployment_config):
+        deployment_policy.check_update(policy, plan["Variants"], ())
     now = time.time()
     document: Document = {
         "EndpointName": name,
@@ -34,7 +56,8 @@ def create_endpoint(service: Sagemaker, caller: Caller, request: Request) -> Res
         "CreationTime": now,
         "LastModifiedTime": now,
         "Deployed": None,
-        "Pending": _pending(endpoint_plans.plan_of(service, caller, config)),
+        "Pending": _pending(plan),
+        "LastDeploymentConfig": deployment_config,
     }
     try:
         with service.store.transaction():
@@ -60,31 +83,27 @@ def describe_endpoint(service: Sagemaker, caller: Caller, request: Request) -> R
     if deployed and status != "Failed":
         ready = _ready_instances(service, caller, document["EndpointName"])
         described["ProductionVariants"] = [
-            _summary(variant, ready.get(variant["VariantName"], 0), variant["DesiredWeight"])
+            endpoint_status.summary_of(variant, ready.get(variant["VariantName"], 0), variant["DesiredWeight"])
             for variant in deployed["Variants"]
         ]
         if pending and pending["Rescales"]:
             # The difference shows as desired against current.
             for summary, variant in zip(described["ProductionVariants"], pending["Variants"], strict=True):
+                if variant.get("ServerlessConfig"):
+                    summary["DesiredWeight"] = variant["DesiredWeight"]
+                    summary["DesiredServerlessConfig"] = variant["ServerlessConfig"]
+                    continue
                 summary |= {key: variant[key] for key in ("DesiredWeight", "DesiredInstanceCount")}
     if pending and not pending["Rescales"]:
-        described["PendingDeploymentSummary"] = {
-            "EndpointConfigName": pending["EndpointConfigName"],
-            "StartTime": pending["StartTime"],
-            "ProductionVariants": [
-                _summary(variant, 0, 0.0)
-                | {"VariantStatus": [{"Status": "Creating", "StartTime": pending["StartTime"]}]}
-                for variant in pending["Variants"]
-            ],
-        }
+        described["PendingDeploymentSummary"] = endpoint_status.pending_summary(pending)
+    if document.get("LastDeploymentConfig"):
+        described["LastDeploymentConfig"] = document["LastDeploymentConfig"]
+    if asynchronous := (deployed or pending).get("AsyncInferenceConfig"):
+        described["AsyncInferenceConfig"] = asynchronous
     if capture := (deployed or pending).get("DataCaptureConfig"):
-        described["DataCaptureConfig"] = {
-            "EnableCapture": False,
-            "CaptureStatus": "Stopped",
-            "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
-            "DestinationS3Uri": capture["DestinationS3Uri"],
-            "KmsKeyId": capture.get("KmsKeyId", ""),
-        }
+        router = hosting_of(service).router(key_for(caller, document["EndpointName"]))
+        described["DataCaptureConfig"] = data_capture.summary(capture, router.fleets if router else [])
+    shadow.separate(described, deployed, pending)
     return described
 
 
@@ -99,19 +118,35 @@ def list_endpoints(service: Sagemaker, caller: Caller, request: Request) -> Resp
 
 @operation("UpdateEndpoint")
 def update_endpoint(service: Sagemaker, caller: Caller, request: Request) -> Response:
-    """UpdateEndpoint: a new fleet beside the old one, and all traffic to it once it is healthy.
+    """UpdateEndpoint: a new fleet beside the old one, and all traffic to it once it is healthy; or as DeploymentConfig says.
+
+    Where DeploymentConfig and RetainDeploymentConfig are given, the former counts: no document says otherwise.
 
     The configuration that is deployed already is taken too, and deployed anew: no document of SageMaker refuses it.
     """
-    _refuse_deployment_config(request, "UpdateEndpoint")
     config = endpoint_configs.find(service, caller, request["EndpointConfigName"])
     plan = endpoint_plans.plan_of(service, caller, config)
+    document = _find(service, caller, request["EndpointName"])
+    deployment_config = deployment_requests.config_of(request, document)
+    # There are no instances behind a serverless variant whose traffic could be moved by and by.
+    falls_back = deployment_policy.falls_back(config) or serverless_configs.is_serverless(config)
+    guarded = bool(deployment_config) and not falls_back
+    if deployment_config and guarded:
+        _refuse_change(document)
+        deployment_requests.refuse_unwatched(service, caller, plan, deployment_config)
 
     def change(document: Document) -> None:
         _refuse_change(document)
+        async_configs.check_update(document["Deployed"], plan, document["EndpointArn"])
+        endpoint_changes.refuse_other_types(service, caller, document["EndpointName"], document["Deployed"], plan)
         if request.get("RetainAllVariantProperties") and document["Deployed"]:
             endpoint_plans.retained(plan, document["Deployed"], request)
-        document["Pending"] = _pending(plan)
+        components = inference_components_rules.of_endpoint(service, caller, document["EndpointName"])
+        inference_components_hosts.check_room(document, plan, components)
+        if guarded and (policy := deployment_policy.policy_of(deployment_config)):
+            deployment_policy.check_update(policy, plan["Variants"], (document["Deployed"] or {}).get("Variants", ()))
+        document["Pending"] = _pending(plan) | {"DeploymentConfig": deployment_config if guarded else None}
+        document["LastDeploymentConfig"] = deployment_config
 
     return _changed(service, caller, request["EndpointName"], change, deployments.update)
 
@@ -126,17 +161,25 @@ def update_endpoint_weights_and_capacities(service: Sagemaker, caller: Caller, r
         planned = {variant["VariantName"]: variant for variant in plan["Variants"]}
         for wanted in request["DesiredWeightsAndCapacities"]:
             where = f"variant {wanted['VariantName']} of endpoint {document['EndpointArn']}"
-            if wanted.get("ServerlessUpdateConfig"):
-                raise NotEmulated("The local cloud does not emulate serverless endpoints (ServerlessUpdateConfig).")
             if wanted["VariantName"] not in planned:
                 raise ValidationError(f"Could not find {where}; it has: {', '.join(planned)}.")
-            if wanted.get("DesiredInstanceCount") == 0:
+            its_plan = planned[wanted["VariantName"]]
+            if wanted.get("ServerlessUpdateConfig"):
+                its_plan["ServerlessConfig"] = serverless_configs.updated(
+                    its_plan, wanted["ServerlessUpdateConfig"], where
+                )
+            if wanted.get("DesiredInstanceCount") is not None and its_plan.get("ServerlessConfig"):
+                raise ValidationError(f"DesiredInstanceCount for {where}, which is serverless and has no instances.")
+            if wanted.get("DesiredInstanceCount") == 0 and not plan.get("AsyncInferenceConfig"):
                 raise ValidationError(
                     f"DesiredInstanceCount 0 for {where}: a real-time variant needs one instance at least."
                 )
             for member in ("DesiredInstanceCount", "DesiredWeight"):
                 if wanted.get(member) is not None:
                     planned[wanted["VariantName"]][member] = wanted[member]
+        endpoint_plans.refuse_no_weight(f"endpoint {document['EndpointArn']}", plan)
+        components = inference_components_rules.of_endpoint(service, caller, document["EndpointName"])
+        inference_components_hosts.check_room(document, plan, components)
         document["Pending"] = _pending(plan, rescales=True)
 
     return _changed(service, caller, request["EndpointName"], change, deployments.rescale)
@@ -148,8 +191,13 @@ def delete_endpoint(service: Sagemaker, caller: Caller, request: Request) -> Res
 
     def change(document: Document) -> None:
         _refuse_in_progress(document)
+        inference_components_rules.refuse_deletion(service, caller, document)
         document["EndpointStatus"] = "Deleting"
 
+    document = _find(service, caller, request["EndpointName"])
+    _refuse_in_progress(document)
+    inference_components_rules.refuse_deletion(service, caller, document)
+    endpoint_changes.release(service, caller, document["EndpointName"])
     _changed(service, caller, request["EndpointName"], change, deployments.delete, status="Deleting")
     return {}
 
@@ -173,6 +221,7 @@ def start(service: Sagemaker) -> None:
 
 def stop(service: Sagemaker) -> None:
     """End every server; what was under way is finished after the next start."""
+    async_endpoints.stop(hosting_of(service))
     shut_down(hosting_of(service))
     endpoint_metrics.recorder_of(service).close()
 
@@ -227,12 +276,6 @@ def _refuse_change(document: Document, only: str | None = None) -> None:
         )
 
 
-def _refuse_deployment_config(request: Request, where: str) -> None:
-    for member in _DEPLOYMENT_MEMBERS:
-        if request.get(member):
-            raise NotEmulated(f"The local cloud does not emulate {member} of {where} yet.")
-
-
 def _pending(plan: Document, *, rescales: bool = False) -> Document:
     return {**plan, "StartTime": time.time(), "Rescales": rescales}
 
@@ -240,20 +283,8 @@ def _pending(plan: Document, *, rescales: bool = False) -> Document:
 def _ready_instances(service: Sagemaker, caller: Caller, name: str) -> dict[str, int]:
     router = hosting_of(service).router(key_for(caller, name))
     counts: dict[str, int] = {}
-    for fleet in router.fleets if router else []:
+    # While an update is under way, what it replaces is what is deployed.
+    for fleet in (router.replaced or router.fleets) if router else ():
         for variant in fleet.variants.values():
             counts[variant.name] = counts.get(variant.name, 0) + len(variant.ready)
     return counts
-
-
-def _summary(variant: Document, current_count: int, current_weight: float) -> dict[str, Any]:
-    """ProductionVariantSummary."""
-    return {
-        "VariantName": variant["VariantName"],
-        **({"DeployedImages": variant["DeployedImages"]} if variant["DeployedImages"] else {}),
-        "CurrentWeight": current_weight,
-        "DesiredWeight": variant["DesiredWeight"],
-        "CurrentInstanceCount": current_count,
-        "DesiredInstanceCount": variant["DesiredInstanceCount"],
-        **({"RoutingConfig": variant["RoutingConfig"]} if variant["RoutingConfig"] else {}),
-    }

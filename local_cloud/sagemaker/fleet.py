@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from local_cloud.containers.engine import ContainerEngine
 from local_cloud.sagemaker.instance import Instance
@@ -14,13 +15,24 @@ from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.server import STOP_GRACE_S, NotHealthy, ServerSpec
 from local_cloud.sagemaker.serving_containers import SERIAL
 
+if TYPE_CHECKING:
+    from local_cloud.sagemaker.data_capture_writer import CaptureWriter
+    from local_cloud.sagemaker.shadow import Shadow
+from local_cloud.sagemaker.store import Document
+
 
 class Interrupted(Exception):
     """The local cloud stops while servers start."""
 
 
 class Variant:
-    """The instances of one production variant."""
+    """The instances of one variant.
+
+    Attributes:
+        shadow: what copies its requests to its shadow, if it has one.
+        capture: what captures its requests and answers, if anything does.
+        active: how many of its instances take traffic; None for all. The others are healthy and wait for theirs.
+    """
 
     def __init__(
         self,
@@ -32,6 +44,8 @@ class Variant:
         weight: float,
         least_busy: bool,
         mode: str = SERIAL,
+        is_shadow: bool = False,
+        name: str = "",
     ) -> None:
         """Take what its instances run.
 
@@ -44,18 +58,25 @@ class Variant:
             least_busy: ask the instance with the fewest requests in flight (LEAST_OUTSTANDING_REQUESTS), not any (RANDOM,
                 SageMaker's default).
             mode: how requests reach several containers: `Serial`, one after the other, or `Direct`, by name.
+            is_shadow: whether it gets copies alone: no request is routed to it.
+            name: its name, where there are no containers that tell it: instances for inference components.
         """
         self.specs = tuple(specs)
         self.mode = mode
         self.weight = weight
         self.instances: tuple[Instance, ...] = ()
+        self.active: int | None = None
+        self.is_shadow = is_shadow
+        self.shadow: Shadow | None = None
+        self.capture: CaptureWriter | None = None
+        self._name = name
         self._least_busy = least_busy
         self._new_instance: Callable[[], Instance] = lambda: Instance(engine, self.specs, folder, open_log)
 
     @property
     def name(self) -> str:
         """The production variant's name."""
-        return self.specs[0].variant
+        return self._name or self.specs[0].variant
 
     @property
     def is_multi_model(self) -> bool:
@@ -65,7 +86,7 @@ class Variant:
     @property
     def ready(self) -> list[Instance]:
         """The instances that take requests."""
-        return [instance for instance in self.instances if instance.ready]
+        return [instance for instance in self.instances[: self.active] if instance.ready]
 
     def grow_to(self, count: int, stopping: threading.Event) -> None:
         """Start what is missing of `count` instances, all at once, and wait until they are healthy.
@@ -90,6 +111,17 @@ class Variant:
             stop_all(new, drain_s=0, grace_s=1)
             raise
         self.instances += tuple(new)
+
+    def reach(self, planned: Document, stopping: threading.Event) -> None:
+        """Start what a planned variant wants and is not there; raises as `grow_to` does."""
+        self.grow_to(planned["DesiredInstanceCount"], stopping)
+
+    def surplus(self, planned: Document) -> list[Instance]:
+        """Take what a planned variant does not want out of service; the caller stops it."""
+        return self.take_surplus(planned["DesiredInstanceCount"])
+
+    def close(self) -> None:
+        """Start nothing more: its fleet stops."""
 
     def take_surplus(self, count: int) -> list[Instance]:
         """Take the newest instances beyond `count` out of service; the caller stops them."""
@@ -118,6 +150,8 @@ class Fleet:
 
     def __init__(self, variants: Sequence[Variant], on_stopped: Callable[[], None] = lambda: None) -> None:
         self.variants = {variant.name: variant for variant in variants}
+        self.asynchronous = False
+        """Whether its requests come through a queue (AsyncInferenceConfig)."""
         self._on_stopped = on_stopped
 
     @property
@@ -127,6 +161,8 @@ class Fleet:
 
     def stop(self, drain_s: float, grace_s: float = STOP_GRACE_S) -> None:
         """Let requests in flight finish for up to `drain_s` seconds, then end every server."""
+        for variant in self.variants.values():
+            variant.close()
         stop_all(self.instances, drain_s, grace_s)
         self._on_stopped()
 

@@ -42,14 +42,13 @@ class Instance:
         self.in_flight = 0
         self._folder = folder / self.id
         self._stopping = False
-        stream = f"{specs[0].variant}/{self.id}"
         # Names of log streams: "Log groups and streams that Amazon SageMaker AI sends to CloudWatch Logs".
         self.servers = {
             spec.container: Server(
                 engine,
                 spec,
                 self._folder / spec.container,
-                open_log(stream if len(specs) == 1 else f"{stream}/{spec.container}"),
+                open_log(f"{spec.variant}/{self.id}" + ("" if len(specs) == 1 else f"/{spec.container}")),
                 self.id,
             )
             for spec in specs

@@ -13,7 +13,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_cloud.containers.engine import NOTE, ContainerError, Image
 from local_cloud.platform import Caller, Credentials, RoleRefused
-from local_cloud.sagemaker import capabilities, container_http, endpoint_metrics, endpoint_plans, model_data
+from local_cloud.sagemaker import (
+    async_configs,
+    capabilities,
+    container_http,
+    data_capture_writer,
+    endpoint_metrics,
+    endpoint_plans,
+    model_data,
+    shadow,
+)
 from local_cloud.sagemaker.container_calls import Call, Reply
 from local_cloud.sagemaker.endpoint_metrics import ModelEvent
 from local_cloud.sagemaker.fleet import Fleet, Interrupted, Variant
@@ -23,6 +32,8 @@ from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.model_data import BadModelData
 from local_cloud.sagemaker.names import key_of
 from local_cloud.sagemaker.server import HEALTH_CHECK_TIMEOUT_S, NotHealthy, ServerSpec
+from local_cloud.sagemaker.serverless_metrics import Idle
+from local_cloud.sagemaker.serverless_variant import ServerlessVariant
 from local_cloud.sagemaker.service import Sagemaker
 from local_cloud.sagemaker.serving_containers import ServingContainer
 from local_cloud.sagemaker.store import Document
@@ -36,8 +47,10 @@ class DeploymentFailed(Exception):
     """The servers of a plan do not come up; the message is the endpoint's FailureReason."""
 
 
-def bring_up(hosting: Hosting, caller: Caller, name: str, plan: Document) -> Fleet:
+def bring_up(hosting: Hosting, caller: Caller, name: str, plan: Document, *, start: bool = True) -> Fleet:
     """Start all servers of a plan and wait until they are healthy; fills in the plan's DeployedImages.
+
+    Without `start` everything is at hand, and no server started: a rolling update starts them batch by batch.
 
     Raises:
         DeploymentFailed: with the reason.
@@ -47,8 +60,14 @@ def bring_up(hosting: Hosting, caller: Caller, name: str, plan: Document) -> Fle
         hosting.made += 1
         folder = hosting.folder / f"{key_of(name)}-{hosting.made}"
     sessions: list[Credentials] = []
+    if refusal := async_configs.refusal(hosting.service, caller, plan):
+        raise DeploymentFailed(refusal)
 
     def forget() -> None:
+        for variant in fleet.variants.values():
+            if variant.capture:
+                # While its credentials are still good.
+                variant.capture.close()
         for credentials in sessions:
             hosting.service.platform.forget_session(credentials)
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,6 +76,7 @@ def bring_up(hosting: Hosting, caller: Caller, name: str, plan: Document) -> Fle
                 hosting.fleets.remove(fleet)
 
     fleet = Fleet([], on_stopped=forget)
+    fleet.asynchronous = bool(plan.get("AsyncInferenceConfig"))
     with hosting.lock:
         hosting.fleets.append(fleet)
     try:
@@ -64,10 +84,20 @@ def bring_up(hosting: Hosting, caller: Caller, name: str, plan: Document) -> Fle
             if hosting.stopping.is_set():
                 raise Interrupted
             variant = _variant(hosting, caller, name, planned, folder, sessions)
+            variant.capture = data_capture_writer.writer_of(
+                hosting.service,
+                caller.region,
+                sessions[-1],
+                LOG_GROUP + name,
+                name,
+                variant.name,
+                plan.get("DataCaptureConfig"),
+            )
             # Another dictionary, not a change: shutting down may go through the old one right now.
             fleet.variants = {**fleet.variants, variant.name: variant}
-        for planned in plan["Variants"]:
-            fleet.variants[planned["VariantName"]].grow_to(planned["DesiredInstanceCount"], hosting.stopping)
+        shadow.pair(fleet)
+        for planned in plan["Variants"] if start else ():
+            fleet.variants[planned["VariantName"]].reach(planned, hosting.stopping)
     except Exception as error:
         fleet.stop(drain_s=0, grace_s=1)
         if isinstance(error, Interrupted) or hosting.stopping.is_set():
@@ -97,14 +127,32 @@ def _variant(
         for container in containers
     ]
     planned["DeployedImages"] = [_deployed_image(spec.image) for spec in specs]
+
+    def open_log(stream: str) -> LogStream:
+        return LogStream(platform, caller.region, credentials, planned.get("LogGroup") or LOG_GROUP + name, stream)
+
+    if planned.get("ServerlessConfig"):
+        recorder = endpoint_metrics.recorder_of(hosting.service)
+        return ServerlessVariant(
+            hosting.service.engine,
+            specs,
+            folder / planned["VariantName"],
+            open_log,
+            config=planned["ServerlessConfig"],
+            weight=planned["DesiredWeight"],
+            clock=hosting.service.clock,
+            tell_idle=lambda idle: recorder.record(caller.region, Idle(name, planned["VariantName"], idle)),
+        )
     return Variant(
         hosting.service.engine,
         specs,
         folder / planned["VariantName"],
-        lambda stream: LogStream(platform, caller.region, credentials, LOG_GROUP + name, stream),
+        open_log,
         weight=planned["DesiredWeight"],
         least_busy=(planned["RoutingConfig"] or {}).get("RoutingStrategy") == "LEAST_OUTSTANDING_REQUESTS",
         mode=mode,
+        is_shadow=planned.get("IsShadow", False),
+        name=planned["VariantName"],
     )
 
 

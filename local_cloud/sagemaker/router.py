@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,6 +16,8 @@ from local_cloud.sagemaker.fleet import Fleet, Variant
 from local_cloud.sagemaker.instance import Instance
 
 T = TypeVar("T")
+Share = float | Mapping[str, float]
+"""A fleet's part of the traffic; or of each variant's traffic, by its name."""
 
 
 @dataclass
@@ -35,18 +37,29 @@ class Router:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        self.replaced: tuple[Fleet, ...] = ()
+        """The fleets that an update under way is about to replace, whether they still get traffic or not."""
         self._lock = threading.Lock()
-        self._shares: tuple[tuple[Fleet, float], ...] = ()
+        self._shares: tuple[tuple[Fleet, Share], ...] = ()
 
     @property
     def fleets(self) -> list[Fleet]:
         """The fleets that get traffic."""
         return [fleet for fleet, _ in self._shares]
 
-    def send_to(self, *shares: tuple[Fleet, float]) -> None:
+    @property
+    def shares(self) -> tuple[tuple[Fleet, Share], ...]:
+        """What `send_to` was given last."""
+        return self._shares
+
+    def send_to(self, *shares: tuple[Fleet, Share]) -> None:
         """Give all traffic to these fleets, by their shares. After this returns, no other fleet gets a new request."""
         with self._lock:
             self._shares = shares
+
+    def ready_instances(self, variant: str) -> int:
+        """How many instances of a variant take requests now, in all fleets."""
+        return sum(len(fleet.variants[variant].ready) for fleet in self.fleets if variant in fleet.variants)
 
     @contextmanager
     def lease(
@@ -74,19 +87,28 @@ class Router:
                     leased.instance.in_flight -= 1
 
     def _choose(self, target_variant: str | None, but: Sequence[Instance], target_model: str | None) -> Lease | None:
-        if not self._shares:
+        known = False
+        usable: list[tuple[Variant, float]] = []
+        for fleet, share in self._shares:
+            routed = [variant for variant in fleet.variants.values() if not variant.is_shadow]
+            total = sum(variant.weight for variant in routed)
+            for variant in routed:
+                part = share if isinstance(share, float) else share.get(variant.name, 0.0)
+                if target_variant is not None:
+                    # Named, so that its weight does not matter, also if it is zero.
+                    if variant.name != target_variant:
+                        continue
+                    known = True
+                elif total:
+                    part *= variant.weight / total
+                # What has no server left gives its traffic to the others.
+                if part > 0 and variant.pick(but):
+                    usable.append((variant, part))
+        if target_variant is not None and not known and self._shares:
+            raise UnknownVariant(target_variant)
+        if not usable:
             return None
-        fleet = _weighted([fleet for fleet, _ in self._shares], [share for _, share in self._shares])
-        if target_variant is not None:
-            if target_variant not in fleet.variants:
-                raise UnknownVariant(target_variant)
-            variant = fleet.variants[target_variant]
-        else:
-            # A variant without any server left gives its traffic to the others.
-            usable = [variant for variant in fleet.variants.values() if variant.weight > 0 and variant.pick(but)]
-            if not usable:
-                return None
-            variant = _weighted(usable, [variant.weight for variant in usable])
+        variant = _weighted([variant for variant, _ in usable], [part for _, part in usable])
         instance = variant.pick(but, target_model)
         return Lease(variant, instance) if instance else None
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import botocore.session
 from botocore.model import ServiceModel
 
+from local_cloud.clock import Clock
 from local_cloud.platform import Caller, Platform
 from local_cloud.sagemaker.errors import AccessDenied, ApiError, InternalFailure, NotEmulated, ValidationError
 from local_cloud.sagemaker.store import Store
@@ -66,6 +67,8 @@ class Sagemaker:
     state_dir: Path
     background: dict[str, Any] = field(default_factory=dict)
     """Long-lived helpers (job threads, fleets of servers, executions), by the name of the module that owns them."""
+    clock: Clock = field(default_factory=Clock)
+    """How fast the waits pass that AWS defines in seconds."""
 
     def call(self, name: str, caller: Caller, request: Request) -> Response:
         """Answer one operation, from wherever it comes: the wire, CloudFormation, a pipeline.
@@ -106,7 +109,14 @@ def name_of(arn_or_name: str) -> str:
     return re.sub(r"^arn:[^:]+:sagemaker:[^:]*:[^:]*:[a-z-]+/", "", arn_or_name)
 
 
-def answer(service: Sagemaker, caller: Caller, target: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+class Api(Protocol):
+    """Something that answers operations: SageMaker, or a service beside it."""
+
+    def call(self, name: str, caller: Caller, request: Request) -> Response:
+        """Answer one operation; ApiError is an answer too."""
+
+
+def answer(service: Api, caller: Caller, target: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
     """Answer one request of the JSON protocol: status, headers, body.
 
     Args:

@@ -30,7 +30,7 @@ class Story:
         self._model = model
         self._seconds: dict[str, float] = {}
 
-    def tell(self, port: int | None) -> dict[str, Any]:
+    def tell(self, port: int | None, clock_factor: float | None = None) -> dict[str, Any]:
         """Goes the whole way and returns the report for scripts.
 
         Raises:
@@ -40,7 +40,9 @@ class Story:
         root = self._state.root
         tools = cdk_cli.check_tools(root)
         with self._chapter("The local cloud", "sagestack up"):
-            cloud, is_new = local_cloud.start(root, port, lambda: self._out.say("  Starting it"))
+            cloud, is_new = local_cloud.start(
+                root, port, lambda: self._out.say("  Starting it"), clock_factor=clock_factor
+            )
             what = "It answers" if is_new else "It already runs"
             self._out.say(f"  {what} at {cloud.endpoint_url}; jobs run as {runner_words(cloud)}")
         session = self._state.connect(LOCAL)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from sagestack.cli import ports
@@ -24,6 +24,8 @@ LITTLE_SPACE_BYTES = 100_000_000
 """Less than this on the disk is a likely reason when the local cloud does not start."""
 STOP_TIMEOUT_S = 30
 """The local cloud stops its jobs and saves its state within about 10 seconds."""
+MIN_CLOCK_FACTOR, MAX_CLOCK_FACTOR = 1.0, 240.0
+"""What `local_cloud.clock` takes; it runs in another environment, so it cannot be imported here."""
 KEPT_BY_FORGET = ("images", "demo.lock", "up.lock")
 """What `down --forget` leaves: environments built from requirements, which are content and not state, and our own locks."""
 
@@ -46,6 +48,7 @@ class LocalCloud:
     runner: str
     started_at: str
     version: str
+    clock_factor: float = 30.0
 
     def variables(self) -> dict[str, str]:
         """The environment variables with which any AWS client reaches it."""
@@ -84,7 +87,14 @@ def find(root: Path) -> LocalCloud | None:
         return None
     try:
         content = json.loads(text)
-        cloud = LocalCloud(**{field.name: content[field.name] for field in fields(LocalCloud)})
+        cloud = LocalCloud(
+            **{
+                field.name: content[field.name]
+                for field in fields(LocalCloud)
+                # An earlier version's description has no clock.
+                if field.name in content or field.default is MISSING
+            }
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise CliError(
             f"{path} cannot be read: {error!r}.",
@@ -108,19 +118,23 @@ def require(root: Path) -> LocalCloud:
     return cloud
 
 
-def start(root: Path, port: int | None, on_wait: Callable[[], None]) -> tuple[LocalCloud, bool]:
+def start(
+    root: Path, port: int | None, on_wait: Callable[[], None], *, clock_factor: float | None = None
+) -> tuple[LocalCloud, bool]:
     """Starts the local cloud and waits until it answers; leaves a running one alone.
 
     Args:
         root: the project.
         port: the port that is asked for; None takes the running one's, else 4566.
         on_wait: is called once, before the waiting begins.
+        clock_factor: how many times faster than on AWS its waits pass; None takes the running one's, else the environment's
+            (SAGESTACK_LOCAL_CLOUD_CLOCK_FACTOR), else 30.
 
     Returns:
         The local cloud, and whether this call started it.
 
     Raises:
-        CliError: it runs on another port, the port is taken, it is not installed, it did not start.
+        CliError: it runs on another port or with another clock factor, the port is taken, it is not installed, it did not start.
     """
     with _only_one(root):
         running = find(root)
@@ -130,6 +144,13 @@ def start(root: Path, port: int | None, on_wait: Callable[[], None]) -> tuple[Lo
                     f"The local cloud already runs on port {running.port} (process {running.pid}); "
                     f"port {port} was asked for.",
                     hint=f"To move it: make down, then PORT={port} make up. To keep it: PORT={running.port} make ...",
+                    code="busy",
+                )
+            if clock_factor is not None and clock_factor != running.clock_factor:
+                raise CliError(
+                    f"The local cloud already runs with the clock factor {running.clock_factor:g} "
+                    f"(process {running.pid}); {clock_factor:g} was asked for.",
+                    hint=f"To change it: make down, then sagestack up --clock-factor {clock_factor:g}.",
                     code="busy",
                 )
             return running, False
@@ -146,7 +167,7 @@ def start(root: Path, port: int | None, on_wait: Callable[[], None]) -> tuple[Lo
         port = port or DEFAULT_PORT
         ports.refuse_taken(port)
         on_wait()
-        return _started(root, python, port), True
+        return _started(root, python, port, clock_factor), True
 
 
 def stop(root: Path) -> int | None:
@@ -225,13 +246,15 @@ def _only_one(root: Path) -> contextlib.AbstractContextManager[int | None]:
     return exclusive(state_dir(root) / "up.lock", wait=True)
 
 
-def _started(root: Path, python: Path, port: int) -> LocalCloud:
+def _started(root: Path, python: Path, port: int, clock_factor: float | None) -> LocalCloud:
     folder = state_dir(root)
     (folder / "cloud.json").unlink(missing_ok=True)
     log = folder / "cloud.log"
     if log.exists():
         log.replace(folder / "cloud.log.1")
     command = [str(python), "-m", "local_cloud", "--state-dir", str(folder), "--port", str(port)]
+    if clock_factor is not None:
+        command += ["--clock-factor", f"{clock_factor:g}"]
     with log.open("wb") as stream:
         # A session of its own: Ctrl-C in this terminal is meant for the command, not for the cloud.
         process = subprocess.Popen(

@@ -97,6 +97,32 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _clock_factor(text: str) -> float:
+    from sagestack.cli.local_cloud import MAX_CLOCK_FACTOR, MIN_CLOCK_FACTOR
+
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    # Not a number (nan) is in no range either.
+    if not MIN_CLOCK_FACTOR <= factor <= MAX_CLOCK_FACTOR:
+        raise typer.BadParameter(
+            f"{text!r} is not a clock factor (allowed: a number, {MIN_CLOCK_FACTOR:g} (as slow as AWS) to "
+            f"{MAX_CLOCK_FACTOR:g})."
+        )
+    return factor
+
+
+ClockFactorOption = Annotated[
+    float | None,
+    typer.Option(
+        "--clock-factor",
+        metavar="N",
+        parser=_clock_factor,
+        help="How many times faster than on AWS bake times, alarm periods and cooldowns pass. Default: the running one's, "
+        "else $SAGESTACK_LOCAL_CLOUD_CLOCK_FACTOR, else 30.",
+    ),
+]
 PortOption = Annotated[
     int | None,
     typer.Option(

@@ -8,10 +8,15 @@ from typing import Annotated
 import typer
 
 from sagestack.cli import local_cloud
-from sagestack.cli.options import JsonOption, PortOption, state_of
+from sagestack.cli.options import ClockFactorOption, JsonOption, PortOption, state_of
 
 
-def up(context: typer.Context, port: PortOption = None, json: JsonOption = False) -> None:
+def up(
+    context: typer.Context,
+    port: PortOption = None,
+    clock_factor: ClockFactorOption = None,
+    json: JsonOption = False,
+) -> None:
     """Start the local cloud and wait until it answers.
 
     It goes on in the background, keeps its state in [bold].local-cloud/[/bold] and listens on this machine only.
@@ -20,10 +25,13 @@ def up(context: typer.Context, port: PortOption = None, json: JsonOption = False
     Examples:
     [cyan]sagestack up[/cyan]
     [cyan]sagestack up --port 4567[/cyan]
+    [cyan]sagestack up --clock-factor 1[/cyan]
     """
     state = state_of(context)
     out = state.output
-    cloud, is_new = local_cloud.start(state.root, port, lambda: out.say("Starting the local cloud"))
+    cloud, is_new = local_cloud.start(
+        state.root, port, lambda: out.say("Starting the local cloud"), clock_factor=clock_factor
+    )
     what = "The local cloud answers" if is_new else f"The local cloud already runs (process {cloud.pid})"
     out.say(f"{what} at {cloud.endpoint_url}; jobs run as {runner_words(cloud)}.")
     if is_new:
@@ -104,6 +112,7 @@ def _described(cloud: local_cloud.LocalCloud) -> dict[str, object]:
         "endpoint_url": cloud.endpoint_url,
         "runner": cloud.runner,
         "started_at": cloud.started_at,
+        "clock_factor": cloud.clock_factor,
     }
 
 

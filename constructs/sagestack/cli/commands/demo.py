@@ -8,13 +8,19 @@ import typer
 
 from sagestack.cli import local_cloud
 from sagestack.cli.errors import INTERRUPTED, CliError
-from sagestack.cli.options import JsonOption, ModelOption, PortOption, state_of
+from sagestack.cli.options import ClockFactorOption, JsonOption, ModelOption, PortOption, state_of
 
 if TYPE_CHECKING:
     from sagestack.cli.options import State
 
 
-def demo(context: typer.Context, port: PortOption = None, model: ModelOption = None, json: JsonOption = False) -> None:
+def demo(
+    context: typer.Context,
+    port: PortOption = None,
+    model: ModelOption = None,
+    clock_factor: ClockFactorOption = None,
+    json: JsonOption = False,
+) -> None:
     """Go the whole way on this machine: start, deploy, train, approve, serve, predict.
 
     Run again, it trains and serves another version. The local cloud goes on afterwards; [cyan]make down[/cyan] stops it.
@@ -33,15 +39,15 @@ def demo(context: typer.Context, port: PortOption = None, model: ModelOption = N
                 code="busy",
                 details={"pid": other or None},
             )
-        _tell(state, state.model(model), port)
+        _tell(state, state.model(model), port, clock_factor)
 
 
-def _tell(state: State, model: str, port: int | None) -> None:
+def _tell(state: State, model: str, port: int | None, clock_factor: float | None) -> None:
     from sagestack.cli.demo_story import Story
 
     story = Story(state, model)
     try:
-        state.output.result(story.tell(port))
+        state.output.result(story.tell(port, clock_factor))
     except KeyboardInterrupt:
         raise CliError(
             f"Interrupted in step {story.number}. The local cloud goes on with what it was given.",

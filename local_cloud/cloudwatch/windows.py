@@ -1,0 +1,175 @@
+"""Statistics of a metric over the last periods, in the cloud's time.
+
+CloudWatch's periods begin at whole minutes. Here they slide: a period of a minute may last two seconds, and an alarm that
+waited for the next whole one would judge by what is over already.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from local_cloud.clock import Clock
+
+_PERCENTILE = re.compile(r"p(\d{1,2}(\.\d{0,10})?|100)")
+_STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
+_LATE_S = 5.0
+"""How late a point may be written, against the time that it bears: looking back ends that far before the first window."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was published once: a value, so many times, or a set of statistics.
+
+    Attributes:
+        at: POSIX seconds.
+        count: how many values.
+        total: their sum.
+        low: the least of them.
+        high: the largest.
+    """
+
+    at: float
+    count: float
+    total: float
+    low: float
+    high: float
+
+
+class Source(Protocol):
+    """Where published metrics are."""
+
+    def newest_first(
+        self, account: str, region: str, namespace: str, metric: str, dimensions: Mapping[str, str], since: float
+    ) -> list[Point]:
+        """The points of exactly these dimensions, back to a time, in the order of their writing turned round."""
+
+
+class NoStatistic(ValueError):
+    """The local cloud does not compute that statistic."""
+
+
+@dataclass
+class Windows:
+    """Reads the last periods of metrics."""
+
+    source: Source
+    clock: Clock
+
+    def values(
+        self,
+        account: str,
+        region: str,
+        namespace: str,
+        metric: str,
+        dimensions: Mapping[str, str],
+        statistic: str,
+        period_s: float,
+        periods: int,
+        at: float | None = None,
+    ) -> list[float | None]:
+        """A statistic of each of the last periods, the oldest first; None where nothing was published.
+
+        Args:
+            account: whose metric.
+            region: where.
+            namespace: of the metric.
+            metric: its name.
+            dimensions: all of its dimensions; a metric of others is another metric.
+            statistic: SampleCount, Average, Sum, Minimum, Maximum, or a percentile such as p99.
+            period_s: the cloud's seconds.
+            periods: how many.
+            at: where the last period ends, POSIX seconds; None is now.
+
+        Raises:
+            NoStatistic: another statistic.
+        """
+        check_statistic(statistic)
+        end = time.time() if at is None else at
+        length = self.clock.real(period_s)
+        start = end - periods * length
+        buckets: list[list[Point]] = [[] for _ in range(periods)]
+        for point in self.source.newest_first(account, region, namespace, metric, dimensions, start - _LATE_S):
+            # A period includes its start and not its end; what bears the present moment belongs to the last one.
+            index = min(periods - 1, math.floor((point.at - start) / length))
+            if index >= 0 and point.at <= end:
+                buckets[index].append(point)
+        return [_statistic(statistic, bucket) for bucket in buckets]
+
+
+_windows: Windows | None = None
+
+
+def use(windows: Windows) -> None:
+    """Make `values` read from there: there is one cloud in a process."""
+    global _windows
+    _windows = windows
+
+
+def values(
+    account: str,
+    region: str,
+    namespace: str,
+    metric: str,
+    dimensions: Mapping[str, str],
+    statistic: str,
+    period_s: float,
+    periods: int,
+    at: float | None = None,
+) -> list[float | None]:
+    """See Windows.values."""
+    assert _windows is not None, "the local cloud has not begun"
+    return _windows.values(account, region, namespace, metric, dimensions, statistic, period_s, periods, at)
+
+
+def check_statistic(statistic: str) -> None:
+    """Refuse what is not computed.
+
+    Raises:
+        NoStatistic: with the name, and with those that are.
+    """
+    if statistic not in _STATISTICS and not _PERCENTILE.fullmatch(statistic):
+        raise NoStatistic(
+            f"The local cloud does not compute the statistic {statistic}; it has {', '.join(_STATISTICS)} and pNN."
+        )
+
+
+def _statistic(statistic: str, points: Sequence[Point]) -> float | None:
+    count = sum(point.count for point in points)
+    if not count:
+        return None
+    match statistic:
+        case "SampleCount":
+            return count
+        case "Sum":
+            return sum(point.total for point in points)
+        case "Average":
+            return sum(point.total for point in points) / count
+        case "Minimum":
+            return min(point.low for point in points)
+        case "Maximum":
+            return max(point.high for point in points)
+    return _percentile(float(statistic[1:]), points)
+
+
+def _percentile(percent: float, points: Sequence[Point]) -> float | None:
+    """Between the two nearest values, as CloudWatch does it; None where a set of statistics does not say its values."""
+    if any(point.low != point.high for point in points):
+        return None
+    ordered = sorted((point.low, point.count) for point in points)
+    rank = percent / 100 * max(0.0, sum(count for _, count in ordered) - 1)
+
+    def at(index: float) -> float:
+        seen = 0.0
+        for value, count in ordered:
+            seen += count
+            if index < seen:
+                return value
+        return ordered[-1][0]
+
+    low, high = at(math.floor(rank)), at(math.floor(rank) + 1)
+    return low + (high - low) * (rank - math.floor(rank))

@@ -1,0 +1,223 @@
+"""Alarms of the local cloud change with their metrics alone, by metric math and dimensions, from boto3 and from templates."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk.assertions import Template
+from botocore.exceptions import ClientError
+
+from tests.local_cloud_fixtures import LocalCloud
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+def state(cloud: LocalCloud, name: str) -> str:
+    [alarm] = cloud.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    return str(alarm["StateValue"])
+
+
+def publish(cloud: LocalCloud, endpoint: str, **values: float) -> None:
+    cloud.client("cloudwatch").put_metric_data(
+        Namespace="Alarms",
+        MetricData=[
+            {"MetricName": name, "Value": value, "Dimensions": [{"Name": "EndpointName", "Value": endpoint}]}
+            for name, value in values.items()
+        ],
+    )
+
+
+def error_share(endpoint: str) -> list[dict[str, Any]]:
+    dimensions = [{"Name": "EndpointName", "Value": endpoint}]
+    metrics = [
+        {
+            "Id": name,
+            "MetricStat": {
+                "Metric": {"Namespace": "Alarms", "MetricName": name, "Dimensions": dimensions},
+                "Period": 60,
+                "Stat": "Sum",
+            },
+            "ReturnData": False,
+        }
+        for name in ("errors", "requests")
+    ]
+    return [*metrics, {"Id": "share", "Expression": "100 * errors / MAX([requests, 1])", "ReturnData": True}]
+
+
+def test_a_share_is_watched_for_one_endpoint_and_told_both_ways(cloud: LocalCloud) -> None:
+    sns, sqs = cloud.client("sns"), cloud.client("sqs")
+    topic = sns.create_topic(Name="alarms")["TopicArn"]
+    queue = sqs.create_queue(QueueName="alarms")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+            }
+        ],
+    }
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+    cloud.client("cloudwatch").put_metric_alarm(
+        AlarmName="share",
+        Metrics=error_share("mine"),
+        EvaluationPeriods=1,
+        Threshold=1.0,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="notBreaching",
+        AlarmActions=[topic],
+        OKActions=[topic],
+    )
+    [described] = cloud.client("cloudwatch").describe_alarms(AlarmNames=["share"])["MetricAlarms"]
+    assert described["Metrics"] == error_share("mine")
+    assert "MetricName" not in described
+    wait_for(lambda: state(cloud, "share") == "OK")
+
+    publish(cloud, "another", requests=10, errors=10)
+    time.sleep(1)
+    assert state(cloud, "share") == "OK"
+    publish(cloud, "mine", requests=100, errors=2)
+    wait_for(lambda: state(cloud, "share") == "ALARM")
+    wait_for(lambda: state(cloud, "share") == "OK")
+
+    told: list[str] = []
+
+    def hear() -> bool:
+        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            told.append(json.loads(message["Body"])["NewStateValue"])
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return sorted(told) == ["ALARM", "OK", "OK"]
+
+    wait_for(hear)
+    history = cloud.client("cloudwatch").describe_alarm_history(AlarmName="share")["AlarmHistoryItems"]
+    assert any("from OK to ALARM" in item["HistorySummary"] for item in history)
+
+
+def test_no_data_is_what_the_alarm_says_it_is(cloud: LocalCloud) -> None:
+    expected = {
+        "missing": "INSUFFICIENT_DATA",
+        "notBreaching": "OK",
+        "breaching": "ALARM",
+        "ignore": "INSUFFICIENT_DATA",
+    }
+    for missing in expected:
+        cloud.client("cloudwatch").put_metric_alarm(
+            AlarmName=f"silent-{missing}",
+            Namespace="Alarms",
+            MetricName="nobody-publishes-this",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=2,
+            Threshold=0.0,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData=missing,
+        )
+    wait_for(lambda: {missing: state(cloud, f"silent-{missing}") for missing in expected} == expected)
+
+
+def test_a_template_of_the_cdk_makes_changes_and_deletes_an_alarm(cloud: LocalCloud) -> None:
+    def template(threshold: float) -> str:
+        stack = cdk.Stack(cdk.App(), "Alarms", synthesizer=cdk.LegacyStackSynthesizer())
+        metrics = {
+            name: cloudwatch.Metric(
+                namespace="Alarms",
+                metric_name=name,
+                dimensions_map={"EndpointName": "from-a-template"},
+                statistic="Sum",
+                period=cdk.Duration.minutes(1),
+            )
+            for name in ("errors", "requests")
+        }
+        share = cloudwatch.MathExpression(
+            expression="IF(requests > 0, 100 * errors / requests, 0)",
+            using_metrics=metrics,
+            period=cdk.Duration.minutes(1),
+        )
+        share.create_alarm(
+            stack,
+            "Share",
+            alarm_name="of-a-template",
+            threshold=threshold,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        return json.dumps(Template.from_stack(stack).to_json())
+
+    cloudformation = cloud.client("cloudformation")
+    cloudformation.create_stack(StackName="alarms", TemplateBody=template(50))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="alarms", WaiterConfig={"Delay": 1})
+    wait_for(lambda: state(cloud, "of-a-template") == "OK")
+    publish(cloud, "from-a-template", requests=10, errors=2)
+    time.sleep(1)
+    assert state(cloud, "of-a-template") == "OK"
+    cloudformation.update_stack(StackName="alarms", TemplateBody=template(10))
+    cloudformation.get_waiter("stack_update_complete").wait(StackName="alarms", WaiterConfig={"Delay": 1})
+    publish(cloud, "from-a-template", requests=10, errors=2)
+    wait_for(lambda: state(cloud, "of-a-template") == "ALARM")
+    cloudformation.delete_stack(StackName="alarms")
+    wait_for(lambda: not cloud.client("cloudwatch").describe_alarms(AlarmNames=["of-a-template"])["MetricAlarms"])
+
+
+def test_what_is_not_evaluated_is_refused_by_name(cloud: LocalCloud) -> None:
+    plain = {"EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold"}
+    band = [
+        {"Id": "m", "MetricStat": error_share("x")[0]["MetricStat"]},
+        {"Id": "band", "Expression": "ANOMALY_DETECTION_BAND(m)", "ReturnData": False},
+    ]
+    of_one = {"Namespace": "Alarms", "MetricName": "m", "Period": 60}
+    for asked, said in (
+        ({**plain, "Metrics": band}, "ANOMALY_DETECTION_BAND"),
+        ({**plain, **of_one, "ExtendedStatistic": "tm99"}, "tm99"),
+        ({**plain, **of_one, "Statistic": "Sum", "ComparisonOperator": "LessThanLowerThreshold"}, "anomaly detection"),
+        ({**plain, "Metrics": error_share("x")[:2]}, "Exactly one of Metrics"),
+        ({**plain, "Metrics": error_share("x")[2:]}, "names errors, requests"),
+    ):
+        with pytest.raises(ClientError, match=said):
+            cloud.client("cloudwatch").put_metric_alarm(AlarmName="refused", **asked)
+    assert not cloud.client("cloudwatch").describe_alarms(AlarmNames=["refused"])["MetricAlarms"]
+
+
+def test_a_state_that_somebody_sets_lasts_until_the_next_evaluation(cloud: LocalCloud) -> None:
+    cloud.client("cloudwatch").put_metric_alarm(
+        AlarmName="set",
+        Namespace="Alarms",
+        MetricName="nobody-publishes-this",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0.0,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="ignore",
+    )
+    cloud.client("cloudwatch").set_alarm_state(AlarmName="set", StateValue="ALARM", StateReason="a test")
+    time.sleep(1.2)
+    assert state(cloud, "set") == "ALARM"
+    cloud.client("cloudwatch").put_metric_alarm(
+        AlarmName="set",
+        Namespace="Alarms",
+        MetricName="nobody-publishes-this",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0.0,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="notBreaching",
+    )
+    wait_for(lambda: state(cloud, "set") == "OK")
