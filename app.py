@@ -12,6 +12,7 @@ from sagestack.settings import (
     EnvironmentNames,
     Model,
     SettingsError,
+    check_fit,
     known_environments,
     load_environment,
     load_models,
@@ -22,6 +23,7 @@ from stacks import FoundationStack, ServingStack, TrainingStack
 
 def add_platform(app: cdk.App, environment: Environment, models: Mapping[str, Model]) -> None:
     """Adds all stacks of an environment: one that its models share, and up to two for each of them."""
+    check_fit(environment, models)
     names = EnvironmentNames(environment.name)
     where = cdk.Environment(account=environment.account, region=environment.region)
     is_kept = environment.removal_policy == "retain"
@@ -29,8 +31,8 @@ def add_platform(app: cdk.App, environment: Environment, models: Mapping[str, Mo
     foundation = FoundationStack(
         app, names.foundation_stack, environment=environment, env=where, termination_protection=is_kept
     )
-    for name, model in models.items():
-        training = TrainingStack(
+    training = {
+        name: TrainingStack(
             app,
             names.model(name).training_stack,
             environment=environment,
@@ -39,14 +41,15 @@ def add_platform(app: cdk.App, environment: Environment, models: Mapping[str, Mo
             env=where,
             termination_protection=is_kept,
         )
-        served_version = environment.models[name].served_version
-        if served_version is not None:
+        for name, model in models.items()
+    }
+    for name, model in models.items():
+        if environment.models[name].is_served:
             ServingStack(
                 app,
                 names.model(name).serving_stack,
                 environment=environment,
                 model=model,
-                served_version=served_version,
                 foundation=foundation,
                 training=training,
                 env=where,

@@ -8,7 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_ssm as ssm
 from sagestack.buckets import AccessLogBucket, PrivateBucket
-from sagestack.settings import Environment, EnvironmentNames
+from sagestack.settings import Environment, EnvironmentNames, kept_by_endpoint
 
 from constructs import Construct
 
@@ -42,8 +42,9 @@ class FoundationStack(cdk.Stack):
                 server_access_logs_bucket=access_logs,
                 noncurrent_version_expiration=cdk.Duration.days(environment.retention.noncurrent_version_days),
                 removal_policy=removal_policy,
+                expire_after=expire_after,
             )
-            for bucket in ("Data", "Artifacts")
+            for bucket, expire_after in (("Data", None), ("Artifacts", _expiring(environment)))
         )
         ssm.StringParameter(
             self,
@@ -57,3 +58,12 @@ class FoundationStack(cdk.Stack):
             parameter_name=names.artifact_bucket_parameter,
             string_value=self.artifacts.bucket_name,
         )
+
+
+def _expiring(environment: Environment) -> dict[str, cdk.Duration]:
+    """How long what endpoints keep is kept, by prefix; whether they are served or not, since what was kept is still there."""
+    return {
+        prefix: cdk.Duration.days(days)
+        for name, model in environment.models.items()
+        for prefix, days in kept_by_endpoint(model.endpoint, EnvironmentNames(environment.name).model(name)).items()
+    }

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_ssm as ssm
+from sagestack.deployment_gate import DeploymentGate
 from sagestack.endpoint import Endpoint
+from sagestack.front_door import FrontDoor
+from sagestack.golden_probe import GoldenProbe
+from sagestack.hosted_models import Archives, Beside, RegisteredModel
 from sagestack.roles import SageMakerRole
-from sagestack.settings import Environment, EnvironmentNames, Model
+from sagestack.served_parts import is_probed, served_parts
+from sagestack.settings import Asynchronous, Environment, EnvironmentNames, Model
 
 from constructs import Construct
 from stacks.foundation import FoundationStack
@@ -16,7 +23,7 @@ from stacks.training import TrainingStack
 
 
 class ServingStack(cdk.Stack):
-    """The endpoint that serves the pinned version of one model."""
+    """The endpoint that serves the pinned version of one model, in the way that the environment says."""
 
     def __init__(
         self,
@@ -25,34 +32,100 @@ class ServingStack(cdk.Stack):
         *,
         environment: Environment,
         model: Model,
-        served_version: int,
         foundation: FoundationStack,
-        training: TrainingStack,
+        training: Mapping[str, TrainingStack],
         **kwargs: Any,
     ) -> None:
         super().__init__(scope, id, **kwargs)
         names = EnvironmentNames(environment.name).model(model.name)
-        size = environment.models[model.name].endpoint
+        entry = environment.models[model.name]
+        own = training[model.name]
 
         role = SageMakerRole(self, "EndpointRole", description=f"What the endpoint of {model.name} may do")
-        training.serving_image.grant_pull(role)
-        training.pipeline.grant_read_models(role)
+        for name in (model.name, *model.serving.beside):
+            training[name].serving_image.grant_pull(role)
+            if not entry.serves_archives:
+                training[name].pipeline.grant_read_models(role)
 
+        served = (
+            Archives(own.serving_image.image_uri, foundation.artifacts, names.archive_prefix)
+            if entry.served_version is None
+            else RegisteredModel(
+                model.name,
+                own.registry,
+                entry.served_version,
+                mode=model.serving.mode,
+                beside=[
+                    Beside(name, training[name].registry.model_package_arn(version))
+                    for name in model.serving.beside
+                    if (version := environment.models[name].served_version) is not None
+                ],
+            )
+        )
+
+        def grant_read_golden_records(grantee: iam.IGrantable) -> None:
+            for name in (model.name, *model.serving.beside):
+                training[name].pipeline.grant_read_evaluations(grantee)
+
+        parts = served_parts(entry.endpoint, served, component_name=names.endpoint)
+        probe = (
+            GoldenProbe(
+                self,
+                "Probe",
+                endpoint_name=names.endpoint,
+                model_package_arns=parts.model_package_arns,
+                grant_read_golden_records=grant_read_golden_records,
+            )
+            if is_probed(entry.endpoint, served)
+            else None
+        )
         self.endpoint = Endpoint(
             self,
             "Endpoint",
-            model_package_arn=training.registry.model_package_arn(served_version),
+            names=names,
+            hosting=entry.endpoint,
+            serving=model.serving,
+            model=served,
+            rollback_alarms=[probe.alarm] if probe else [],
             role=role,
-            instance_type=size.instance_type,
-            initial_instance_count=size.initial_instance_count,
+            artifacts=foundation.artifacts,
             encryption_key=foundation.key,
             network=environment.network,
         )
+        if probe:
+            probe.watch(self.endpoint)
+        DeploymentGate(
+            self,
+            "Gate",
+            endpoint=self.endpoint,
+            parts=parts,
+            grant_read_golden_records=grant_read_golden_records,
+            requests=(foundation.artifacts, names.request_prefix) if self.endpoint.answers else None,
+        )
+        if not isinstance(entry.endpoint, Asynchronous) and entry.endpoint.front_door:
+            component = self.endpoint.component
+            front_door = FrontDoor(
+                self,
+                "FrontDoor",
+                endpoint_name=names.endpoint,
+                endpoint_arn=self.endpoint.endpoint_arn,
+                door=entry.endpoint.front_door,
+                content_types=model.serving.content_types,
+                inference_component_name=component.inference_component_name if component else None,
+                inference_component_arn=component.inference_component_arn if component else None,
+            )
+            ssm.StringParameter(
+                self,
+                "FrontDoorUrlParameter",
+                parameter_name=names.front_door_url_parameter,
+                string_value=front_door.url,
+            )
         ssm.StringParameter(
             self,
             "EndpointNameParameter",
             parameter_name=names.endpoint_name_parameter,
             string_value=self.endpoint.endpoint_name,
-        )
-        # The version is pinned by number, which says nothing to CloudFormation of where it came from.
-        self.add_stack_dependency(training)
+        ).node.add_dependency(self.endpoint)  # who finds the name finds the endpoint
+        # The versions are pinned by number, which says nothing to CloudFormation of where they came from.
+        for name in (model.name, *model.serving.beside):
+            self.add_stack_dependency(training[name])

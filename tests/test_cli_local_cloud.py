@@ -31,6 +31,7 @@ import argparse, fcntl, http.server, json, os, pathlib, signal, sys, threading
 parser = argparse.ArgumentParser()
 parser.add_argument("--state-dir", type=pathlib.Path)
 parser.add_argument("--port", type=int)
+parser.add_argument("--clock-factor", type=float, default=30)
 args = parser.parse_args()
 if os.environ.get("FAKE_CLOUD_DIES"):
     sys.exit("the disk is full")
@@ -47,7 +48,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 server = http.server.ThreadingHTTPServer(("127.0.0.1", args.port), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 description = json.loads(os.environ["FAKE_CLOUD"]) | {
-    "pid": os.getpid(), "port": args.port, "endpoint_url": f"http://127.0.0.1:{args.port}"}
+    "pid": os.getpid(), "port": args.port, "endpoint_url": f"http://127.0.0.1:{args.port}",
+    "clock_factor": args.clock_factor}
 (args.state_dir / "cloud.json").write_text(json.dumps(description))
 server.serve_forever()
 (args.state_dir / "cloud.json").unlink()
@@ -101,6 +103,22 @@ def test_up_twice_leaves_the_first_alone(root: Path, port: int) -> None:
     assert other.exit_code == 1
     assert f"already runs on port {port}" in other.stderr
     assert f"PORT={port + 1} make up" in other.stderr
+
+
+def test_the_clock_is_told_to_the_cloud_and_cannot_change_while_it_runs(root: Path, port: int) -> None:
+    assert _json("up", "--port", str(port), "--clock-factor", "60")["clock_factor"] == 60
+    assert _json("up")["clock_factor"] == 60
+    assert _json("up", "--clock-factor", "60")["started"] is False
+    other = runner.invoke(app, ["up", "--clock-factor", "1"])
+    assert other.exit_code == 1
+    assert "already runs with the clock factor 60" in other.stderr
+    assert "sagestack up --clock-factor 1" in other.stderr
+
+
+@pytest.mark.parametrize("factor", ["0.5", "nan", "fast", "1000"])
+def test_a_clock_factor_that_is_none_is_refused(root: Path, factor: str) -> None:
+    error = json.loads(runner.invoke(app, ["up", "--clock-factor", factor, "--json"]).stdout)["error"]
+    assert f"{factor!r} is not a clock factor (allowed: a number, 1 (as slow as AWS) to 240)" in error["message"]
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_it(root: Path, port: int) -> None:

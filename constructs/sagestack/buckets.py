@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -42,8 +44,9 @@ class PrivateBucket(s3.Bucket):
     """Keeps what must be neither lost nor read by others: versioned, encrypted with our key, TLS only, access-logged.
 
     Removing the stack never removes what is in it: CloudFormation refuses to delete a bucket that is not empty.
-    Current objects never expire; `noncurrent_version_expiration` is how long one can be restored after it was
-    overwritten or deleted. The construct's id is the prefix of its access logs.
+    Current objects never expire, but for those below a prefix of `expire_after`; `noncurrent_version_expiration` is how
+    long one can be restored after it was overwritten or deleted. What expires cannot: it is gone a day later, since how
+    long requests of people are kept is a promise. The construct's id is the prefix of its access logs.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class PrivateBucket(s3.Bucket):
         server_access_logs_bucket: s3.IBucket,
         noncurrent_version_expiration: cdk.Duration,
         removal_policy: cdk.RemovalPolicy,
+        expire_after: Mapping[str, cdk.Duration] | None = None,
     ) -> None:
         super().__init__(
             scope,
@@ -75,7 +79,11 @@ class PrivateBucket(s3.Bucket):
                     noncurrent_version_expiration=noncurrent_version_expiration,
                     abort_incomplete_multipart_upload_after=_ABANDONED_UPLOAD,
                     expired_object_delete_marker=True,
-                )
+                ),
+                *(
+                    s3.LifecycleRule(prefix=prefix, expiration=age, noncurrent_version_expiration=cdk.Duration.days(1))
+                    for prefix, age in sorted((expire_after or {}).items())
+                ),
             ],
             removal_policy=removal_policy,
         )

@@ -28,17 +28,21 @@ ACCEPTED_RISKS: Mapping[str, str] = {
     f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/*/{{step}}/*]": (
         "What one step left, in every run: the endpoint reads models, the pipeline itself models and scores."
     ),
+    f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/captured/*]": (
+        "What one endpoint was asked and answered: SageMaker names the objects by variant and hour. Written only."
+    ),
+    f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/requests/*]": "Callers name the requests to one endpoint.",
+    f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/answers/*]": "SageMaker names an endpoint's answers. Written only.",
+    f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/failures/*]": "The same, of what could not be answered.",
+    f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/archives/*]": "The archives of one multi-model endpoint. Read only.",
     f"{_IAM5}[Resource::arn:{{partition}}:s3:::{{assets bucket}}/*]": (
         "The local cloud's build contexts: registered versions name older ones, whose hashes this synth cannot know."
     ),
     f"{_IAM5}[Resource::arn:{{partition}}:logs:{{place}}:log-group:/aws/sagemaker/{{jobs}}:*]": (
         "SageMaker names the log streams. The group is shared by the account's jobs; that cannot be configured."
     ),
-    f"{_IAM5}[Resource::arn:{{partition}}:logs:{{place}}:log-group:/aws/sagemaker/Endpoints/*]": (
-        "The log group is named after the endpoint, and CloudFormation names the endpoint after the role exists."
-    ),
-    f"{_IAM5}[Resource::arn:{{partition}}:logs:{{place}}:log-group:/aws/sagemaker/Endpoints/*:*]": (
-        "The streams of the log group above."
+    f"{_IAM5}[Resource::arn:{{partition}}:logs:{{place}}:log-group:/aws/sagemaker/{{hosting}}/{{endpoint}}:*]": (
+        "The streams of one endpoint's log group, and of its inference component's: SageMaker names them."
     ),
     f"{_IAM5}[Resource::arn:{{partition}}:sagemaker:{{place}}:{{kind}}-job/pipelines-*]": (
         "Pipelines names its jobs itself, and so; jobs that people start have other names."
@@ -53,6 +57,38 @@ ACCEPTED_RISKS: Mapping[str, str] = {
     f"{_IAM5}[Resource::*] at {{stack}}/EndpointRole": (
         "ecr:GetAuthorizationToken, cloudwatch:PutMetricData (limited by namespace) and, in a network, ec2:Describe*"
         " take no resource."
+    ),
+    f"{_IAM5}[Resource::*] at {{stack}}/Probe": "cloudwatch:PutMetricData takes no resource; limited by namespace.",
+    f"{_IAM5}[Resource::arn:{{partition}}:sagemaker:{{place}}:endpoint-config/*]": (
+        "Only to look: the gate and the probe see what an endpoint serves, and CloudFormation names its configurations."
+    ),
+    f"{_IAM5}[Resource::arn:{{partition}}:sagemaker:{{place}}:model/*]": (
+        "Only to look: which version a configuration's model is of; CloudFormation names the models."
+    ),
+    f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/requests/golden-records/*]": (
+        "What the gate itself asked an asynchronous endpoint, to find the answers at its next look."
+    ),
+    f"{_IAM5}[Resource::<{{function}}.Arn>:*] at {{stack}}/Gate/Provider": (
+        "CDK's provider framework may call any version of the gate's own functions, of which there is one."
+    ),
+    "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]"
+    " at {stack}/Gate/Provider": "CDK's provider framework; the policy permits writing logs and nothing else.",
+    "AwsSolutions-SF1 at {stack}/Gate/Provider": (
+        "The framework's state machine only waits; what the gate found is in the log of its functions."
+    ),
+    "AwsSolutions-SF2 at {stack}/Gate/Provider": "The framework's state machine only waits; there is nothing to trace.",
+    f"{_IAM5}[Resource::arn:{{partition}}:application-autoscaling:{{place}}:scalable-target/*]": (
+        "Application Auto Scaling numbers its targets; limited to SageMaker's, and to counts of instances."
+    ),
+    f"{_IAM5}[Resource::arn:{{partition}}:cloudwatch:{{place}}:alarm:TargetTracking-endpoint/{{endpoint}}/variant/{{name}}-*]": (
+        "The alarms that Application Auto Scaling makes for one variant, and names."
+    ),
+    f"{_IAM5}[Resource::<{{function}}.Arn>:*] at {{stack}}/Endpoint/Scaling/Handover/Provider": (
+        "CDK's provider framework may call any version of the handover's own function, of which there is one."
+    ),
+    "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]"
+    " at {stack}/Endpoint/Scaling/Handover/Provider": (
+        "CDK's provider framework; the policy permits writing logs and nothing else."
     ),
     f"{_IAM5}[Resource::arn:{{partition}}:ec2:{{place}}:network-interface/*]": (
         "EC2 names the network interfaces; creating and deleting is limited to the environment's subnets."

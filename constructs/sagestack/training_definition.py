@@ -35,6 +35,8 @@ from sagestack.pipeline import (
 PREPROCESS, TRAIN, EVALUATE = "Preprocess", "Train", "Evaluate"
 """The steps that write something, each to a folder of its name; roles are limited to some of these folders."""
 CHECKPOINTS = "Checkpoints"
+GOLDEN_RECORDS = "golden-records"
+"""The key of a version's metadata that says where its golden records are."""
 _PROCESSING = "/opt/ml/processing"
 
 # A lost machine is nobody's mistake: three more tries, after 10, 20 and 40 seconds. A zone without capacity takes
@@ -194,6 +196,10 @@ class TrainingRun:
                     "SupportedResponseMIMETypes": list(self.model.serving.response_types),
                 },
                 "ModelMetrics": {"ModelQuality": {"Statistics": statistics}},
+                # Where a deployment finds what to ask the endpoint, and what it must answer.
+                "CustomerMetadataProperties": {
+                    GOLDEN_RECORDS: Join([evaluate.output("evaluation"), "golden-records.json"], on="/")
+                },
             },
             retry=_CALL_RETRY,
         )

@@ -74,8 +74,10 @@ class TrainingPipeline(cdk.Resource):
         """
         super().__init__(scope, id)
         self.pipeline_name = pipeline_name
-        self._artifacts = artifacts
+        self._registry, self._artifacts, self._encryption_key = registry, artifacts, encryption_key
+        self._serving_image = serving_image
         self._models = f"{output_prefix}*/{TRAIN}/*"
+        self._evaluations = f"{output_prefix}*/{EVALUATE}/*"
 
         self.job_role = SageMakerRole(self, "JobRole", description=f"What the jobs of {pipeline_name} may do")
         data.grant_read(self.job_role, f"{input_prefix}*")
@@ -98,7 +100,7 @@ class TrainingPipeline(cdk.Resource):
         self._grant_jobs()
         registry.grant_register(self.role)
         # The quality gate reads evaluation.json as the pipeline, not as the job that wrote it.
-        artifacts.grant_read(self.role, f"{output_prefix}*/{EVALUATE}/*")
+        self.grant_read_evaluations(self.role)
         # Registering looks at the model and its image as the pipeline, too.
         self.grant_read_models(self.role)
         serving_image.grant_describe(self.role)
@@ -147,6 +149,42 @@ class TrainingPipeline(cdk.Resource):
     def grant_read_models(self, grantee: iam.IGrantable) -> iam.Grant:
         """Lets somebody read the models that training made, of all executions, and none of the data beside them."""
         return self._artifacts.grant_read(grantee, self._models)
+
+    def grant_read_evaluations(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Lets somebody read what evaluation left, of all executions: scores and golden records."""
+        return self._artifacts.grant_read(grantee, self._evaluations)
+
+    def grant_deploy_from(self, account: str) -> None:
+        """Lets another account deploy the versions that this pipeline registered: everything that takes, together.
+
+        A version of the registry is a document; what it names lies in four places, each with a policy of its own: the registry,
+        the bucket with the models and the golden records, the key that encrypts them, and the repository of the image. The
+        other account decides with its own policies who there may do it (`SharedVersions.grant_deploy`).
+
+        Args:
+            account: its 12 digits.
+        """
+        principal = iam.AccountPrincipal(account)
+        self._registry.grant_deploy_from(account)
+        self._artifacts.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[principal],
+                actions=["s3:GetObject"],
+                resources=[self._artifacts.arn_for_objects(keys) for keys in (self._models, self._evaluations)],
+            )
+        )
+        self._encryption_key.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[principal],
+                actions=["kms:Decrypt", "kms:DescribeKey"],
+                resources=["*"],  # in a key's policy: this key
+                conditions={
+                    # Only what S3 decrypts for a reader, and it asks the bucket's policy first.
+                    "StringEquals": {"kms:ViaService": f"s3.{cdk.Stack.of(self).region}.amazonaws.com"}
+                },
+            )
+        )
+        self._serving_image.grant_pull_from(account)
 
     def metric(self, metric_name: str, *, statistic: str = "Sum", **options: Any) -> cloudwatch.Metric:
         """Any metric that SageMaker publishes per pipeline, by its name.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import housing_quality, project, xgboost_serving, xgboost_training
+from tests.bench import endpoint_updates, housing_quality, project, xgboost_serving, xgboost_training
 from tests.bench.figures import Row
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "invocations": project.invocations,
     "synth": project.synths,
     "demo": project.demo,
+    "updates": endpoint_updates.updates,
     "serving": xgboost_serving.serving,
     "load": xgboost_serving.load,
     "training": xgboost_training.training,

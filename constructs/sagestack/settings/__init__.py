@@ -16,6 +16,8 @@ from sagestack.settings.environment import (
     pins_file,
 )
 from sagestack.settings.errors import SettingsError
+from sagestack.settings.fit import check_fit
+from sagestack.settings.git import Git
 from sagestack.settings.hosting import (
     AllAtOnce,
     Asynchronous,
@@ -36,7 +38,9 @@ from sagestack.settings.hosting import (
     Update,
     Variant,
 )
+from sagestack.settings.hosting_checks import check_hosting
 from sagestack.settings.instance_types import Architecture, architecture, check_instance_type, takes_volume_key
+from sagestack.settings.kept import kept_by_endpoint
 from sagestack.settings.model import Model, Quality, Serving, load_model, load_models
 from sagestack.settings.names import EnvironmentNames, ModelNames
 from sagestack.settings.pins import write_pin
@@ -54,6 +58,7 @@ __all__ = [
     "Environment",
     "EnvironmentNames",
     "FrontDoor",
+    "Git",
     "Hosting",
     "InferenceComponents",
     "JwtAuthorizer",
@@ -76,8 +81,11 @@ __all__ = [
     "Update",
     "Variant",
     "architecture",
+    "check_fit",
+    "check_hosting",
     "check_instance_type",
     "environment_file",
+    "kept_by_endpoint",
     "known_environments",
     "load_environment",
     "load_model",

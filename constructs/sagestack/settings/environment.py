@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from sagestack.settings import shipped, source
 from sagestack.settings.base import Settings
-from sagestack.settings.errors import Allowed, FromPath, SettingsError, described, suggestion
-from sagestack.settings.hosting import Hosting
+from sagestack.settings.errors import Allowed, FromPath, Misfit, SettingsError, described, dotted, suggestion
+from sagestack.settings.git import Git
+from sagestack.settings.hosting import Hosting, RealTime, Serverless
+from sagestack.settings.hosting_checks import hosting_problems
 from sagestack.settings.instance_types import check_instance_type
 from sagestack.settings.source import SettingsFile
 
@@ -114,6 +116,37 @@ class ModelSettings(Settings):
     ]
     endpoint: Hosting
     pipeline: PipelineSize
+    versions_from: Annotated[str | None, Allowed("the name of another environment, or null")] = None
+    """The environment whose registry the served version is in; null: this one's own."""
+    deployable_from: Annotated[list[Account], Allowed("accounts that may deploy this environment's versions")] = []
+
+    @property
+    def is_served(self) -> bool:
+        """Whether there is an endpoint."""
+        return self.served_version is not None or self.serves_archives
+
+    @property
+    def serves_archives(self) -> bool:
+        """Whether the endpoint serves whatever archives there are, rather than a version."""
+        return isinstance(self.endpoint, RealTime) and self.endpoint.serves_archives
+
+    @model_validator(mode="after")
+    def _endpoint_fits_together(self) -> ModelSettings:
+        if problems := hosting_problems(self.endpoint):
+            raise Misfit(*((("endpoint", *path), text) for path, text in problems))
+        return self
+
+    @model_validator(mode="after")
+    def _archives_have_no_version(self) -> ModelSettings:
+        if self.serves_archives and self.served_version is not None:
+            raise Misfit(
+                (
+                    ("served_version",),
+                    f"{self.served_version}, and endpoint.serves_archives: an endpoint of many models serves the archives"
+                    " below its prefix, not a version; write null",
+                )
+            )
+        return self
 
 
 class Environment(Settings):
@@ -133,6 +166,8 @@ class Environment(Settings):
     network: Annotated[Network | None, Allowed("null, or subnet_ids and security_group_ids")]
     removal_policy: Annotated[Literal["destroy", "retain"], Allowed("destroy or retain")]
     retention: Retention
+    git: Annotated[Git | None, Allowed("null, or host, repository, token_secret_arn")] = None
+    """Where approvals are taken; null: nowhere, and `sagestack promote` pins by hand."""
     tags: Annotated[
         dict[TagKey, TagValue],
         Field(max_length=40),
@@ -151,6 +186,30 @@ class Environment(Settings):
             raise ValueError(
                 f"model_image {self.model_image!r} does not fit account {self.account!r}: AWS starts containers from"
                 f" ECR alone, and the local cloud (account '{LOCAL_ACCOUNT}') from a build-context"
+            )
+        return self
+
+    _file: SettingsFile | None = PrivateAttr(default=None)
+
+    def problem(self, text: str, path: Sequence[str | int]) -> str:
+        """Puts what is wrong behind the file, the line and the key; behind the key alone where no file was read."""
+        text = f"{dotted(path)}: {text}"
+        return self._file.problem(text, path=path) if self._file else f"{self.name}: {text}"
+
+    @model_validator(mode="after")
+    def _serverless_has_no_network(self) -> Environment:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html (feature exclusions)
+        serverless = [name for name, model in self.models.items() if isinstance(model.endpoint, Serverless)]
+        if self.network is not None and serverless:
+            raise Misfit(
+                *(
+                    (
+                        ("models", name, "endpoint", "kind"),
+                        "serverless does not run in a network, and this environment has one; choose another kind, or"
+                        " an environment with network: null",
+                    )
+                    for name in serverless
+                )
             )
         return self
 
@@ -219,10 +278,22 @@ def load_environment(name: str, root: Path = PROJECT_ROOT) -> Environment:
         problems += _unmatched_models(file, content, root)
     if name == LOCAL and pins_file(name, root).exists():
         _merge_pins(content, root, problems)
+    if name == LOCAL:
+        _leave_capture_off(content)
     environment = _validated(Environment, {**content, "name": name}, file, problems) if file else None
     if problems or environment is None:
         raise SettingsError(problems)
+    environment._file = file
     return environment
+
+
+def _leave_capture_off(content: dict[str, Any]) -> None:
+    """Data capture is on by default, but on the laptop, where nobody monitors and the disk is somebody's own."""
+    models = content.get("models")
+    for model in models.values() if isinstance(models, dict) else []:
+        endpoint = model.get("endpoint") if isinstance(model, dict) else None
+        if isinstance(endpoint, dict) and endpoint.get("kind") in ("real-time", "asynchronous"):
+            endpoint.setdefault("data_capture", None)
 
 
 def _merge_pins(content: dict[str, Any], root: Path, problems: list[str]) -> None:

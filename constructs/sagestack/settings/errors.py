@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
+from sagestack.settings.places import Path, Place, members_of, place_of, tags_of
 from sagestack.settings.source import SettingsFile
 
 
@@ -43,28 +42,82 @@ def suggestion(wrong: object, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
 
 
+class Misfit(ValueError):
+    """Values that are right each for itself, and do not go together.
+
+    A validator of settings raises it, so that each problem is told at the line of the key that it is about.
+
+    Args:
+        problems: for each, the path of the key below the settings that are validated, and what is wrong with it.
+    """
+
+    def __init__(self, *problems: tuple[Sequence[str | int], str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{dotted(path)}: {text}" if path else text for path, text in problems))
+
+
 def described(error: ValidationError, model: type[BaseModel], source: SettingsFile) -> list[str]:
     """Describes every problem that pydantic found, in the order of the file."""
-    problems = [(source.line_of(e["loc"]), _describe(dict(e), model)) for e in error.errors()]
-    return [source.problem(text, line=line) for line, text in sorted(problems, key=lambda p: p[0])]
+    problems = [each for found in error.errors() for each in _problems(dict(found), model)]
+    # One of several kinds of value was wanted, and pydantic says of each that it is not that one.
+    unique = list(dict.fromkeys(problems))
+    return [source.problem(text, line=line) for line, text in sorted((source.line_of(p), t) for p, t in unique)]
 
 
-def _describe(error: Mapping[str, Any], model: type[BaseModel]) -> str:
-    loc: tuple[str | int, ...] = tuple(part for part in error["loc"] if part != "[key]")
-    key = dotted(loc)
-    is_key = len(loc) < len(error["loc"])
-    owner, field = _field_at(model, loc[:-1] if is_key else loc)
+def _problems(error: Mapping[str, Any], model: type[BaseModel]) -> Iterator[tuple[Path, str]]:
+    place = place_of(model, error["loc"])
+    if error["type"] == "value_error" and isinstance(error["ctx"]["error"], Misfit):
+        for path, text in error["ctx"]["error"].problems:
+            key = dotted((*place.path, *path))
+            yield (*place.path, *path), f"{key}: {text}" if key else text
+    elif error["type"].startswith("union_tag"):
+        yield _kind_problem(error, place)
+    elif not _is_of_another_member(error):
+        yield place.path, _describe(error, place)
+
+
+def _kind_problem(error: Mapping[str, Any], place: Place) -> tuple[Path, str]:
+    """Of settings that come in several kinds: `kind` is missing, or is none of them."""
+    kinds = tags_of(place.kind)
+    path = (*place.path, "kind")
+    if error["type"] == "union_tag_not_found":
+        return path, f"{dotted(path)}: the key is missing (allowed: {', '.join(kinds)})"
+    written = error["ctx"]["tag"]
+    return (
+        path,
+        f"{dotted(path)}: {_shown(written)} is not allowed{suggestion(written, kinds)} (allowed: {', '.join(kinds)})",
+    )
+
+
+def _is_of_another_member(error: Mapping[str, Any]) -> bool:
+    """Where words or a mapping may stand: whether this says of a mapping that it is none of the words."""
+    return error["type"] == "literal_error" and isinstance(error["input"], dict)
+
+
+def _describe(error: Mapping[str, Any], place: Place) -> str:
+    key, owner, field = dotted(place.path), place.owner, place.field
     if error["type"] == "extra_forbidden":
         names = keys_of(owner) if owner else []
-        return f"{key}: unknown key{suggestion(loc[-1], names)} (allowed here: {', '.join(names)})"
+        of_kind = _of_kind(owner)
+        return f"{key}: unknown key{of_kind}{suggestion(place.path[-1], names)} (allowed here: {', '.join(names)})"
     allowed = next((m.text for m in field.metadata if isinstance(m, Allowed)), "") if field else ""
     if error["type"] == "missing":
-        return f"{key}: the key is missing" + (f" (allowed: {allowed})" if allowed else "")
+        return f"{key}: the key is missing{_of_kind(owner)}" + (f" (allowed: {allowed})" if allowed else "")
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
-    if not allowed and error["type"] == "model_type" and owner:
-        allowed = f"a mapping with the keys {', '.join(keys_of(owner))}"
+    if not allowed and error["type"] in ("model_type", "model_attributes_type"):
+        kinds = tags_of(place.kind)
+        keys = next(
+            (keys_of(m) for m in members_of(place.kind) if isinstance(m, type) and issubclass(m, BaseModel)), []
+        )
+        allowed = f"a mapping with kind: {', '.join(kinds)}" if kinds else f"a mapping with the keys {', '.join(keys)}"
     return f"{key}: {_shown(error['input'])} is not allowed (allowed: {allowed or error['msg']})"
+
+
+def _of_kind(owner: type[BaseModel] | None) -> str:
+    """Which kind a key is missing in, or unknown to: the same key may well belong to another."""
+    kinds = tags_of(owner)
+    return f" for kind: {kinds[0]}" if len(kinds) == 1 else ""
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
@@ -87,31 +140,3 @@ def dotted(loc: Iterable[str | int]) -> str:
 def _shown(value: object) -> str:
     text = "null" if value is None else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _field_at(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[type[BaseModel] | None, FieldInfo | None]:
-    """Finds the model that holds the last key of a path, and the deepest field on the way that declares one."""
-    owner: type[BaseModel] | None = None
-    field: FieldInfo | None = None
-    kind: Any = model
-    for part in loc:
-        kind = _without_none(kind)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            owner = kind
-            field = kind.model_fields.get(str(part))
-            kind = field.annotation if field else None
-        else:
-            arguments = typing.get_args(kind)
-            kind = arguments[-1] if arguments else None
-            inner = _without_none(kind)
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                owner, field = inner, None
-    return owner, field
-
-
-def _without_none(kind: Any) -> Any:
-    if typing.get_origin(kind) is typing.Annotated:
-        kind = typing.get_args(kind)[0]
-    members = [member for member in typing.get_args(kind) if member is not type(None)]
-    is_optional = type(None) in typing.get_args(kind)
-    return members[0] if is_optional and len(members) == 1 else kind

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, PlainValidator, Validat
 from sagestack.settings import source
 from sagestack.settings.base import Settings
 from sagestack.settings.environment import PROJECT_ROOT, model_folders
-from sagestack.settings.errors import Allowed, FromPath, SettingsError, described, suggestion
+from sagestack.settings.errors import Allowed, FromPath, Misfit, SettingsError, described, suggestion
 
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 
@@ -118,6 +118,35 @@ class Serving(Settings):
     beside: Annotated[list[str], Field(max_length=14), Allowed("names of other models, for serial and direct")] = []
     """The models whose containers stand beside (direct) or after (serial) this one's, each in its served version."""
 
+    @property
+    def mode(self) -> Literal["Serial", "Direct"] | None:
+        """How SageMaker asks several containers; None where there is one."""
+        match self.layout:
+            case "serial":
+                return "Serial"
+            case "direct":
+                return "Direct"
+        return None
+
+    @model_validator(mode="after")
+    def _beside_fits_the_layout(self) -> Serving:
+        takes_others = self.layout in ("serial", "direct")
+        if takes_others and not self.beside:
+            raise Misfit(
+                (("beside",), f"nobody, and layout: {self.layout} is for several containers; name the other models")
+            )
+        if self.beside and not takes_others:
+            raise Misfit(
+                (
+                    ("beside",),
+                    f"{', '.join(self.beside)}, and layout: {self.layout} has one container; say layout: serial or direct",
+                )
+            )
+        twice = sorted({name for name in self.beside if self.beside.count(name) > 1})
+        if twice:
+            raise Misfit((("beside",), f"{', '.join(twice)} stands twice; a container is called by its model's name"))
+        return self
+
 
 class Model(Settings):
     """One model: its folder, and what `model.yaml` there says."""
@@ -134,6 +163,12 @@ class Model(Settings):
     training: Training
     quality: Quality
     serving: Serving
+
+    @model_validator(mode="after")
+    def _is_not_beside_itself(self) -> Model:
+        if self.name in self.serving.beside:
+            raise Misfit((("serving", "beside"), f"{self.name} is this model itself; name the others"))
+        return self
 
     @property
     def data_file(self) -> Path:

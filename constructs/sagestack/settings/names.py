@@ -75,6 +75,16 @@ class ModelNames:
         return f"/{_PREFIX}/{self.environment}/{self.model}/endpoint-name"
 
     @property
+    def inference_component_name_parameter(self) -> str:
+        """Only where the endpoint has one: InvokeEndpoint asks for its name."""
+        return f"/{_PREFIX}/{self.environment}/{self.model}/inference-component-name"
+
+    @property
+    def front_door_url_parameter(self) -> str:
+        """Only where the endpoint has one: where to post requests to."""
+        return f"/{_PREFIX}/{self.environment}/{self.model}/front-door-url"
+
+    @property
     def input_prefix(self) -> str:
         """The key prefix of the model's data in the data bucket."""
         return f"{self.model}/input/"
@@ -83,3 +93,28 @@ class ModelNames:
     def output_prefix(self) -> str:
         """The key prefix of what the model's pipeline writes to the artifact bucket."""
         return f"{self.model}/"
+
+    @property
+    def captured_prefix(self) -> str:
+        """The key prefix, in the artifact bucket, of the requests and answers that data capture keeps."""
+        return f"{self.model}/captured/"
+
+    @property
+    def request_prefix(self) -> str:
+        """The key prefix, in the artifact bucket, of the requests to an asynchronous endpoint."""
+        return f"{self.model}/requests/"
+
+    @property
+    def answer_prefix(self) -> str:
+        """The key prefix, in the artifact bucket, of the answers of an asynchronous endpoint."""
+        return f"{self.model}/answers/"
+
+    @property
+    def failure_prefix(self) -> str:
+        """The key prefix, in the artifact bucket, of what an asynchronous endpoint could not answer."""
+        return f"{self.model}/failures/"
+
+    @property
+    def archive_prefix(self) -> str:
+        """The key prefix, in the artifact bucket, of the archives that a multi-model endpoint serves."""
+        return f"{self.model}/archives/"

@@ -17,7 +17,7 @@ from ..training.input.labels import check_present
 from ..training.input.loading import difference, load
 from ..training.input.readers import Layout
 from ..training.input.table import Table
-from . import classification, regression
+from . import classification, golden, regression
 from .bootstrap import with_standard_deviation
 
 Numbers = NDArray[np.float64]
@@ -25,6 +25,8 @@ Numbers = NDArray[np.float64]
 
 def evaluate(paths: Paths) -> None:
     """The step: `processing/input/{model/model.tar.gz,test/}` to `processing/output/evaluation/evaluation.json`.
+
+    Beside the report, `golden-records.json`: some of the rows with the answers to them, for whoever deploys the version.
 
     The test rows have the label first, as in training, in any format of training; their names or how they begin tell
     which. The report has the form of SageMaker's model quality reports: `regression_metrics`,
@@ -37,9 +39,11 @@ def evaluate(paths: Paths) -> None:
     model = archive.load(paths.processing_input / "model" / "model.tar.gz")
     table = load(of_folder("test", paths.processing_input / "test"), Layout(num_features=model.schema.num_features))
     _check_columns(model, table)
-    kind, metrics = _measured(model, table)
+    kind, metrics, answers = _measured(model, table)
     report = {"dataset": {"item_count": len(table.labels)}, kind: metrics}
-    write_together({paths.processing_output / "evaluation" / "evaluation.json": as_json(report)})
+    folder = paths.processing_output / "evaluation"
+    records = golden.as_file(model, _features(table, golden.chosen(answers), model.schema.num_features))
+    write_together({folder / "evaluation.json": as_json(report), folder / golden.FILE: records})
     for name, metric in metrics.items():
         if "value" in metric:
             log(f"test-{name}:{metric['value']:.5f} (standard deviation {metric['standard_deviation']:.5f})")
@@ -71,13 +75,25 @@ def _check_labels(table: Table, classes: int) -> None:
         raise UserError(f"{table.place(row)}: the label is {labels[row]:g}, must be a class from 0 to {classes - 1}")
 
 
+def _features(table: Table, wanted: NDArray[np.int64], width: int) -> NDArray[np.float32]:
+    """Some rows of the table, by number, in ascending order."""
+    found: list[NDArray[np.float32]] = []
+    start = 0
+    for block in table.rows:
+        inside = wanted[(wanted >= start) & (wanted < start + len(block))] - start
+        start += len(block)
+        if len(inside):
+            found.append((block.dense(width) if isinstance(block, Sparse) else block)[inside])
+    return np.concatenate(found)
+
+
 def _scores(score: Callable[[NDArray[np.float32]], NDArray[np.float32]], width: int, table: Table) -> Numbers:
     blocks = (block.dense(width) if isinstance(block, Sparse) else block for block in table.rows)
     return np.concatenate([score(block) for block in blocks]).astype(np.float64)
 
 
-def _measured(model: Model, table: Table) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The name of the group of metrics that belongs to the objective, and its metrics: of what an endpoint would answer."""
+def _measured(model: Model, table: Table) -> tuple[str, dict[str, dict[str, Any]], Numbers]:
+    """The group of metrics that belongs to the objective, its metrics of what an endpoint would answer, and those answers."""
     kind = model.objective.partition(":")[0]
     if kind not in ("binary", "multi", "reg", "count") or model.objective == "reg:quantileerror":
         raise UserError(
@@ -88,10 +104,10 @@ def _measured(model: Model, table: Table) -> tuple[str, dict[str, dict[str, Any]
     truth = table.labels.astype(np.float64)
     answers = _scores(model.predict, model.schema.num_features, table)
     if kind == "binary":
-        return "binary_classification_metrics", _binary(model, table, truth, answers)
+        return "binary_classification_metrics", _binary(model, table, truth, answers), answers
     if kind == "multi":
-        return "multiclass_classification_metrics", _multiclass(model, table, truth, answers)
-    return "regression_metrics", with_standard_deviation(regression.metrics, truth, answers)
+        return "multiclass_classification_metrics", _multiclass(model, table, truth, answers), answers
+    return "regression_metrics", with_standard_deviation(regression.metrics, truth, answers), answers
 
 
 def _binary(model: Model, table: Table, truth: Numbers, answers: Numbers) -> dict[str, dict[str, Any]]:

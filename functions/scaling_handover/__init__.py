@@ -1,0 +1,1 @@
+"""Lets instances that are scaled change their type."""
