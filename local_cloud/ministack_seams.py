@@ -209,6 +209,26 @@ def _denial(principal: str, action: str, resource_arn: str, *, explicit: bool) -
     return f"User: {principal} is not authorized to perform: {action} on resource: {resource_arn} {why}"
 
 
+def _namespace(body: bytes, params: Mapping[str, Any]) -> str:
+    """The namespace that PutMetricData publishes to, of a request in JSON or as a form."""
+    try:
+        asked = json.loads(body) if body[:1] == b"{" else params
+    except ValueError:
+        return ""
+    value = asked.get("Namespace", "")
+    return str(value[0] if isinstance(value, list) and value else value)
+
+
+def _only_alarm(body: bytes) -> str | None:
+    """The alarm that DescribeAlarms names, in JSON as SDKs ask; None where it asks for none by name, or for several."""
+    try:
+        asked = json.loads(body) if body[:1] == b"{" else {}
+    except ValueError:
+        return None
+    names = asked.get("AlarmNames") or []
+    return str(names[0]) if isinstance(names, list) and len(names) == 1 else None
+
+
 def _trusts_sagemaker(trust: Any, account: str) -> bool:
     document = json.loads(unquote(trust)) if isinstance(trust, str) else trust
     statements = document.get("Statement", [])
@@ -300,14 +320,22 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
             return _resource_arn(path, headers, body, region, account)
         if service_name == AUTOSCALING:
             return _scaling_arn(headers, body, region, account)
+        if service_name == "monitoring" and (alarm := _only_alarm(body)):
+            # MiniStack asks for all alarms even where one is named.
+            return f"arn:aws:cloudwatch:{region}:{account}:alarm:{alarm}"
         return str(original_resource_arn(service_name, method, path, headers, body, query, region, account))
 
     iam_actions.extract_resource_arn = extract_resource_arn
-    original_tag_context = iam_actions.request_tag_context
+    original_context = iam_actions.request_tag_context
 
-    def request_tag_context(service_name: str, iam_action: str, body: bytes, *rest: Any, **more: Any) -> dict[str, Any]:
-        context: dict[str, Any] = dict(original_tag_context(service_name, iam_action, body, *rest, **more) or {})
-        return {**context, **_scaling_conditions(body)} if service_name == AUTOSCALING else context
+    def request_tag_context(service_name: str, iam_action: str, body: bytes, params: Any) -> dict[str, Any]:
+        context: dict[str, Any] = original_context(service_name, iam_action, body, params)
+        if service_name == "monitoring" and iam_action == "cloudwatch:PutMetricData":
+            # MiniStack knows no namespace, and a policy that is limited to one would permit nothing.
+            return {**context, "cloudwatch:namespace": _namespace(body, params)}
+        if service_name == AUTOSCALING:
+            return {**context, **_scaling_conditions(body)}
+        return context
 
     iam_actions.request_tag_context = request_tag_context
     original_denied_response = iam_actions.access_denied_response

@@ -115,7 +115,6 @@ class GuardedStack(cdk.Stack):
         artifacts = s3.Bucket.from_bucket_name(self, "Artifacts", BUCKET)
         role = SageMakerRole(self, "EndpointRole", description="What the endpoint may do")
         artifacts.grant_read(role)
-        role.add_to_policy(iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=["*"]))
 
         def read(grantee: iam.IGrantable) -> None:
             artifacts.grant_read(grantee, "versions/*")

@@ -294,6 +294,17 @@ def test_a_model_beside_another_must_be_served_here(kinds: Path, tmp_path: Path)
     )
 
 
+def test_a_model_beside_another_must_exist(kinds: Path, tmp_path: Path) -> None:
+    root = of_kinds(kinds, tmp_path, {})
+    file = root / "model_code" / "chained" / "model.yaml"
+    file.write_text(file.read_text().replace("beside: [plain]", "beside: [plan]"))
+    (problem,) = fit(root)
+    assert (
+        "models.chained: model_code/chained/model.yaml says serving.beside: plan, and there is no such model" in problem
+    )
+    assert "did you mean 'plain'" in problem
+
+
 def test_archives_are_for_models_that_are_laid_out_so(project: Path) -> None:
     write(project, REAL_TIME, "serves_archives: true", version="null")
     (problem,) = fit(project)

@@ -228,8 +228,8 @@ def test_a_rolling_update_keeps_the_count_that_scaling_left(hosting: Hosting) ->
         EndpointName="rolled", DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 4}]
     )
     assert hosting.settled("rolled")["ProductionVariants"][0]["CurrentInstanceCount"] == 4
-    rolling = {"RollingUpdatePolicy": {"MaximumBatchSize": size(COUNT, 2), "WaitIntervalInSeconds": 30}}
-    with Load(hosting, "rolled", per_second=20, threads=4) as load:
+    rolling = {"RollingUpdatePolicy": {"MaximumBatchSize": size(COUNT, 2), "WaitIntervalInSeconds": 45}}
+    with Load(hosting, "rolled", per_second=40, threads=8) as load:
         sagemaker.update_endpoint(
             EndpointName="rolled",
             EndpointConfigName="rolled-2",
@@ -242,7 +242,7 @@ def test_a_rolling_update_keeps_the_count_that_scaling_left(hosting: Hosting) ->
     assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (4, 4)
     assert set(load.between(*stages.span("2 of 4"))) == {"rolled-1", "rolled-2"}
     assert {hosting.ask("rolled")["model"] for _ in range(20)} == {"rolled-2"}
-    assert any("Terminating 2 instance(s) of the old fleet" in message for message in stages.spans)
+    assert "Endpoint rolled: Deleting: Terminating 2 instance(s) of the old fleet." in hosting.cloud.log()
 
 
 def test_an_update_that_nothing_could_roll_back_is_refused_and_the_endpoint_untouched(hosting: Hosting) -> None:

@@ -28,6 +28,7 @@ SIGNATURES = {
         "explicit_deny",
         "resource_policy_arn",
     ],
+    "core.iam_actions.request_tag_context": ["service", "iam_action", "body", "params"],
     "core.iam_actions.extract_resource_arn": [
         "service",
         "method",

@@ -90,10 +90,13 @@ def test_jobs_read_the_input_of_their_model_alone(templates: Templates) -> None:
     assert _readable(templates, "PipelineJobRole") == ["/housing/*", "/housing/input/*"]
 
 
-def test_the_endpoint_reads_and_never_writes(templates: Templates) -> None:
-    actions = {action for s in templates.statements("EndpointRole") for action in _actions(s)}
-    assert not {action for action in actions if action.startswith(("s3:Put", "s3:Delete", "s3:Abort"))}
+def test_the_endpoint_writes_what_it_captures_and_nothing_else(templates: Templates) -> None:
+    statements = templates.statements("EndpointRole")
+    writing = [s for s in statements if any(a.startswith(("s3:Put", "s3:Delete", "s3:Abort")) for a in _actions(s))]
+    assert [text_of(statement["Resource"]).partition(">")[2] for statement in writing] == ["/housing/captured/*"]
+    actions = {action for s in statements for action in _actions(s)}
     assert "s3:GetObject*" in actions
+    assert not any(action.startswith("s3:Delete") for action in actions)
 
 
 def test_the_endpoint_reads_models_and_not_what_they_were_trained_on(templates: Templates) -> None:

@@ -74,7 +74,9 @@ class Definition:
             if statistic := query.get("MetricStat"):
                 series[query["Id"]] = read(statistic["Metric"], statistic["Stat"], statistic.get("Unit"))
         metrics = list(series)
-        waiting = {query["Id"]: metric_math.parse(query["Expression"]) for query in self.queries if "Expression" in query}
+        waiting = {
+            query["Id"]: metric_math.parse(query["Expression"]) for query in self.queries if "Expression" in query
+        }
         while waiting:
             ready = [name for name, expression in waiting.items() if expression.names <= series.keys()]
             if not ready:
@@ -129,7 +131,9 @@ def period_of(alarm: Mapping[str, Any]) -> float:
 
 
 def _period_without_metrics(alarm: Mapping[str, Any]) -> Any:
-    return alarm.get("Period") or next((query["Period"] for query in alarm.get("Metrics") or [] if query.get("Period")), 60)
+    return alarm.get("Period") or next(
+        (query["Period"] for query in alarm.get("Metrics") or [] if query.get("Period")), 60
+    )
 
 
 def _of_one(alarm: Mapping[str, Any]) -> Definition:
@@ -176,7 +180,9 @@ def _of_queries(alarm: Mapping[str, Any], queries: Sequence[Mapping[str, Any]]) 
 
 def _check_query(query: Mapping[str, Any], ids: set[str]) -> None:
     if query.get("AccountId"):
-        raise BadAlarm(f"{query['Id']} of Metrics has AccountId: the local cloud does not read another account's metrics.")
+        raise BadAlarm(
+            f"{query['Id']} of Metrics has AccountId: the local cloud does not read another account's metrics."
+        )
     if bool(query.get("MetricStat")) == bool(query.get("Expression")):
         raise BadAlarm(f"{query['Id']} of Metrics needs a MetricStat or an Expression, one of them.")
     if query.get("MetricStat"):

@@ -11,18 +11,15 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from local_cloud.clock import Clock
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(\.\d{0,10})?|100)")
 _STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
-_LATE_S = 5.0
-"""How late a point may be written, against the time that it bears: looking back ends that far before the first window."""
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """What was published once: a value, so many times, or a set of statistics.
 
     Attributes:
@@ -31,6 +28,7 @@ class Point:
         total: their sum.
         low: the least of them.
         high: the largest.
+        unit: as it was published.
     """
 
     at: float
@@ -38,6 +36,7 @@ class Point:
     total: float
     low: float
     high: float
+    unit: str = "None"
 
 
 class Source(Protocol):
@@ -46,7 +45,7 @@ class Source(Protocol):
     def newest_first(
         self, account: str, region: str, namespace: str, metric: str, dimensions: Mapping[str, str], since: float
     ) -> list[Point]:
-        """The points of exactly these dimensions, back to a time, in the order of their writing turned round."""
+        """The points of exactly these dimensions, from the newest back to a time."""
 
 
 class NoStatistic(ValueError):
@@ -71,6 +70,7 @@ class Windows:
         period_s: float,
         periods: int,
         at: float | None = None,
+        unit: str | None = None,
     ) -> list[float | None]:
         """A statistic of each of the last periods, the oldest first; None where nothing was published.
 
@@ -84,6 +84,7 @@ class Windows:
             period_s: the cloud's seconds.
             periods: how many.
             at: where the last period ends, POSIX seconds; None is now.
+            unit: only what was published with it; None is any.
 
         Raises:
             NoStatistic: another statistic.
@@ -93,10 +94,10 @@ class Windows:
         length = self.clock.real(period_s)
         start = end - periods * length
         buckets: list[list[Point]] = [[] for _ in range(periods)]
-        for point in self.source.newest_first(account, region, namespace, metric, dimensions, start - _LATE_S):
+        for point in self.source.newest_first(account, region, namespace, metric, dimensions, start):
             # A period includes its start and not its end; what bears the present moment belongs to the last one.
             index = min(periods - 1, math.floor((point.at - start) / length))
-            if index >= 0 and point.at <= end:
+            if index >= 0 and point.at <= end and unit in (None, point.unit):
                 buckets[index].append(point)
         return [_statistic(statistic, bucket) for bucket in buckets]
 
@@ -120,10 +121,11 @@ def values(
     period_s: float,
     periods: int,
     at: float | None = None,
+    unit: str | None = None,
 ) -> list[float | None]:
     """See Windows.values."""
     assert _windows is not None, "the local cloud has not begun"
-    return _windows.values(account, region, namespace, metric, dimensions, statistic, period_s, periods, at)
+    return _windows.values(account, region, namespace, metric, dimensions, statistic, period_s, periods, at, unit)
 
 
 def check_statistic(statistic: str) -> None:

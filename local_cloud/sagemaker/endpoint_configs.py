@@ -11,7 +11,7 @@ from local_cloud.sagemaker import (
     inference_components_hosts,
     models,
     serverless_configs,
-    shadow,
+    shadow_configs,
 )
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
 from local_cloud.sagemaker.resources import ResourceKind
@@ -61,7 +61,7 @@ def create_endpoint_config(service: Sagemaker, caller: Caller, request: Request)
     if serverless_configs.is_serverless(request):
         serverless_configs.check_config(request)
     async_configs.check_config(service, caller, request)
-    shadow.check_config(request)
+    shadow_configs.check_config(request)
     inference_components_hosts.check_config(service, caller, request)
     shadows = request.get("ShadowProductionVariants") or []
     names = [variant["VariantName"] for variant in (*request["ProductionVariants"], *shadows)]
@@ -83,7 +83,7 @@ def create_endpoint_config(service: Sagemaker, caller: Caller, request: Request)
         members["ShadowProductionVariants"] = [_variant(service, caller, variant) for variant in shadows]
         for variant in (*request["ProductionVariants"], *shadows):
             model = models.find(service, caller, variant["ModelName"])
-            shadow.check_model(variant["VariantName"], models.containers_of(model))
+            shadow_configs.check_model(variant["VariantName"], models.containers_of(model))
     return KIND.create(service, caller, request, members)
 
 

@@ -23,7 +23,7 @@ from local_cloud.sagemaker import (
     inference_components_rules,
     notifications,
     serverless_configs,
-    shadow,
+    shadow_configs,
     tags,
 )
 from local_cloud.sagemaker.deployments import KIND
@@ -103,7 +103,7 @@ def describe_endpoint(service: Sagemaker, caller: Caller, request: Request) -> R
     if capture := (deployed or pending).get("DataCaptureConfig"):
         router = hosting_of(service).router(key_for(caller, document["EndpointName"]))
         described["DataCaptureConfig"] = data_capture.summary(capture, router.fleets if router else [])
-    shadow.separate(described, deployed, pending)
+    shadow_configs.separate(described, deployed, pending)
     return described
 
 

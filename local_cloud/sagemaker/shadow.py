@@ -11,17 +11,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from local_cloud.platform import Caller
 from local_cloud.sagemaker import data_capture_hook, endpoint_metrics
 from local_cloud.sagemaker.container_calls import Unreachable
 from local_cloud.sagemaker.endpoint_metrics import Invocation
-from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.service import Sagemaker
-from local_cloud.sagemaker.serving_containers import ServingContainer
-from local_cloud.sagemaker.store import Document
 
 if TYPE_CHECKING:
     from local_cloud.sagemaker.container_route import Outcome
@@ -45,68 +42,6 @@ def pair(fleet: Fleet) -> None:
         for other in fleet.variants.values():
             if other.is_shadow and not variant.is_shadow:
                 variant.shadow = Shadow(variant, other)
-
-
-def check_config(request: Mapping[str, Any]) -> None:
-    """Check a CreateEndpointConfig request that may have ShadowProductionVariants.
-
-    What excludes a shadow follows the developer guide, "Create a shadow test"; the words are ours.
-
-    Raises:
-        ValidationError: it has more than one variant of a kind, or what SageMaker does not shadow.
-    """
-    shadows = request.get("ShadowProductionVariants") or []
-    if not shadows:
-        return
-    counts = {"ProductionVariants": request["ProductionVariants"], "ShadowProductionVariants": shadows}
-    for member, variants in counts.items():
-        if len(variants) != 1:
-            raise ValidationError(
-                f"With ShadowProductionVariants there is exactly one production variant and one shadow variant; "
-                f"{member} has {len(variants)}."
-            )
-    if request.get("AsyncInferenceConfig"):
-        raise ValidationError("Asynchronous inference does not support shadow variants: leave one of the two out.")
-    for variant in (*request["ProductionVariants"], *shadows):
-        if variant.get("ServerlessConfig"):
-            raise ValidationError(
-                f"Serverless inference does not support shadow variants: give variant {variant['VariantName']} instances."
-            )
-        if not variant.get("ModelName"):
-            raise ValidationError(
-                f"Inference components have no shadow variants: variant {variant['VariantName']} needs a ModelName."
-            )
-
-
-def check_model(variant: str, containers: Sequence[ServingContainer]) -> None:
-    """Check the model of a variant of an endpoint with a shadow.
-
-    Raises:
-        ValidationError: it has several containers, or hosts many models.
-    """
-    if len(containers) > 1:
-        raise ValidationError(
-            f"Multi-container endpoints have no shadow variants: variant {variant} has {len(containers)} containers."
-        )
-    if any(container.archives for container in containers):
-        raise ValidationError(f"Multi-model endpoints have no shadow variants: variant {variant} is multi-model.")
-
-
-def separate(described: Document, *plans: Document | None) -> None:
-    """Move the summaries of shadow variants to where DescribeEndpoint has them, ShadowProductionVariants.
-
-    Args:
-        described: the answer, with all variants as production variants.
-        plans: the deployed and the pending plan.
-    """
-    names = {
-        variant["VariantName"] for plan in plans if plan for variant in plan["Variants"] if variant.get("IsShadow")
-    }
-    for part in (described, described.get("PendingDeploymentSummary", {})):
-        summaries = part.get("ProductionVariants", [])
-        if shadows := [summary for summary in summaries if summary["VariantName"] in names]:
-            part["ShadowProductionVariants"] = shadows
-            part["ProductionVariants"] = [summary for summary in summaries if summary not in shadows]
 
 
 class Shadow:
