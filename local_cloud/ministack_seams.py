@@ -387,7 +387,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         _shorten(stream)
 
     cloudwatch_logs._append_log_events = append_log_events
-    ministack_cloudwatch.install()
+    ministack_cloudwatch.install(sagemaker)
 
 
 def _shorten(stream: dict[str, Any]) -> None:

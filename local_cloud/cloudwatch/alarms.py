@@ -88,7 +88,7 @@ class Evaluator:
         self._some.set()
 
     def hold(self, alarm: Placed) -> None:
-        """Leave an alarm in the state that somebody has set, for a period: so long it may last on AWS until the next evaluation."""
+        """Leave an alarm in the state that somebody has set, for a period: until the next evaluation, at the longest."""
         self._due[alarm.key] = time.monotonic() + self._clock.real(period_of(alarm.definition))
 
     def evaluate(self, alarm: Placed) -> None:

@@ -18,7 +18,9 @@ FEW = 500
 """So few points of one metric are left alone."""
 
 
-def compacted(points: Sequence[dict[str, Any]], now: float, forget_before: float) -> list[dict[str, Any]] | None:
+def compacted(
+    points: Sequence[dict[str, Any]], now: float, forget_before: float, exact_s: float = EXACT_S
+) -> list[dict[str, Any]] | None:
     """The points with the older ones counted together; None where they are few, or all young.
 
     Sets of statistics are left as they are: they cannot be counted by value.
@@ -27,12 +29,13 @@ def compacted(points: Sequence[dict[str, Any]], now: float, forget_before: float
         points: as MiniStack keeps them, in the order of writing.
         now: POSIX seconds.
         forget_before: what is older than this goes.
+        exact_s: what is younger stays as it is.
     """
     if points and points[0]["Timestamp"] < forget_before:
         points = [point for point in points if point["Timestamp"] >= forget_before]
     elif len(points) <= FEW:
         return None
-    exact_since = now - EXACT_S
+    exact_since = now - exact_s
     kept: list[dict[str, Any]] = []
     counted: dict[float, tuple[dict[str, Any], Counter[float]]] = {}
     for point in points:

@@ -24,7 +24,7 @@ class Point(NamedTuple):
 
     Attributes:
         at: POSIX seconds.
-        count: how many values.
+        samples: how many values.
         total: their sum.
         low: the least of them.
         high: the largest.
@@ -32,7 +32,7 @@ class Point(NamedTuple):
     """
 
     at: float
-    count: float
+    samples: float
     total: float
     low: float
     high: float
@@ -141,7 +141,7 @@ def check_statistic(statistic: str) -> None:
 
 
 def _statistic(statistic: str, points: Sequence[Point]) -> float | None:
-    count = sum(point.count for point in points)
+    count = sum(point.samples for point in points)
     if not count:
         return None
     match statistic:
@@ -162,7 +162,7 @@ def _percentile(percent: float, points: Sequence[Point]) -> float | None:
     """Between the two nearest values, as CloudWatch does it; None where a set of statistics does not say its values."""
     if any(point.low != point.high for point in points):
         return None
-    ordered = sorted((point.low, point.count) for point in points)
+    ordered = sorted((point.low, point.samples) for point in points)
     rank = percent / 100 * max(0.0, sum(count for _, count in ordered) - 1)
 
     def at(index: float) -> float:
