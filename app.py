@@ -4,6 +4,7 @@ import sagestack.layout  # isort: skip  # noqa: F401  names the cure where a fol
 
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import aws_cdk as cdk
 from sagestack.guardrails import add_guardrails
@@ -16,13 +17,22 @@ from sagestack.settings import (
     known_environments,
     load_environment,
     load_models,
+    load_sources,
 )
 
 from stacks import FoundationStack, ServingStack, TrainingStack
 
 
-def add_platform(app: cdk.App, environment: Environment, models: Mapping[str, Model]) -> None:
-    """Adds all stacks of an environment: one that its models share, and up to two for each of them."""
+def add_platform(
+    app: cdk.App,
+    environment: Environment,
+    models: Mapping[str, Model],
+    sources: Mapping[str, Environment] = MappingProxyType({}),
+) -> None:
+    """Adds all stacks of an environment: one that its models share, and up to two for each of them.
+
+    `sources` are the environments whose versions it serves, by name.
+    """
     check_fit(environment, models)
     names = EnvironmentNames(environment.name)
     where = cdk.Environment(account=environment.account, region=environment.region)
@@ -52,6 +62,7 @@ def add_platform(app: cdk.App, environment: Environment, models: Mapping[str, Mo
                 model=model,
                 foundation=foundation,
                 training=training,
+                sources=sources,
                 env=where,
                 termination_protection=is_kept,
             )
@@ -66,7 +77,8 @@ def main() -> None:
         # No default: what a command deploys should be visible in the command.
         sys.exit(f"Say which environment: add -c env=NAME (known: {', '.join(known_environments())})")
     try:
-        add_platform(app, load_environment(name), load_models())
+        environment = load_environment(name)
+        add_platform(app, environment, load_models(), load_sources(environment))
     except SettingsError as error:
         sys.exit(str(error))
     add_guardrails(app)

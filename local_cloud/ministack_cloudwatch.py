@@ -6,6 +6,7 @@ Beside `ministack_seams` the one module that knows MiniStack; the same test hold
 from __future__ import annotations
 
 import bisect
+import copy
 import json
 import logging
 import queue
@@ -34,9 +35,11 @@ logger = logging.getLogger(__name__)
 
 COMPACT_EVERY_S = 5.0
 SAVED_METRICS_ARE_OLD_AFTER_S = 10.0
-"""How much of the latest metrics a kill may lose. All that is saved is read in between the requests, and metrics are most of it."""
+"""How much of the latest metrics a kill may lose: what is saved is read on the event loop, and metrics are most of it."""
 MAX_HISTORY = 2000
 """Entries of the alarm history of one region; the oldest go."""
+SAVED = ("alarms", "composite_alarms", "composite_triggers", "alarm_history", "dashboards", "resource_tags")
+"""What MiniStack saves of CloudWatch beside metrics."""
 _EVALUATOR, _EVENTS = "alarms", "alarm-events"
 _NOT_OF_MATH = ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period", "Dimensions", "Unit")
 """What an alarm on an expression does not have: its metrics have their own."""
@@ -189,7 +192,6 @@ _saved_metrics: list[tuple[float, Any]] = []
 
 def _save_little() -> None:
     """Save metrics rarely, and counted by steps of some seconds: a load test's would hold up every request otherwise."""
-    original = cloudwatch.get_state
 
     def get_state() -> dict[str, Any]:
         now = time.time()
@@ -199,12 +201,8 @@ def _save_little() -> None:
                 for key, points in cloudwatch._metrics._data.items()
             }
             _saved_metrics[:] = [(now, AccountRegionScopedDict.from_dict(small))]
-        kept, cloudwatch._metrics = cloudwatch._metrics, AccountRegionScopedDict()
-        try:
-            state: dict[str, Any] = original()
-        finally:
-            cloudwatch._metrics = kept
-        return state | {"metrics": _saved_metrics[0][1]}
+        others = {name: copy.deepcopy(getattr(cloudwatch, f"_{name}")) for name in SAVED}
+        return {"metrics": _saved_metrics[0][1], **others}
 
     cloudwatch.get_state = get_state
 

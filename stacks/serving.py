@@ -8,6 +8,7 @@ from typing import Any
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_ssm as ssm
+from sagestack.deployable_versions import DeployableVersions, SharedVersions
 from sagestack.deployment_gate import DeploymentGate
 from sagestack.endpoint import Endpoint
 from sagestack.front_door import FrontDoor
@@ -34,38 +35,38 @@ class ServingStack(cdk.Stack):
         model: Model,
         foundation: FoundationStack,
         training: Mapping[str, TrainingStack],
+        sources: Mapping[str, Environment],
         **kwargs: Any,
     ) -> None:
         super().__init__(scope, id, **kwargs)
         names = EnvironmentNames(environment.name).model(model.name)
         entry = environment.models[model.name]
         own = training[model.name]
+        versions = {name: self._versions_of(name, environment, training, sources) for name in model.served_together}
 
         role = SageMakerRole(self, "EndpointRole", description=f"What the endpoint of {model.name} may do")
-        for name in (model.name, *model.serving.beside):
-            training[name].serving_image.grant_pull(role)
-            if not entry.serves_archives:
-                training[name].pipeline.grant_read_models(role)
-
-        served = (
-            Archives(own.serving_image.image_uri, foundation.artifacts, names.archive_prefix)
-            if entry.served_version is None
-            else RegisteredModel(
+        served: Archives | RegisteredModel
+        if entry.served_version is None:
+            own.serving_image.grant_pull(role)
+            served = Archives(own.serving_image.image_uri, foundation.artifacts, names.archive_prefix)
+        else:
+            for each in versions.values():
+                each.grant_deploy(role)
+            served = RegisteredModel(
                 model.name,
-                own.registry,
+                versions[model.name],
                 entry.served_version,
                 mode=model.serving.mode,
                 beside=[
-                    Beside(name, training[name].registry.model_package_arn(version))
+                    Beside(name, versions[name].model_package_arn(version))
                     for name in model.serving.beside
                     if (version := environment.models[name].served_version) is not None
                 ],
             )
-        )
 
         def grant_read_golden_records(grantee: iam.IGrantable) -> None:
-            for name in (model.name, *model.serving.beside):
-                training[name].pipeline.grant_read_evaluations(grantee)
+            for each in versions.values():
+                each.grant_read_golden_records(grantee)
 
         parts = served_parts(entry.endpoint, served, component_name=names.endpoint)
         probe = (
@@ -127,5 +128,18 @@ class ServingStack(cdk.Stack):
             string_value=self.endpoint.endpoint_name,
         ).node.add_dependency(self.endpoint)  # who finds the name finds the endpoint
         # The versions are pinned by number, which says nothing to CloudFormation of where they came from.
-        for name in (model.name, *model.serving.beside):
+        for name in model.served_together:
             self.add_stack_dependency(training[name])
+
+    def _versions_of(
+        self,
+        name: str,
+        environment: Environment,
+        training: Mapping[str, TrainingStack],
+        sources: Mapping[str, Environment],
+    ) -> DeployableVersions:
+        """Where the versions of a model are: here, or where the environment says that they come from."""
+        source = environment.models[name].versions_from
+        return (
+            training[name].versions if source is None else SharedVersions(self, source=sources[source], model_name=name)
+        )

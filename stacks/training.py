@@ -6,6 +6,7 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_ssm as ssm
+from sagestack.deployable_versions import OwnVersions
 from sagestack.model_image import ModelImage
 from sagestack.model_registry import ModelRegistry
 from sagestack.settings import Environment, EnvironmentNames, Model
@@ -57,6 +58,7 @@ class TrainingStack(cdk.Stack):
             encryption_key=foundation.key,
             network=environment.network,
         )
+        self.versions = OwnVersions(self.registry, self.pipeline, self.serving_image)
         for account in settings.deployable_from:
             self.pipeline.grant_deploy_from(account)
         if environment.git is not None:

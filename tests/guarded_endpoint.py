@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import time
@@ -13,6 +14,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from botocore.exceptions import ClientError
 from sagestack import settings
 from sagestack.deployment_gate import DeploymentGate
 from sagestack.endpoint import Endpoint
@@ -26,8 +28,8 @@ from tests.local_cloud_fixtures import LocalCloud
 
 STACK = "guarded-serving"
 ENDPOINT = "sagestack-local-guarded"
-BAKE_S = 240
-"""Eight real seconds by the default clock factor."""
+BAKE_S = 180
+"""Six real seconds by the default clock factor."""
 SERVER = """
 import json, os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,7 +84,9 @@ class Registry:
         self.image = hosting.build_context("times.zip", DOCKERFILE, SERVER)
         self._made = 0
         for group in ("guarded", "others"):
-            self.sagemaker.create_model_package_group(ModelPackageGroupName=group)
+            # The cloud is shared, and a group may be there from another test.
+            with contextlib.suppress(ClientError):
+                self.sagemaker.create_model_package_group(ModelPackageGroupName=group)
 
     def register(
         self, times: float, *, recorded: bytes | None = None, group: str = "guarded", approval: str = "Approved"
@@ -110,7 +114,7 @@ class Registry:
 class GuardedStack(cdk.Stack):
     """An endpoint with everything that guards it, as a serving stack has it."""
 
-    def __init__(self, app: cdk.App, *, arn: str) -> None:
+    def __init__(self, app: cdk.App, *, arn: str, is_probed: bool) -> None:
         super().__init__(app, STACK, synthesizer=cdk.CliCredentialsStackSynthesizer(file_assets_bucket_name=BUCKET))
         artifacts = s3.Bucket.from_bucket_name(self, "Artifacts", BUCKET)
         role = SageMakerRole(self, "EndpointRole", description="What the endpoint may do")
@@ -122,18 +126,26 @@ class GuardedStack(cdk.Stack):
         hosting = settings.RealTime(
             kind="real-time",
             instance_type="ml.m5.large",
-            initial_instance_count=2,
-            update=settings.Canary(kind="canary", canary_percent=50, bake_in_seconds=BAKE_S),
+            initial_instance_count=2 if is_probed else 1,
+            update=settings.Canary(kind="canary", canary_percent=50, bake_in_seconds=BAKE_S)
+            if is_probed
+            else settings.AllAtOnce(kind="all-at-once", bake_in_seconds=0),
+            # Half of the traffic is more than any limit for errors, and there are none here.
+            rollback=settings.RollbackLimits(error_percent=40),
             data_capture=None,
         )
         served = RegisteredModel("guarded", OneVersion(arn), 1)
         parts = served_parts(hosting, served)
-        probe = GoldenProbe(
-            self,
-            "Probe",
-            endpoint_name=ENDPOINT,
-            model_package_arns=parts.model_package_arns,
-            grant_read_golden_records=read,
+        probe = (
+            GoldenProbe(
+                self,
+                "Probe",
+                endpoint_name=ENDPOINT,
+                model_package_arns=parts.model_package_arns,
+                grant_read_golden_records=read,
+            )
+            if is_probed
+            else None
         )
         endpoint = Endpoint(
             self,
@@ -142,12 +154,13 @@ class GuardedStack(cdk.Stack):
             hosting=hosting,
             serving=settings.Serving(content_types=["text/csv"], response_types=["text/csv"]),
             model=served,
-            rollback_alarms=[probe.alarm],
+            rollback_alarms=[probe.alarm] if probe else [],
             role=role,
             artifacts=artifacts,
             encryption_key=kms.Key(self, "Key"),
         )
-        probe.watch(endpoint)
+        if probe:
+            probe.watch(endpoint)
         DeploymentGate(self, "Gate", endpoint=endpoint, parts=parts, grant_read_golden_records=read)
 
 
@@ -165,12 +178,12 @@ class OneVersion:
 class Deployments:
     """Deploys the stack with one version or another."""
 
-    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+    def __init__(self, cloud: LocalCloud, folder: Path, *, is_probed: bool) -> None:
         self._cloudformation = cloud.client("cloudformation")
         self._s3 = cloud.client("s3")
         self._arn = "arn:aws:sagemaker:us-east-1:000000000000:model-package/guarded/4711"
         app = cdk.App(outdir=str(folder), analytics_reporting=False)
-        GuardedStack(app, arn=self._arn)
+        GuardedStack(app, arn=self._arn, is_probed=is_probed)
         app.synth()
         self._template = (folder / f"{STACK}.template.json").read_text()
         self._publish(folder)
@@ -192,6 +205,9 @@ class Deployments:
     def delete(self) -> None:
         """Take everything away."""
         self._cloudformation.delete_stack(StackName=STACK)
+        self._cloudformation.get_waiter("stack_delete_complete").wait(
+            StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
 
     def failures(self) -> list[str]:
         """The reasons of the resources that failed since the last deployment began, oldest first."""

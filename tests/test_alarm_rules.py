@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 
 from local_cloud.clock import Clock
-from local_cloud.cloudwatch.alarm_rules import Missing, Rule, State, next_state, reason
+from local_cloud.cloudwatch.alarm_rules import Missing, Rule, State, next_state, reason, reason_data
 from local_cloud.cloudwatch.windows import NoStatistic, Point, Windows
 
 KEPT: State = "OK"
@@ -41,20 +43,84 @@ def test_missing_data_counts_as_documented(needed: int, picture: str, expected: 
     assert found == expected
 
 
-def test_an_alarm_is_not_premature() -> None:
-    assert next_state(rule(3, 3, "missing"), series("- - - - X"), "INSUFFICIENT_DATA") == "INSUFFICIENT_DATA"
+@pytest.mark.parametrize("picture", ["- - - - X", "- - - X -", "- - - X X"])
+def test_an_alarm_is_not_premature(picture: str) -> None:
+    states: tuple[State, ...] = ("INSUFFICIENT_DATA", "OK")
+    for state in states:
+        assert next_state(rule(3, 3, "missing"), series(picture), state) == state
 
 
-def test_the_reason_is_in_cloudwatchs_words() -> None:
-    one = rule(1, 1, "notBreaching")
-    assert reason(one, series("- - X"), "OK", "ALARM") == (
-        "Threshold Crossed: 1 out of the last 1 datapoints [9] was greater than the threshold (5) "
-        "(minimum 1 datapoint for OK -> ALARM transition)."
-    )
-    assert "treated as [NonBreaching]" in reason(one, series("- - -"), "ALARM", "OK")
-    assert reason(rule(3, 3, "missing"), series("- - - - -"), "OK", "INSUFFICIENT_DATA") == (
-        "Insufficient Data: 3 datapoints were unknown."
-    )
+AT = datetime.datetime(2019, 10, 2, 16, 59, tzinfo=datetime.UTC).timestamp()
+
+
+def why(rule: Rule, values: list[float | None], new: State) -> str:
+    """The reason, with the last period at AT and the others a minute apart."""
+    return reason(rule, values, [AT - 60 * (len(values) - 1 - index) for index in range(len(values))], new)
+
+
+@pytest.mark.parametrize(
+    ("needed", "of", "missing", "values", "new", "expected"),
+    [
+        (
+            1, 1, "notBreaching", [None, None, 9.5], "ALARM",
+            "Threshold Crossed: 1 out of the last 1 datapoints [9.5 (02/10/19 16:59:00)] was greater than the threshold (5.0) "
+            "(minimum 1 datapoint for OK -> ALARM transition).",
+        ),
+        (
+            2, 3, "missing", [1.0, 1.0, 9.0, 1.0, 1.0], "OK",
+            "Threshold Crossed: 2 out of the last 3 datapoints [1.0 (02/10/19 16:59:00), 1.0 (02/10/19 16:58:00)] were not "
+            "greater than the threshold (5.0) (minimum 2 datapoints for ALARM -> OK transition).",
+        ),
+        (
+            1, 1, "notBreaching", [None] * 3, "OK",
+            "Threshold Crossed: no datapoints were received for 1 period and 1 missing datapoint was treated as "
+            "[NonBreaching].",
+        ),
+        (
+            2, 3, "breaching", [None, 9.0, None, None, None], "ALARM",
+            "Threshold Crossed: 1 datapoint was received for 3 periods and 2 missing datapoints were treated as [Breaching].",
+        ),
+        (3, 3, "missing", [None] * 5, "INSUFFICIENT_DATA", "Insufficient Data: 3 datapoints were unknown."),
+        (1, 1, "missing", [None] * 3, "INSUFFICIENT_DATA", "Insufficient Data: 1 datapoint was unknown."),
+    ],
+)  # fmt: skip
+def test_the_reason_is_in_cloudwatchs_words(
+    needed: int, of: int, missing: Missing, values: list[float | None], new: State, expected: str
+) -> None:
+    assert why(rule(needed, of, missing), values, new) == expected
+
+
+def test_programs_get_the_reason_as_data() -> None:
+    values: list[float | None] = [None, 1.0, 9.0]
+    starts = [AT - 120, AT - 60, AT]
+    data = reason_data(rule(2, 2, "missing"), values, starts, now=AT + 70.5, period_s=60, statistic="Average")
+    assert data == {
+        "version": "1.0",
+        "queryDate": "2019-10-02T17:00:10.500+0000",
+        "startDate": "2019-10-02T16:58:00.000+0000",
+        "statistic": "Average",
+        "period": 60,
+        "recentDatapoints": [1.0, 9.0],
+        "threshold": 5.0,
+        "evaluatedDatapoints": [
+            {"timestamp": "2019-10-02T16:59:00.000+0000", "value": 9.0},
+            {"timestamp": "2019-10-02T16:58:00.000+0000", "value": 1.0},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("comparison", "breaching"),
+    [
+        ("GreaterThanThreshold", [6.0]),
+        ("GreaterThanOrEqualToThreshold", [5.0, 6.0]),
+        ("LessThanThreshold", [4.0]),
+        ("LessThanOrEqualToThreshold", [4.0, 5.0]),
+    ],
+)
+def test_each_comparison_breaches_on_its_side(comparison: str, breaching: list[float]) -> None:
+    asked = Rule(comparison, 5.0, 1, 1, "missing")
+    assert [value for value in (4.0, 5.0, 6.0) if next_state(asked, [value], "OK") == "ALARM"] == breaching
 
 
 class Published:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 from sagestack import settings
+from sagestack.deployable_versions import SharedVersions
+from sagestack.guardrails import findings, not_accepted
 from sagestack.roles import SageMakerRole
-from sagestack.shared_versions import SharedVersions
 
+from app import add_platform
 from functions.repository_policy import handler
 from stacks import FoundationStack, TrainingStack
-from tests.synthesis import flags
+from tests.synthesis import copy_project, flags
 
 PROD = "333333333333"
 
@@ -83,8 +86,9 @@ def test_the_images_can_be_fetched(templates: dict[str, Template]) -> None:
 def test_the_other_side_names_the_account_of_all_that_it_may_read() -> None:
     stack = cdk.Stack(cdk.App(), "Prod", env=cdk.Environment(account=PROD, region="us-east-1"))
     role = SageMakerRole(stack, "Role", description="What the endpoint may do")
-    versions = SharedVersions(stack, source=settings.load_environment("dev"), model=settings.load_model("housing"))
+    versions = SharedVersions(stack, source=settings.load_environment("dev"), model_name="housing")
     versions.grant_deploy(role)
+    versions.grant_read_golden_records(role)
 
     arn = stack.resolve(versions.model_package_arn(4))
     assert arn["Fn::Join"][1][-1] == ":sagemaker:us-east-1:111111111111:model-package/sagestack-dev-housing/4"
@@ -101,6 +105,43 @@ def test_an_account_is_refused_where_the_image_is_a_build_context() -> None:
     training = TrainingStack(app, "Training", environment=environment, model=model, foundation=foundation)
     with pytest.raises(ValueError, match="deployable_from"):
         training.pipeline.grant_deploy_from(PROD)
+
+
+def between_accounts(root: Path) -> None:
+    """`prod` serves versions of `dev`, which lets it in and takes approvals to git."""
+    prod, dev = root / "environments/prod.yaml", root / "environments/dev.yaml"
+    prod.write_text(prod.read_text().replace("served_version: null", "served_version: 4\n    versions_from: dev"))
+    changed = dev.read_text().replace("served_version: null", f'served_version: null\n    deployable_from: ["{PROD}"]')
+    secret = "arn:aws:secretsmanager:us-east-1:111111111111:secret:token-AbCdEf"
+    dev.write_text(f"{changed}git: {{host: github, repository: team/ml, token_secret_arn: '{secret}'}}\n")
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_both_sides_synthesize_with_all_guardrails(name: str, tmp_path: Path) -> None:
+    root = copy_project(tmp_path / "project")
+    between_accounts(root)
+    environment = settings.load_environment(name, root)
+    app = cdk.App(context=flags(), outdir=str(tmp_path / "out"))
+    add_platform(app, environment, settings.load_models(root), settings.load_sources(environment, root))
+    assembly = app.synth()
+    assert not_accepted(findings(app)) == []
+    if name == "prod":
+        template = json.dumps(assembly.get_stack_by_name("sagestack-prod-housing-serving").template)
+        assert ":111111111111:model-package/sagestack-dev-housing/4" in template
+        assert ":model-package/sagestack-prod-housing/4" not in template
+
+
+def test_who_is_not_let_in_is_told_what_to_write_where(tmp_path: Path) -> None:
+    root = copy_project(tmp_path)
+    between_accounts(root)
+    dev = root / "environments/dev.yaml"
+    dev.write_text(dev.read_text().replace(PROD, "222222222222"))
+    with pytest.raises(settings.SettingsError, match=r"prod.yaml:\d+: models.housing.versions_from: dev does not let"):
+        settings.load_sources(settings.load_environment("prod", root), root)
+    prod = root / "environments/prod.yaml"
+    prod.write_text(prod.read_text().replace("versions_from: dev", "versions_from: dve"))
+    with pytest.raises(settings.SettingsError, match="'dve' is no other environment; did you mean 'dev'"):
+        settings.load_sources(settings.load_environment("prod", root), root)
 
 
 class Ecr:

@@ -63,8 +63,9 @@ SIGNATURES = {
     "services.cloudwatch._error": ["code", "message", "status", "use_json", "use_cbor"],
     "services.cloudwatch._evaluate_alarm": ["alarm"],
     "services.cloudwatch._evaluate_all_alarms": [],
-    "services.cloudwatch._evaluate_parent_alarms": ["child", "seen"],
     "services.cloudwatch._evict_old_metrics": [],
+    "services.cloudwatch._history_entries": [],
+    "services.cloudwatch._metric_bucket": ["key"],
     "services.cloudwatch._p": ["params", "key", "default"],
     "services.cloudwatch._point_stats": ["pt"],
     "services.cloudwatch._put_metric_alarm": ["params", "cbor_data", "is_cbor", "is_json"],
@@ -76,9 +77,33 @@ SIGNATURES = {
         "alarm_type",
         "reason_data",
     ],
+    "services.cloudwatch._set_alarm_state": ["params", "cbor_data", "is_cbor", "is_json"],
+    "services.cloudwatch._store_datum": [
+        "namespace",
+        "name",
+        "dims",
+        "ts",
+        "unit",
+        "value",
+        "values",
+        "counts",
+        "stat_values",
+    ],
+    "services.cloudwatch._ts_iso": ["epoch"],
+    "services.cloudwatch.get_state": [],
     "services.cloudwatch_logs._append_log_events": ["stream", "events"],
     "services.cloudwatch.record_metric": ["namespace", "metric_name", "value", "unit", "dimensions"],
     "services.eventbridge._put_events": ["data", "allow_aws_source"],
+    "services.sns._fanout": [
+        "topic_arn",
+        "msg_id",
+        "message",
+        "subject",
+        "message_structure",
+        "message_attributes",
+        "message_group_id",
+        "message_dedup_id",
+    ],
     "services.sts.register_session": ["access_key", "session"],
     "app._build_persistence_save_dict": [],
 }
@@ -94,6 +119,7 @@ TABLES = (
     "services.cloudformation.provisioners._STACK_TAG_PROPERTY",
     "services.cloudformation._stacks",
     "services.cloudwatch._alarms._data",
+    "services.cloudwatch._composite_alarms._data",
     "services.cloudwatch._metrics._data",
     "services.cloudwatch_logs._log_records",
     "services.sts._sessions",
@@ -154,6 +180,16 @@ def test_what_is_added_to_is_a_mapping() -> None:
         for module, table in (_split(name) for name in TABLES)
     )
     in_ministack(program)
+
+
+def test_what_is_saved_of_cloudwatch_is_what_ministack_saves_of_it() -> None:
+    program = """
+from ministack.services import cloudwatch
+theirs = set(cloudwatch.get_state())
+from local_cloud import ministack_cloudwatch
+print(theirs == {"metrics", *ministack_cloudwatch.SAVED})
+"""
+    assert in_ministack(program) == "True"
 
 
 def test_ministack_still_has_no_sagemaker_of_its_own() -> None:

@@ -90,6 +90,20 @@ ACCEPTED_RISKS: Mapping[str, str] = {
     " at {stack}/Endpoint/Scaling/Handover/Provider": (
         "CDK's provider framework; the policy permits writing logs and nothing else."
     ),
+    f"{_IAM5}[Resource::<{{function}}.Arn>:*] at {{stack}}/RepositoryPolicy/Provider": (
+        "CDK's provider framework may call any version of the one function that changes the repository's policy."
+    ),
+    "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]"
+    " at {stack}/RepositoryPolicy/Provider": (
+        "CDK's provider framework; the policy permits writing logs and nothing else."
+    ),
+    "AwsSolutions-SQS3 at {stack}/VersionPin/Missed": "This is where others' missed events go; its own end is somebody's eye.",
+    f"{_IAM5}[Resource::arn:{{partition}}:s3:::*/{{model}}/*/{{step}}/*]": (
+        "Another account's models and golden records, wherever it keeps them; limited to that account, whose bucket agrees."
+    ),
+    f"{_IAM5}[Resource::arn:{{partition}}:kms:{{place}}:key/*]": (
+        "The key of another account's artefacts, through S3 alone; that account's key policy agrees."
+    ),
     f"{_IAM5}[Resource::arn:{{partition}}:ec2:{{place}}:network-interface/*]": (
         "EC2 names the network interfaces; creating and deleting is limited to the environment's subnets."
     ),

@@ -12,6 +12,7 @@ from sagestack.settings.environment import (
     environment_file,
     known_environments,
     load_environment,
+    load_sources,
     model_folders,
     pins_file,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "load_environment",
     "load_model",
     "load_models",
+    "load_sources",
     "model_folders",
     "pins_file",
     "takes_volume_key",

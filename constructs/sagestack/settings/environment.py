@@ -296,6 +296,41 @@ def _leave_capture_off(content: dict[str, Any]) -> None:
             endpoint.setdefault("data_capture", None)
 
 
+def load_sources(environment: Environment, root: Path = PROJECT_ROOT) -> dict[str, Environment]:
+    """Reads the environments whose versions this one serves (`versions_from`), by name.
+
+    Raises `SettingsError` where one is not there, is this one, or does not let this one's account in.
+    """
+    sources: dict[str, Environment] = {}
+    problems: list[str] = []
+    for name, entry in environment.models.items():
+        source, path = entry.versions_from, ("models", name, "versions_from")
+        if source is None:
+            continue
+        known = [each for each in known_environments(root) if each not in (environment.name, LOCAL)]
+        if source not in known:
+            problems.append(
+                environment.problem(
+                    f"{source!r} is no other environment{suggestion(source, known)} (known: {', '.join(known)})", path
+                )
+            )
+            continue
+        if source not in sources:
+            sources[source] = load_environment(source, root)
+        there = sources[source]
+        if there.account != environment.account and environment.account not in there.models[name].deployable_from:
+            problems.append(
+                environment.problem(
+                    f"{source} does not let account {environment.account} in: add it to models.{name}.deployable_from in"
+                    f" environments/{source}.yaml",
+                    path,
+                )
+            )
+    if problems:
+        raise SettingsError(problems)
+    return sources
+
+
 def _merge_pins(content: dict[str, Any], root: Path, problems: list[str]) -> None:
     file = _read(pins_file(LOCAL, root), root, problems)
     pins = _validated(Pins, file.content, file, problems) if file else None

@@ -171,6 +171,11 @@ class Model(Settings):
         return self
 
     @property
+    def served_together(self) -> list[str]:
+        """The models whose containers share the instances, this one first."""
+        return [self.name, *self.serving.beside]
+
+    @property
     def data_file(self) -> Path:
         return self.folder / self.data.file
 
