@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
-from sagestack.settings import PROJECT_ROOT, Environment, Network, load_models
+from sagestack.settings import PROJECT_ROOT, Environment, Network, load_models, load_sources
 
 import app as platform
 
@@ -41,10 +41,21 @@ def served(environment: Environment, version: int = 3, **changes: Any) -> Enviro
     return environment.model_copy(update={"models": models, **changes})
 
 
+def share_between_accounts(root: Path) -> None:
+    """`prod` serves versions of `dev`, which lets it in and takes approvals to git."""
+    prod, dev = root / "environments/prod.yaml", root / "environments/dev.yaml"
+    prod.write_text(prod.read_text().replace("served_version: null", "served_version: 4\n    versions_from: dev"))
+    changed = dev.read_text().replace(
+        "served_version: null", 'served_version: null\n    deployable_from: ["333333333333"]'
+    )
+    secret = "arn:aws:secretsmanager:us-east-1:111111111111:secret:token-AbCdEf"
+    dev.write_text(f"{changed}git: {{host: github, repository: team/ml, token_secret_arn: '{secret}'}}\n")
+
+
 def build(root: Path, environment: Environment, outdir: Path | None = None) -> cdk.App:
     """Builds the stacks as app.py does, without the CDK CLI and without the guardrails."""
     app = cdk.App(context=flags(), outdir=str(outdir) if outdir else None, analytics_reporting=False)
-    platform.add_platform(app, environment, load_models(root))
+    platform.add_platform(app, environment, load_models(root), load_sources(environment, root))
     return app
 
 

@@ -17,14 +17,24 @@ from sagestack.layout import check_layout
 from sagestack.settings import PROJECT_ROOT, known_environments, load_environment, load_models
 
 from tests.endpoint_kinds import project_of_all_kinds
-from tests.synthesis import NETWORK, Templates, build, copy_project, flags, served, synthesize, text_of
+from tests.synthesis import (
+    NETWORK,
+    Templates,
+    build,
+    copy_project,
+    flags,
+    served,
+    share_between_accounts,
+    synthesize,
+    text_of,
+)
 
 ENVIRONMENTS = ["dev", "local", "prod", "staging"]
 
 
 @pytest.fixture(scope="module")
 def apps(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, cdk.App]:
-    """Every environment with its models in service, one with a network, and one with every kind of endpoint."""
+    """Every environment with its models in service, one with a network, one with every kind of endpoint, two that share."""
     environments = {name: served(load_environment(name, project)) for name in ENVIRONMENTS}
     environments["in a network"] = served(load_environment("dev", project), network=NETWORK)
     made = {
@@ -33,6 +43,10 @@ def apps(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, c
     }
     kinds = project_of_all_kinds(tmp_path_factory.mktemp("kinds"))
     made["of all kinds"] = build(kinds, load_environment("dev", kinds), tmp_path_factory.mktemp("cdk.out"))
+    shared = copy_project(tmp_path_factory.mktemp("shared"))
+    share_between_accounts(shared)
+    for name, said in (("dev", "that lets another account in"), ("prod", "that serves versions of another account")):
+        made[said] = build(shared, load_environment(name, shared), tmp_path_factory.mktemp("cdk.out"))
     return made
 
 
@@ -352,6 +366,12 @@ def test_the_accepted_risks_are_these() -> None:
         "AwsSolutions-IAM5[Resource::arn:{partition}:ec2:{place}:network-interface/*]",
         "AwsSolutions-IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/{hosting}/{endpoint}:*]",
         "AwsSolutions-IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/{jobs}:*]",
+        "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]"
+        " at {stack}/RepositoryPolicy/Provider",
+        "AwsSolutions-IAM5[Resource::<{function}.Arn>:*] at {stack}/RepositoryPolicy/Provider",
+        "AwsSolutions-IAM5[Resource::arn:{partition}:kms:{place}:key/*]",
+        "AwsSolutions-IAM5[Resource::arn:{partition}:s3:::*/{model}/*/{step}/*]",
+        "AwsSolutions-SQS3 at {stack}/VersionPin/Missed",
         "AwsSolutions-IAM5[Resource::arn:{partition}:s3:::{assets bucket}/*]",
         "AwsSolutions-IAM5[Resource::arn:{partition}:sagemaker:{place}:model-package/{group}/*]",
         "AwsSolutions-IAM5[Resource::arn:{partition}:sagemaker:{place}:{kind}-job/pipelines-*]",

@@ -16,10 +16,9 @@ from sagestack.deployable_versions import SharedVersions
 from sagestack.guardrails import findings, not_accepted
 from sagestack.roles import SageMakerRole
 
-from app import add_platform
 from functions.repository_policy import handler
 from stacks import FoundationStack, TrainingStack
-from tests.synthesis import copy_project, flags
+from tests.synthesis import build, copy_project, flags, share_between_accounts
 
 PROD = "333333333333"
 
@@ -107,22 +106,12 @@ def test_an_account_is_refused_where_the_image_is_a_build_context() -> None:
         training.pipeline.grant_deploy_from(PROD)
 
 
-def between_accounts(root: Path) -> None:
-    """`prod` serves versions of `dev`, which lets it in and takes approvals to git."""
-    prod, dev = root / "environments/prod.yaml", root / "environments/dev.yaml"
-    prod.write_text(prod.read_text().replace("served_version: null", "served_version: 4\n    versions_from: dev"))
-    changed = dev.read_text().replace("served_version: null", f'served_version: null\n    deployable_from: ["{PROD}"]')
-    secret = "arn:aws:secretsmanager:us-east-1:111111111111:secret:token-AbCdEf"
-    dev.write_text(f"{changed}git: {{host: github, repository: team/ml, token_secret_arn: '{secret}'}}\n")
-
-
 @pytest.mark.parametrize("name", ["dev", "prod"])
 def test_both_sides_synthesize_with_all_guardrails(name: str, tmp_path: Path) -> None:
     root = copy_project(tmp_path / "project")
-    between_accounts(root)
+    share_between_accounts(root)
     environment = settings.load_environment(name, root)
-    app = cdk.App(context=flags(), outdir=str(tmp_path / "out"))
-    add_platform(app, environment, settings.load_models(root), settings.load_sources(environment, root))
+    app = build(root, environment, tmp_path / "out")
     assembly = app.synth()
     assert not_accepted(findings(app)) == []
     if name == "prod":
@@ -133,7 +122,7 @@ def test_both_sides_synthesize_with_all_guardrails(name: str, tmp_path: Path) ->
 
 def test_who_is_not_let_in_is_told_what_to_write_where(tmp_path: Path) -> None:
     root = copy_project(tmp_path)
-    between_accounts(root)
+    share_between_accounts(root)
     dev = root / "environments/dev.yaml"
     dev.write_text(dev.read_text().replace(PROD, "222222222222"))
     with pytest.raises(settings.SettingsError, match=r"prod.yaml:\d+: models.housing.versions_from: dev does not let"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -56,23 +57,24 @@ def error_share(endpoint: str) -> list[dict[str, Any]]:
     return [*metrics, {"Id": "share", "Expression": "100 * errors / MAX([requests, 1])", "ReturnData": True}]
 
 
+def allow(cloud: LocalCloud, queue: str, arn: str, service: str) -> None:
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sqs:SendMessage", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    cloud.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+
+
 def test_a_share_is_watched_for_one_endpoint_and_told_both_ways(cloud: LocalCloud) -> None:
     sns, sqs = cloud.client("sns"), cloud.client("sqs")
     topic = sns.create_topic(Name="alarms")["TopicArn"]
+    rule = {"source": ["aws.cloudwatch"], "detail": {"alarmName": ["share"], "state": {"value": ["ALARM"]}}}
+    cloud.client("events").put_rule(Name="alarms", EventPattern=json.dumps(rule))
+    heard = sqs.create_queue(QueueName="alarm-events")["QueueUrl"]
+    heard_arn = sqs.get_queue_attributes(QueueUrl=heard, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    cloud.client("events").put_targets(Rule="alarms", Targets=[{"Id": "1", "Arn": heard_arn}])
+    allow(cloud, heard, heard_arn, "events.amazonaws.com")
     queue = sqs.create_queue(QueueName="alarms")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "sns.amazonaws.com"},
-                "Action": "sqs:SendMessage",
-                "Resource": arn,
-            }
-        ],
-    }
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    allow(cloud, queue, arn, "sns.amazonaws.com")
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
     cloud.client("cloudwatch").put_metric_alarm(
         AlarmName="share",
@@ -88,12 +90,24 @@ def test_a_share_is_watched_for_one_endpoint_and_told_both_ways(cloud: LocalClou
     assert described["Metrics"] == error_share("mine")
     assert "MetricName" not in described
     wait_for(lambda: state(cloud, "share") == "OK")
+    cloud.client("cloudwatch").put_composite_alarm(AlarmName="both", AlarmRule='ALARM("share") AND TRUE')
 
     publish(cloud, "another", requests=10, errors=10)
     time.sleep(1)
     assert state(cloud, "share") == "OK"
     publish(cloud, "mine", requests=100, errors=2)
     wait_for(lambda: state(cloud, "share") == "ALARM")
+    [described] = cloud.client("cloudwatch").describe_alarms(AlarmNames=["share"])["MetricAlarms"]
+    assert re.fullmatch(
+        r"Threshold Crossed: 1 out of the last 1 datapoints \[2\.0 \(.*\)\] was greater than the threshold \(1\.0\) "
+        r"\(minimum 1 datapoint for OK -> ALARM transition\)\.",
+        described["StateReason"],
+    )
+    assert json.loads(described["StateReasonData"])["recentDatapoints"] == [2.0]
+    assert "sagestack" not in described["StateReasonData"]
+    assert described["StateTransitionedTimestamp"] == described["StateUpdatedTimestamp"]
+    composite = cloud.client("cloudwatch").describe_alarms(AlarmNames=["both"], AlarmTypes=["CompositeAlarm"])
+    assert composite["CompositeAlarms"][0]["StateValue"] == "ALARM"
     wait_for(lambda: state(cloud, "share") == "OK")
 
     told: list[str] = []
@@ -105,8 +119,14 @@ def test_a_share_is_watched_for_one_endpoint_and_told_both_ways(cloud: LocalClou
         return sorted(told) == ["ALARM", "OK", "OK"]
 
     wait_for(hear)
+    [event] = wait_for(lambda: sqs.receive_message(QueueUrl=heard, WaitTimeSeconds=2).get("Messages"))
+    detail = json.loads(event["Body"])["detail"]
+    assert (detail["previousState"]["value"], detail["state"]["value"]) == ("OK", "ALARM")
+    assert [each["id"] for each in detail["configuration"]["metrics"]] == ["errors", "requests", "share"]
     history = cloud.client("cloudwatch").describe_alarm_history(AlarmName="share")["AlarmHistoryItems"]
-    assert any("from OK to ALARM" in item["HistorySummary"] for item in history)
+    [change] = [item for item in history if "from OK to ALARM" in item["HistorySummary"]]
+    assert json.loads(change["HistoryData"])["newState"]["stateReasonData"]["recentDatapoints"] == [2.0]
+    assert sum(item["HistorySummary"] == f"Successfully executed action {topic}" for item in history) == 3
 
 
 def test_no_data_is_what_the_alarm_says_it_is(cloud: LocalCloud) -> None:
@@ -221,3 +241,39 @@ def test_a_state_that_somebody_sets_lasts_until_the_next_evaluation(cloud: Local
         TreatMissingData="notBreaching",
     )
     wait_for(lambda: state(cloud, "set") == "OK")
+
+
+def test_alarms_and_metrics_outlive_the_local_cloud(own_cloud: LocalCloud) -> None:
+    asked = {"EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold"}
+    own_cloud.client("cloudwatch").put_metric_alarm(AlarmName="kept", Metrics=error_share("mine"), **asked)
+    publish(own_cloud, "mine", requests=100, errors=2)
+    wait_for(lambda: state(own_cloud, "kept") == "ALARM")
+    own_cloud.stop()
+    own_cloud.start()
+    [described] = own_cloud.client("cloudwatch").describe_alarms(AlarmNames=["kept"])["MetricAlarms"]
+    assert described["Metrics"] == error_share("mine")
+    now = time.time()
+    told = own_cloud.client("cloudwatch").get_metric_statistics(
+        Namespace="Alarms",
+        MetricName="requests",
+        Dimensions=[{"Name": "EndpointName", "Value": "mine"}],
+        StartTime=now - 3600,
+        EndTime=now + 60,
+        Period=3600,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    assert sum(each["Sum"] for each in told) == 100
+    publish(own_cloud, "mine", requests=100, errors=0)
+    wait_for(lambda: state(own_cloud, "kept") == "OK")
+
+
+def test_what_is_published_late_hides_nothing(cloud: LocalCloud) -> None:
+    client = cloud.client("cloudwatch")
+    asked = {"EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold"}
+    client.put_metric_alarm(AlarmName="late", Metrics=error_share("late"), **asked)
+    publish(cloud, "late", requests=100, errors=2)
+    dimensions = [{"Name": "EndpointName", "Value": "late"}]
+    for name in ("errors", "requests"):
+        hour_ago = {"MetricName": name, "Value": 1.0, "Dimensions": dimensions, "Timestamp": time.time() - 3600}
+        client.put_metric_data(Namespace="Alarms", MetricData=[hour_ago])
+    wait_for(lambda: state(cloud, "late") == "ALARM", timeout_s=5)

@@ -89,6 +89,13 @@ def test_a_version_carries_what_it_scored(steps: dict[str, dict[str, Any]]) -> N
     )
 
 
+def test_a_version_says_where_its_golden_records_are(steps: dict[str, dict[str, Any]]) -> None:
+    (where,) = steps["Register"]["Arguments"]["CustomerMetadataProperties"].items()
+    key, value = where
+    assert key == "golden-records"
+    assert value["Std:Join"]["Values"][-1] == "golden-records.json"
+
+
 def test_another_description_of_the_model_does_not_replace_its_registry(tmp_path: Path) -> None:
     root = copy_project(tmp_path / "project")
     file = root / "model_code" / "housing" / "model.yaml"

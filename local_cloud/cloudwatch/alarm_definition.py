@@ -90,9 +90,9 @@ class Definition:
         samples"; 0 for what is no percentile."""
         if not self.statistic or not self.statistic.startswith("p"):
             return 0.0
-        share = float(self.statistic[1:]) / 100
-        rest = 1 - share if share >= 0.5 else share
-        return 10 / rest if rest else 0.0
+        percent = float(self.statistic[1:])
+        rest = 100 - percent if percent >= 50 else percent
+        return 1000 / rest if rest else 0.0
 
 
 def definition_of(alarm: Mapping[str, Any]) -> Definition:
