@@ -28,7 +28,7 @@ models:
   housing:
     # Nothing is served yet.
     served_version: null
-    endpoint: {{instance_type: ml.m5.large, initial_instance_count: 1}}
+    endpoint: {{kind: real-time, instance_type: ml.m5.large, initial_instance_count: 1}}
     pipeline:
       processing_instance_type: ml.m5.large
       training_instance_type: ml.m5.large
