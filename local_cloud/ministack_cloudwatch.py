@@ -73,7 +73,13 @@ class MiniStackMetrics:
         for point in reversed(list(cloudwatch._metrics._data.get(key, ()))):
             if point["Timestamp"] < since:
                 break
-            samples, total, low, high = cloudwatch._point_stats(point)
+            if "_stat" in point:
+                samples, total, low, high = cloudwatch._point_stats(point)
+            else:
+                # Thousands of these are read each second under load.
+                low = high = point["Value"]
+                samples = point.get("Count", 1.0)
+                total = low * samples
             if samples:
                 found.append(Point(point["Timestamp"], samples, total, low, high, point["Unit"]))
         return found

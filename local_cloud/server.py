@@ -226,7 +226,7 @@ class Snapshots:
         """The application, watched for requests that can change something."""
 
         async def watched(scope: Scope, receive: Receive, send: Send) -> None:
-            if False and _changes_sagemaker(scope):
+            if self._changed.is_set() and _changes_sagemaker(scope):
                 self._changed.clear()
                 self._write()
             if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):

@@ -6,6 +6,8 @@ waited for the next whole one would judge by what is over already.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import re
 import time
@@ -165,13 +167,10 @@ def _percentile(percent: float, points: Sequence[Point]) -> float | None:
     ordered = sorted((point.low, point.samples) for point in points)
     rank = percent / 100 * max(0.0, sum(count for _, count in ordered) - 1)
 
+    seen = list(itertools.accumulate(count for _, count in ordered))
+
     def at(index: float) -> float:
-        seen = 0.0
-        for value, count in ordered:
-            seen += count
-            if index < seen:
-                return value
-        return ordered[-1][0]
+        return ordered[min(bisect.bisect_right(seen, index), len(ordered) - 1)][0]
 
     low, high = at(math.floor(rank)), at(math.floor(rank) + 1)
     return low + (high - low) * (rank - math.floor(rank))
