@@ -32,8 +32,10 @@ from local_cloud.autoscaling import cloudformation as autoscaling_cloudformation
 from local_cloud.autoscaling.service import SERVICE as AUTOSCALING
 from local_cloud.ministack_scope import in_scope
 from local_cloud.platform import Caller, Credentials, RoleRefused
-from local_cloud.sagemaker import async_invocations, cloudformation, invocations, service
+from local_cloud.sagemaker import cloudformation, service
+from local_cloud.sagemaker.asynchronous import async_invocations
 from local_cloud.sagemaker.errors import AccessDenied, NotEmulated
+from local_cloud.sagemaker.hosting import invocations
 from local_cloud.sagemaker.service import Sagemaker
 
 logger = logging.getLogger(__name__)

@@ -49,21 +49,21 @@ LOOK_FOR_STATE_EVERY_S = 1.0
 OPERATION_MODULES = (
     "tags",
     "registry",
-    "models",
-    "endpoint_configs",
-    "jobs",
-    "pipelines",
-    "endpoints",
-    "inference_components",
+    "hosting.models",
+    "hosting.endpoint_configs",
+    "jobs.jobs",
+    "pipelines.pipelines",
+    "hosting.endpoints",
+    "inference_components.inference_components",
 )
 """The modules of local_cloud.sagemaker that answer operations; importing one registers what it answers."""
 MODULES_WITH_WORK = (
     "ministack_cloudwatch",
-    "sagemaker.jobs",
-    "sagemaker.pipelines",
-    "sagemaker.endpoints",
-    "sagemaker.inference_components",
-    "sagemaker.instance_metrics",
+    "sagemaker.jobs.jobs",
+    "sagemaker.pipelines.pipelines",
+    "sagemaker.hosting.endpoints",
+    "sagemaker.inference_components.inference_components",
+    "sagemaker.hosting.instance_metrics",
     "autoscaling.background",
 )
 """The modules of local_cloud that have something to resume at the start and to stop at the end, in start order."""

@@ -20,9 +20,10 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 
 from local_cloud.platform import Caller, Credentials, RoleRefused
-from local_cloud.sagemaker import events, notifications, pipelines, validation
+from local_cloud.sagemaker import events, notifications, validation
 from local_cloud.sagemaker import registry as registry  # registers its operations
 from local_cloud.sagemaker.errors import AccessDenied, ApiError, ResourceLimitExceeded, ValidationError
+from local_cloud.sagemaker.pipelines import pipelines
 from local_cloud.sagemaker.service import OPERATIONS, Request, Response, Sagemaker, answer, error_answer, model
 from local_cloud.sagemaker.store import Store
 from local_cloud.sagemaker.tags import current

@@ -26,7 +26,8 @@ from xgboost_container.serving import accept, selection
 from xgboost_container.training import library, metrics, parameter_table, script
 from xgboost_container.training.input.declarations import KNOWN
 
-from local_cloud.sagemaker import cloudformation, step_types
+from local_cloud.sagemaker import cloudformation
+from local_cloud.sagemaker.pipelines import step_types
 
 DOCUMENTS = sorted(
     [PROJECT_ROOT / "README.md", *(PROJECT_ROOT / "docs").rglob("*.md"), *(PROJECT_ROOT / "model_code").rglob("*.md")]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from local_cloud.sagemaker import async_requests
+from local_cloud.sagemaker.asynchronous import async_requests
 from tests.hosted_images import LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
 

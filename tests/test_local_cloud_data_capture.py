@@ -13,9 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud.clock import Clock
-from local_cloud.sagemaker import data_capture, data_capture_writer
-from local_cloud.sagemaker.data_capture import Captured, CaptureSettings
-from local_cloud.sagemaker.data_capture_writer import CaptureWriter
+from local_cloud.sagemaker.capture import data_capture, data_capture_writer
+from local_cloud.sagemaker.capture.data_capture import Captured, CaptureSettings
+from local_cloud.sagemaker.capture.data_capture_writer import CaptureWriter
 from tests.hosted_images import BUCKET, LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
 

@@ -15,16 +15,17 @@ from typing import Any, cast
 import pytest
 
 from local_cloud.clock import Clock
-from local_cloud.sagemaker import deployment_policy, hosting, traffic_shifting
-from local_cloud.sagemaker.alarm_watch import AlarmState, AlarmWatch, Refused
-from local_cloud.sagemaker.deployment_policy import BlueGreen, Rolling, Size
-from local_cloud.sagemaker.deployment_run import RollBack, Run, Stage
+from local_cloud.sagemaker.deployments import deployment_policy, traffic_shifting
+from local_cloud.sagemaker.deployments.alarm_watch import AlarmState, AlarmWatch, Refused
+from local_cloud.sagemaker.deployments.deployment_policy import BlueGreen, Rolling, Size
+from local_cloud.sagemaker.deployments.deployment_run import RollBack, Run, Stage
+from local_cloud.sagemaker.deployments.rolling import Replacement
 from local_cloud.sagemaker.errors import ValidationError
-from local_cloud.sagemaker.fleet import Fleet, Interrupted, Variant
-from local_cloud.sagemaker.instance import Instance
-from local_cloud.sagemaker.rolling import Replacement
-from local_cloud.sagemaker.router import Router, UnknownVariant
-from local_cloud.sagemaker.server import NotHealthy
+from local_cloud.sagemaker.hosting import hosting
+from local_cloud.sagemaker.hosting.fleet import Fleet, Interrupted, Variant
+from local_cloud.sagemaker.hosting.instance import Instance
+from local_cloud.sagemaker.hosting.router import Router, UnknownVariant
+from local_cloud.sagemaker.hosting.server import NotHealthy
 from tests.local_cloud_fakes import ACCOUNT, REGION, USER, FakeCloud
 
 PERCENT, COUNT = "CAPACITY_PERCENT", "INSTANCE_COUNT"
@@ -489,8 +490,8 @@ class Update:
     def __init__(self, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
         # The local cloud has an environment of its own; what asks model servers is not in ours, and is not needed here.
         monkeypatch.setitem(sys.modules, "httpx", ModuleType("httpx"))
-        self._module = importlib.import_module("local_cloud.sagemaker.guarded_update")
-        self.again: str = importlib.import_module("local_cloud.sagemaker.endpoint_status").AGAIN
+        self._module = importlib.import_module("local_cloud.sagemaker.deployments.guarded_update")
+        self.again: str = importlib.import_module("local_cloud.sagemaker.hosting.endpoint_status").AGAIN
         self._serves, self.pending = updating(cloud)
         self._monkeypatch = monkeypatch
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local_cloud.sagemaker.job_data import WHOLE, Location, S3Object, Shard
-from local_cloud.sagemaker.training_output import merged
+from local_cloud.sagemaker.jobs.job_data import WHOLE, Location, S3Object, Shard
+from local_cloud.sagemaker.jobs.training_output import merged
 from tests.job_programs import Jobs, channel, instances, refused
 from tests.local_cloud_fixtures import LocalCloud
 

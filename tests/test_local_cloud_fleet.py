@@ -17,13 +17,14 @@ from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import Container, ContainerError, ContainerSpec, Image
 from local_cloud.platform import Credentials, Platform
-from local_cloud.sagemaker import endpoint_metrics, log_stream, loopback_ports
-from local_cloud.sagemaker.endpoint_metrics import Invocation
-from local_cloud.sagemaker.fleet import Fleet, Interrupted, Variant
+from local_cloud.sagemaker import log_stream, loopback_ports
+from local_cloud.sagemaker.hosting import endpoint_metrics
+from local_cloud.sagemaker.hosting.endpoint_metrics import Invocation
+from local_cloud.sagemaker.hosting.fleet import Fleet, Interrupted, Variant
+from local_cloud.sagemaker.hosting.router import Router, UnknownVariant
+from local_cloud.sagemaker.hosting.server import NotHealthy, ServerSpec
 from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.model_data import BadModelData, ModelData, extract
-from local_cloud.sagemaker.router import Router, UnknownVariant
-from local_cloud.sagemaker.server import NotHealthy, ServerSpec
 
 SERVER = """
 import http.server, os, sys

@@ -15,10 +15,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud.clock import Clock
-from local_cloud.sagemaker import alarm_watch, inference_components_hosts, inference_components_rolling
+from local_cloud.sagemaker.deployments import alarm_watch
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
-from local_cloud.sagemaker.inference_components_instances import Resources, resources_of
-from local_cloud.sagemaker.inference_components_placement import (
+from local_cloud.sagemaker.inference_components import inference_components_hosts, inference_components_rolling
+from local_cloud.sagemaker.inference_components.inference_components_instances import Resources, resources_of
+from local_cloud.sagemaker.inference_components.inference_components_placement import (
     BINPACK,
     SPREAD,
     NoRoom,
@@ -27,7 +28,7 @@ from local_cloud.sagemaker.inference_components_placement import (
     idle,
     instances_for,
 )
-from local_cloud.sagemaker.inference_components_rolling import RolledBack
+from local_cloud.sagemaker.inference_components.inference_components_rolling import RolledBack
 from tests.hosted_images import BUCKET, LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
 

@@ -15,10 +15,10 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from local_cloud.sagemaker import instance_metrics
-from local_cloud.sagemaker.endpoint_metrics import Measured
-from local_cloud.sagemaker.hosting import Hosting
-from local_cloud.sagemaker.instance_metrics import Meter
+from local_cloud.sagemaker.hosting import instance_metrics
+from local_cloud.sagemaker.hosting.endpoint_metrics import Measured
+from local_cloud.sagemaker.hosting.hosting import Hosting
+from local_cloud.sagemaker.hosting.instance_metrics import Meter
 
 BUSY = "import time; held = bytearray(64_000_000)\nwhile True: pass"
 IDLE = "import time; time.sleep(60)"

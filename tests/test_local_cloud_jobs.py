@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import ContainerSpec, Image
 from local_cloud.platform import Caller, Credentials
-from local_cloud.sagemaker import training
-from local_cloud.sagemaker.job_runs import BY_USER, JobRun, JobStopped
+from local_cloud.sagemaker.jobs import training
+from local_cloud.sagemaker.jobs.job_runs import BY_USER, JobRun, JobStopped
 from tests.job_programs import LOGS, Jobs, allow, channel, members, refused
 from tests.local_cloud_fixtures import LocalCloud
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.sagemaker import models as models  # registers its operations
 from local_cloud.sagemaker.errors import ValidationError
+from local_cloud.sagemaker.hosting import models as models  # registers its operations
 from tests.local_cloud_fakes import ROLE, FakeCloud, fake_cloud
 
 

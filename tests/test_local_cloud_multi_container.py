@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import Image
-from local_cloud.sagemaker import endpoint_plans, models
-from local_cloud.sagemaker.fleet import Fleet, Variant
-from local_cloud.sagemaker.server import ServerSpec
-from local_cloud.sagemaker.serving_containers import ServingContainer
+from local_cloud.sagemaker.hosting import endpoint_plans, models
+from local_cloud.sagemaker.hosting.fleet import Fleet, Variant
+from local_cloud.sagemaker.hosting.server import ServerSpec
+from local_cloud.sagemaker.hosting.serving_containers import ServingContainer
 from tests.hosted_images import (
     BUCKET,
     DOCKERFILE,

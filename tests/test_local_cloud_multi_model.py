@@ -18,12 +18,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import ContainerSpec, Image
-from local_cloud.sagemaker import loaded_models
-from local_cloud.sagemaker.container_calls import Call, Reply
-from local_cloud.sagemaker.fleet import Variant
-from local_cloud.sagemaker.loaded_models import LoadedModels, ModelHost, NotReady
-from local_cloud.sagemaker.model_archives import ModelArchives, NoModel
-from local_cloud.sagemaker.server import NotHealthy, ServerSpec
+from local_cloud.sagemaker.hosting import loaded_models
+from local_cloud.sagemaker.hosting.container_calls import Call, Reply
+from local_cloud.sagemaker.hosting.fleet import Variant
+from local_cloud.sagemaker.hosting.loaded_models import LoadedModels, ModelHost, NotReady
+from local_cloud.sagemaker.hosting.model_archives import ModelArchives, NoModel
+from local_cloud.sagemaker.hosting.server import NotHealthy, ServerSpec
 from tests.hosted_images import BUCKET, DOCKERFILE, LABELS, LOGS, MULTI_MODEL_SERVER, READ, Hosting, archive_of
 from tests.local_cloud_fixtures import LocalCloud
 from tests.test_local_cloud_fleet import SERVER, Engine, Logs, Process, stream

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from local_cloud.sagemaker.job_data import Location, S3Object
-from local_cloud.sagemaker.pipe_input import PipeFeeder
+from local_cloud.sagemaker.jobs.job_data import Location, S3Object
+from local_cloud.sagemaker.jobs.pipe_input import PipeFeeder
 from tests.job_programs import LOGS, Jobs, allow, channel, instances, refused
 from tests.local_cloud_fixtures import LocalCloud
 

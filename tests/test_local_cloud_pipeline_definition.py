@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from local_cloud.sagemaker import retry_policy
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
-from local_cloud.sagemaker.pipeline_definition import cache_duration_s, parse
-from local_cloud.sagemaker.pipeline_shapes import fit, request_shape
-from local_cloud.sagemaker.pipeline_values import (
+from local_cloud.sagemaker.pipelines import retry_policy
+from local_cloud.sagemaker.pipelines.pipeline_definition import cache_duration_s, parse
+from local_cloud.sagemaker.pipelines.pipeline_shapes import fit, request_shape
+from local_cloud.sagemaker.pipelines.pipeline_values import (
     ValueProblem,
     condition_values,
     holds,
@@ -21,7 +21,7 @@ from local_cloud.sagemaker.pipeline_values import (
     parse_path,
     resolve,
 )
-from local_cloud.sagemaker.step_types import ELSEWHERE, TRAINING
+from local_cloud.sagemaker.pipelines.step_types import ELSEWHERE, TRAINING
 from tests.pipeline_documents import (
     at_most,
     condition,

@@ -17,8 +17,8 @@ from local_cloud.sagemaker.errors import (
     ResourceNotFound,
     ValidationError,
 )
-from local_cloud.sagemaker.pipeline_execution import Execution, Interrupted
-from local_cloud.sagemaker.pipeline_step import StepRun
+from local_cloud.sagemaker.pipelines.pipeline_execution import Execution, Interrupted
+from local_cloud.sagemaker.pipelines.pipeline_step import StepRun
 from tests.local_cloud_fakes import ROLE, USER, FakeCloud, fake_cloud, patiently
 from tests.pipeline_documents import (
     at_most,

@@ -15,9 +15,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud.platform import Caller
-from local_cloud.sagemaker import endpoint_metrics, shadow
-from local_cloud.sagemaker.container_calls import Reply, Unreachable
-from local_cloud.sagemaker.shadow import Shadow
+from local_cloud.sagemaker.capture import shadow
+from local_cloud.sagemaker.capture.shadow import Shadow
+from local_cloud.sagemaker.hosting import endpoint_metrics
+from local_cloud.sagemaker.hosting.container_calls import Reply, Unreachable
 from tests.hosted_images import LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local_cloud.sagemaker.checkpoint_sync import CheckpointSync
-from local_cloud.sagemaker.job_data import DataError, Location, S3Object
+from local_cloud.sagemaker.jobs.checkpoint_sync import CheckpointSync
+from local_cloud.sagemaker.jobs.job_data import DataError, Location, S3Object
 from tests.job_programs import LOGS, Jobs, allow, instances, refused
 from tests.local_cloud_fixtures import LocalCloud
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_cloud.autoscaling.scalable import COPY_COUNT, PROVISIONED_CONCURRENCY, VARIANT_COUNT, Scalable
-from local_cloud.sagemaker.endpoint_metrics import NAMESPACE
 from local_cloud.sagemaker.errors import ValidationError
+from local_cloud.sagemaker.hosting.endpoint_metrics import NAMESPACE
 
 PERIOD_S = 60
 """Of every tracked metric, in the cloud's seconds. AWS looks at the types named HighResolution every 10 seconds; here those

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
-from local_cloud.sagemaker.job_data import Location
+from local_cloud.sagemaker.jobs.job_data import Location
 
 
 def refuse(what: str) -> NoReturn:

@@ -1,0 +1,1 @@
+"""Asynchronous endpoints: a queue in front of instances, answers in S3."""

@@ -1,0 +1,1 @@
+"""What is kept or copied of requests: data capture and shadow variants."""

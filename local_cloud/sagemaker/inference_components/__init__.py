@@ -1,0 +1,1 @@
+"""Inference components: copies of models that share the instances of an endpoint."""

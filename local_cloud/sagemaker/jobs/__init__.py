@@ -1,0 +1,1 @@
+"""Training and processing jobs: their data, their containers, their logs."""

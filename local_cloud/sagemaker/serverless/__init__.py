@@ -1,0 +1,1 @@
+"""Serverless endpoints: processes that start with a request and end when nobody asks."""
