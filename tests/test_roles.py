@@ -47,22 +47,39 @@ def test_what_takes_a_role_waits_for_its_policies(templates: Templates) -> None:
                 continue
             for role in roles & set(references(resource["Properties"])):
                 takers.add(resource["Type"])
-                assert policies[role] <= set(resource["DependsOn"]), f"{name} may start before {role} has its policies"
-    assert takers == {"AWS::SageMaker::Model", "AWS::SageMaker::Pipeline"}
+                # A policy that names what takes the role comes after it, of course: a function that may call itself.
+                awaited = {policy for policy in policies[role] if name not in references(resources[policy])}
+                assert awaited <= set(resource["DependsOn"]), f"{name} may start before {role} has its policies"
+    assert takers == {
+        "AWS::Lambda::Function",
+        "AWS::SageMaker::Model",
+        "AWS::SageMaker::Pipeline",
+        "AWS::StepFunctions::StateMachine",
+    }
 
 
 def test_sagemaker_alone_assumes_the_roles_and_for_this_account_alone(templates: Templates) -> None:
-    roles = templates.resources("AWS::IAM::Role")
-    assert len(roles) == 3
-    for role in roles:
-        (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-        assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
-        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "111111111111"}}
+    trusts = [
+        statement
+        for role in templates.resources("AWS::IAM::Role")
+        for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    ]
+    of_sagemaker = [trust for trust in trusts if trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}]
+    assert len(of_sagemaker) == 3
+    for trust in of_sagemaker:
+        assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "111111111111"}}
+    # The others are those of functions, and of what waits for them.
+    others = {trust["Principal"]["Service"] for trust in trusts if trust not in of_sagemaker}
+    assert others == {"lambda.amazonaws.com", "states.amazonaws.com"}
 
 
-def test_no_managed_policy_is_attached(templates: Templates) -> None:
-    for role in templates.resources("AWS::IAM::Role"):
-        assert "ManagedPolicyArns" not in role["Properties"]
+def test_no_managed_policy_is_attached_but_to_the_cdks_own_functions(templates: Templates) -> None:
+    for template in templates.by_stack.values():
+        for name, resource in template["Resources"].items():
+            if resource["Type"] == "AWS::IAM::Role" and "ManagedPolicyArns" in resource["Properties"]:
+                assert "Providerframework" in name
+                (policy,) = resource["Properties"]["ManagedPolicyArns"]
+                assert text_of(policy).endswith(":iam::aws:policy/service-role/AWSLambdaBasicExecutionRole")
     assert "FullAccess" not in json.dumps(dict(templates.by_stack))
 
 
@@ -118,11 +135,11 @@ def test_every_star_for_a_resource_is_an_action_without_one(templates: Templates
     assert wide == {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
 
 
-def test_metrics_go_to_sagemakers_namespaces_alone(templates: Templates) -> None:
+def test_metrics_go_to_sagemakers_namespaces_and_the_probes_to_ours(templates: Templates) -> None:
     metrics = [s for s in statements(templates) if "cloudwatch:PutMetricData" in _actions(s)]
-    assert len(metrics) == 2
-    for statement in metrics:
-        assert statement["Condition"] == {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
+    instances = {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
+    probe = {"StringEquals": {"cloudwatch:namespace": "Sagestack"}}
+    assert sorted((s["Condition"] for s in metrics), key=str) == [probe, instances, instances]
 
 
 def test_grants_on_the_key_are_for_aws_resources_alone(templates: Templates) -> None:
