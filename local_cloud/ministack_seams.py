@@ -56,6 +56,14 @@ _RESOURCE_NAMES = (
     ("EndpointConfigName", "endpoint-config"),
     ("ModelName", "model"),
 )
+_TARGETS = {
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/multi-container-security.html, and multi-model-endpoint-security.html
+    "x-amzn-sagemaker-target-model": "sagemaker:TargetModel",
+    "x-amzn-sagemaker-target-container-hostname": "sagemaker:TargetContainerHostname",
+}
+"""The condition keys of InvokeEndpoint, by the headers that fill them."""
+_targets: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("targets")
+"""The condition keys of the request that is being authorized: MiniStack asks for them without its headers."""
 _LOWER_CASE = ("endpoint", "endpoint-config", "model", "inference-component")
 _ARN_MEMBERS = ("ResourceArn", "PipelineExecutionArn", "ModelPackageArn")
 
@@ -319,6 +327,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         account: str,
     ) -> str:
         if service_name == "sagemaker":
+            _targets.set({key: headers[header] for header, key in _TARGETS.items() if header in headers})
             return _resource_arn(path, headers, body, region, account)
         if service_name == AUTOSCALING:
             return _scaling_arn(headers, body, region, account)
@@ -337,6 +346,8 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
             return {**context, "cloudwatch:namespace": _namespace(body, params)}
         if service_name == AUTOSCALING:
             return {**context, **_scaling_conditions(body)}
+        if iam_action == "sagemaker:InvokeEndpoint":
+            return {**context, **_targets.get({})}
         return context
 
     iam_actions.request_tag_context = request_tag_context

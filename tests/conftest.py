@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Before aws_cdk: where a folder of ours hides what it needs, this import fails and says which, and the cure.
 import sagestack.layout  # noqa: F401
 
+from tests import cheap_start  # first of ours: it counts from here
 from tests.image_environment import IMAGE_STARTUP
 from tests.local_cloud_fixtures import cloud, own_cloud  # noqa: F401
 from tests.property_tests import load_profile
@@ -59,6 +60,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in deselected]
     place = {name: number for number, name in enumerate(_FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(_FIRST)))
+
+
+def pytest_collection_finish() -> None:
+    cheap_start.is_over()
 
 
 @pytest.fixture(scope="session", autouse=True)

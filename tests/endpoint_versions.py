@@ -1,92 +1,19 @@
-"""Versions of a model that answer with their number, some of them badly, and a steady stream of requests to tell them apart."""
+"""A steady stream of requests to an endpoint, and the stages of its updates: what tells versions apart while they change."""
 
 from __future__ import annotations
 
 import collections
-import json
+import itertools
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.hosted_images import DOCKERFILE, Hosting
+from tests.hosted_images import Hosting
 
-SERVER = """
-import itertools, json, os, sys, time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-
-model = json.loads((Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "model/model.json").read_text())
-asked = itertools.count(1)
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *arguments):
-        pass
-
-    def do_GET(self):
-        self.answer(503 if model.get("is_never_healthy") else 200, b"")
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        time.sleep(model.get("answers_after_s", 0))
-        every = model.get("fails_one_in", 0)
-        failed = every and next(asked) % every == 0
-        self.answer(500 if failed else 200, b"no" if failed else model["name"].encode())
-
-    def answer(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 128
-
-
-host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
-Server((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
-"""
-
-
-class Versions:
-    """An endpoint with one variant, AllTraffic, and the versions that it can be updated to."""
-
-    def __init__(self, hosting: Hosting, endpoint: str, *, instances: int = 4, role: str = "") -> None:
-        self.hosting, self.endpoint = hosting, endpoint
-        self._instances = instances
-        self._role = role or hosting.role
-        self._image = hosting.build_context(f"{endpoint}-versions.zip", DOCKERFILE, SERVER)
-
-    def config(self, version: str, **behaviour: Any) -> str:
-        """An endpoint configuration that serves a version: `fails_one_in`, `answers_after_s`, `is_never_healthy`."""
-        name = f"{self.endpoint}-{version}"
-        sagemaker = self.hosting.sagemaker
-        sagemaker.create_model(
-            ModelName=name,
-            PrimaryContainer={"Image": self._image, "ModelDataUrl": self.hosting.artefact(version, **behaviour)},
-            ExecutionRoleArn=self._role,
-        )
-        sagemaker.create_endpoint_config(
-            EndpointConfigName=name,
-            ProductionVariants=[
-                {
-                    "VariantName": "AllTraffic",
-                    "ModelName": name,
-                    "InstanceType": "ml.m5.large",
-                    "InitialInstanceCount": self._instances,
-                    # A version that is never healthy shall not take eight minutes to say so.
-                    "ContainerStartupHealthCheckTimeoutInSeconds": 60,
-                }
-            ],
-        )
-        return name
+MOST_AT_ONCE = 128
+LOOKS_EVERY_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -111,7 +38,7 @@ class Steady:
 
     ask: Callable[[], str]
     per_second: float
-    threads: int = 96
+    threads: int = MOST_AT_ONCE
     answers: list[Answer] = field(default_factory=list)
     late: int = 0
     """Requests that were sent more than 50 ms after their time: the stream was not as steady as it says."""
@@ -153,47 +80,68 @@ class Steady:
             self.answers.append(Answer(at, text, is_error, time.monotonic() - at))
 
 
-def asker(hosting: Hosting, endpoint: str) -> Callable[[], str]:
-    """One request by boto3."""
+def asker(hosting: Hosting, endpoint: str, *, body: bytes) -> Callable[[], str]:
+    """One request by boto3; any number of them at once, none of which waits for another's connection."""
+    runtime = hosting.cloud.client("sagemaker-runtime", connections=MOST_AT_ONCE)
     return lambda: (
-        hosting.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"1,2,3", ContentType="text/csv")["Body"]
-        .read()
-        .decode()
+        runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="text/csv")["Body"].read().decode()
     )
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What an endpoint said of itself from a time on."""
+    """What an endpoint said of itself from a time on.
+
+    Attributes:
+        at: seconds, monotonic.
+        status: EndpointStatus.
+        variant_status: of the update that goes on, as "Baking: why"; "" where none does.
+    """
 
     at: float
     status: str
-    pending: str
     variant_status: str
 
 
 class Watch:
-    """Asks an endpoint for its status all the time, and remembers when it changed."""
+    """Asks an endpoint for its status all the time until it is left, and remembers when it changed.
+
+    Attributes:
+        stages: in their order.
+    """
 
     def __init__(self, hosting: Hosting, endpoint: str) -> None:
         self.stages: list[Stage] = []
         self._hosting, self._endpoint = hosting, endpoint
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def until_settled(self, timeout_s: float) -> dict[str, Any]:
-        """DescribeEndpoint when it is neither updating nor rolling back any more."""
-        deadline = time.monotonic() + timeout_s
-        while True:
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def bake(self) -> tuple[float, float] | None:
+        """From when to when the first part of the traffic went to the new version; None if it never did."""
+        for stage, after in itertools.pairwise(self.stages):
+            if stage.variant_status.startswith("Baking"):
+                return stage.at, after.at
+        return None
+
+    def first(self, status: str) -> float | None:
+        """When the endpoint had a status for the first time."""
+        return next((stage.at for stage in self.stages if stage.status == status), None)
+
+    def _run(self) -> None:
+        while not self._end.wait(LOOKS_EVERY_S):
             described: dict[str, Any] = self._hosting.sagemaker.describe_endpoint(EndpointName=self._endpoint)
-            pending = described.get("PendingDeploymentSummary", {})
-            variants = pending.get("ProductionVariants", [{}])
-            status = (variants[0].get("VariantStatus") or [{}])[-1].get("Status", "")
-            stage = Stage(time.monotonic(), described["EndpointStatus"], pending.get("EndpointConfigName", ""), status)
-            if not self.stages or (stage.status, stage.variant_status) != (
-                self.stages[-1].status,
-                self.stages[-1].variant_status,
-            ):
+            variants = described.get("PendingDeploymentSummary", {}).get("ProductionVariants") or [{}]
+            status = (variants[0].get("VariantStatus") or [{}])[-1]
+            told = f"{status['Status']}: {status.get('StatusMessage', '')}" if status else ""
+            stage = Stage(time.monotonic(), described["EndpointStatus"], told)
+            last = self.stages[-1] if self.stages else None
+            if last is None or (stage.status, stage.variant_status) != (last.status, last.variant_status):
                 self.stages.append(stage)
-            if described["EndpointStatus"] not in ("Updating", "RollingBack"):
-                return described
-            assert time.monotonic() < deadline, json.dumps(described, default=str)
-            time.sleep(0.02)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import time
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +19,23 @@ from sagestack.endpoint import Endpoint
 from sagestack.golden_probe import GoldenProbe
 from sagestack.hosted_models import RegisteredModel
 from sagestack.roles import SageMakerRole
-from sagestack.served_parts import served_parts
+from sagestack.served_parts import is_probed, served_parts
 
 from tests.hosted_images import BUCKET, DOCKERFILE, Hosting, archive_of
 from tests.local_cloud_fixtures import LocalCloud
+from tests.stack_deployer import StackDeployer, synthesizer
 
 STACK = "guarded-serving"
 ENDPOINT = "sagestack-local-guarded"
 BAKE_S = 180
 """Six real seconds by the default clock factor."""
 SERVER = """
-import json, os
+import itertools, json, os, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 model = json.loads((Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "model/model.json").read_text())
+asked = itertools.count(1)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -46,22 +46,29 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self.answer(b"")
+        self.answer(503 if model.get("is_never_healthy") else 200, b"")
 
     def do_POST(self):
         number = float(self.rfile.read(int(self.headers["Content-Length"])))
-        self.answer(str(number * model["times"]).encode())
+        time.sleep(model.get("answers_after_s", 0))
+        every = model.get("fails_one_in", 0)
+        failed = every and next(asked) % every == 0
+        self.answer(500 if failed else 200, b"no" if failed else str(number * model["times"]).encode())
 
-    def answer(self, body):
-        self.send_response(200)
+    def answer(self, status, body):
+        self.send_response(status)
         self.send_header("Content-Type", "text/csv")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
 host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
-ThreadingHTTPServer((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
+Server((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
 """
 
 
@@ -89,12 +96,28 @@ class Registry:
                 self.sagemaker.create_model_package_group(ModelPackageGroupName=group)
 
     def register(
-        self, times: float, *, recorded: bytes | None = None, group: str = "guarded", approval: str = "Approved"
+        self,
+        times: float,
+        *,
+        recorded: bytes | None = None,
+        group: str = "guarded",
+        approval: str = "Approved",
+        **behaviour: Any,
     ) -> str:
-        """The ARN of a version that multiplies so; `recorded` is its golden file, b"" for none at the place it names."""
+        """The ARN of a version that multiplies so.
+
+        Args:
+            times: by what.
+            recorded: its golden file, b"" for none at the place it names.
+            group: where it is registered.
+            approval: its ModelApprovalStatus.
+            behaviour: `fails_one_in`, `answers_after_s`, `is_never_healthy`.
+        """
         self._made += 1
         folder = f"versions/{self._made}"
-        self.s3.put_object(Bucket=BUCKET, Key=f"{folder}/model.tar.gz", Body=archive_of("times", times=times))
+        self.s3.put_object(
+            Bucket=BUCKET, Key=f"{folder}/model.tar.gz", Body=archive_of("times", times=times, **behaviour)
+        )
         content = golden(times) if recorded is None else recorded
         if content:
             self.s3.put_object(Bucket=BUCKET, Key=f"{folder}/golden-records.json", Body=content)
@@ -111,11 +134,39 @@ class Registry:
         return str(made["ModelPackageArn"])
 
 
-class GuardedStack(cdk.Stack):
-    """An endpoint with everything that guards it, as a serving stack has it."""
+def probed_hosting() -> settings.RealTime:
+    """Two instances, of which one is the canary."""
+    return settings.RealTime(
+        kind="real-time",
+        instance_type="ml.m5.large",
+        initial_instance_count=2,
+        update=settings.Canary(kind="canary", canary_percent=50, bake_in_seconds=BAKE_S),
+        # Half of the traffic is more than any limit for errors, and there are none here.
+        rollback=settings.RollbackLimits(error_percent=40),
+        data_capture=None,
+    )
 
-    def __init__(self, app: cdk.App, *, arn: str, is_probed: bool) -> None:
-        super().__init__(app, STACK, synthesizer=cdk.CliCredentialsStackSynthesizer(file_assets_bucket_name=BUCKET))
+
+def plain_hosting() -> settings.RealTime:
+    """One instance, which changes all at once."""
+    return settings.RealTime(
+        kind="real-time",
+        instance_type="ml.m5.large",
+        initial_instance_count=1,
+        update=settings.AllAtOnce(kind="all-at-once", bake_in_seconds=0),
+        data_capture=None,
+    )
+
+
+class GuardedStack(cdk.Stack):
+    """An endpoint with everything that guards it, as a serving stack has it.
+
+    Attributes:
+        endpoint: what is guarded.
+    """
+
+    def __init__(self, app: cdk.App, *, arn: str, hosting: settings.RealTime | settings.Asynchronous) -> None:
+        super().__init__(app, STACK, synthesizer=synthesizer())
         artifacts = s3.Bucket.from_bucket_name(self, "Artifacts", BUCKET)
         role = SageMakerRole(self, "EndpointRole", description="What the endpoint may do")
         artifacts.grant_read(role)
@@ -123,19 +174,10 @@ class GuardedStack(cdk.Stack):
         def read(grantee: iam.IGrantable) -> None:
             artifacts.grant_read(grantee, "versions/*")
 
-        hosting = settings.RealTime(
-            kind="real-time",
-            instance_type="ml.m5.large",
-            initial_instance_count=2 if is_probed else 1,
-            update=settings.Canary(kind="canary", canary_percent=50, bake_in_seconds=BAKE_S)
-            if is_probed
-            else settings.AllAtOnce(kind="all-at-once", bake_in_seconds=0),
-            # Half of the traffic is more than any limit for errors, and there are none here.
-            rollback=settings.RollbackLimits(error_percent=40),
-            data_capture=None,
-        )
+        names = settings.EnvironmentNames("local").model("guarded")
         served = RegisteredModel("guarded", OneVersion(arn), 1)
         parts = served_parts(hosting, served)
+        # All at once, the probe's question would come too late.
         probe = (
             GoldenProbe(
                 self,
@@ -144,13 +186,13 @@ class GuardedStack(cdk.Stack):
                 model_package_arns=parts.model_package_arns,
                 grant_read_golden_records=read,
             )
-            if is_probed
+            if isinstance(hosting.update, settings.Canary) and is_probed(hosting, served)
             else None
         )
-        endpoint = Endpoint(
+        self.endpoint = Endpoint(
             self,
             "Endpoint",
-            names=settings.EnvironmentNames("local").model("guarded"),
+            names=names,
             hosting=hosting,
             serving=settings.Serving(content_types=["text/csv"], response_types=["text/csv"]),
             model=served,
@@ -160,8 +202,15 @@ class GuardedStack(cdk.Stack):
             encryption_key=kms.Key(self, "Key"),
         )
         if probe:
-            probe.watch(endpoint)
-        DeploymentGate(self, "Gate", endpoint=endpoint, parts=parts, grant_read_golden_records=read)
+            probe.watch(self.endpoint)
+        DeploymentGate(
+            self,
+            "Gate",
+            endpoint=self.endpoint,
+            parts=parts,
+            grant_read_golden_records=read,
+            requests=(artifacts, names.request_prefix) if self.endpoint.answers else None,
+        )
 
 
 class OneVersion:
@@ -175,79 +224,29 @@ class OneVersion:
         return self._arn
 
 
-class Deployments:
+class Deployments(StackDeployer):
     """Deploys the stack with one version or another."""
 
-    def __init__(self, cloud: LocalCloud, folder: Path, *, is_probed: bool) -> None:
-        self._cloudformation = cloud.client("cloudformation")
-        self._s3 = cloud.client("s3")
+    def __init__(
+        self,
+        cloud: LocalCloud,
+        folder: Path,
+        hosting: settings.RealTime | settings.Asynchronous,
+        change: Callable[[GuardedStack], object] = lambda stack: None,
+    ) -> None:
+        """Synthesizes it once.
+
+        Args:
+            cloud: where to.
+            folder: for what is synthesized.
+            hosting: how the endpoint is served.
+            change: what else is in the stack.
+        """
+        super().__init__(cloud, STACK)
         self._arn = "arn:aws:sagemaker:us-east-1:000000000000:model-package/guarded/4711"
-        app = cdk.App(outdir=str(folder), analytics_reporting=False)
-        GuardedStack(app, arn=self._arn, is_probed=is_probed)
-        app.synth()
-        self._template = (folder / f"{STACK}.template.json").read_text()
-        self._publish(folder)
+        self._template = self.synthesize(folder, lambda app: change(GuardedStack(app, arn=self._arn, hosting=hosting)))
 
-    def create(self, arn: str) -> str:
-        """The stack's status after its creation."""
-        self._cloudformation.create_stack(
-            StackName=STACK, TemplateBody=self._with(arn), Capabilities=["CAPABILITY_IAM"]
-        )
-        return self._ended()
-
-    def update(self, arn: str) -> str:
-        """The stack's status after an update."""
-        self._cloudformation.update_stack(
-            StackName=STACK, TemplateBody=self._with(arn), Capabilities=["CAPABILITY_IAM"]
-        )
-        return self._ended()
-
-    def delete(self) -> None:
-        """Take everything away."""
-        self._cloudformation.delete_stack(StackName=STACK)
-        self._cloudformation.get_waiter("stack_delete_complete").wait(
-            StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-        )
-
-    def failures(self) -> list[str]:
-        """The reasons of the resources that failed since the last deployment began, oldest first."""
-        reasons = []
-        for event in self._cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]:
-            if event["LogicalResourceId"] == STACK and event["ResourceStatus"] in (
-                "UPDATE_IN_PROGRESS",
-                "CREATE_IN_PROGRESS",
-            ):
-                break
-            if event["ResourceStatus"].endswith("_FAILED"):
-                reasons.append(event.get("ResourceStatusReason", ""))
-        return reasons[::-1]
-
-    def _with(self, arn: str) -> str:
+    def serve(self, arn: str) -> str:
+        """The stack's status after a deployment of a version."""
         # The group that the gate expects is not replaced: it is the endpoint's, whatever version is pinned.
-        return self._template.replace(self._arn, arn)
-
-    def _ended(self) -> str:
-        deadline = time.monotonic() + 90
-        while True:
-            status = str(self._cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"])
-            if not status.endswith("_IN_PROGRESS"):
-                return status
-            assert time.monotonic() < deadline, status
-            time.sleep(0.1)
-
-    def _publish(self, folder: Path) -> None:
-        manifest: dict[str, Any] = json.loads((folder / f"{STACK}.assets.json").read_text())
-        for asset in manifest["files"].values():
-            source = folder / asset["source"]["path"]
-            content = _zipped(source) if asset["source"]["packaging"] == "zip" else source.read_bytes()
-            for destination in asset["destinations"].values():
-                self._s3.put_object(Bucket=destination["bucketName"], Key=destination["objectKey"], Body=content)
-
-
-def _zipped(folder: Path) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                archive.write(file, file.relative_to(folder))
-    return content.getvalue()
+        return self.deploy(self._template.replace(self._arn, arn))

@@ -8,9 +8,11 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import botocore.session
+from botocore.model import ServiceModel, Shape
 from botocore.validate import ParamValidator
 
 from tests.local_cloud_fixtures import LocalCloud
@@ -314,9 +316,20 @@ def archive_of(name: str, **behaviour: Any) -> bytes:
 
 def fits(operation: str, response: dict[str, Any]) -> None:
     """Fail if a response does not fit its shape in botocore's model."""
-    shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).output_shape
-    assert shape is not None
     report = ParamValidator().validate(
-        {key: value for key, value in response.items() if key != "ResponseMetadata"}, shape
+        {key: value for key, value in response.items() if key != "ResponseMetadata"}, _shape(operation)
     )
     assert not report.has_errors(), report.generate_report()
+
+
+@cache
+def _shape(operation: str) -> Shape:
+    """Read once: botocore's model of SageMaker takes a tenth of a second, and who waits for a status asks often."""
+    shape = _sagemaker().operation_model(operation).output_shape
+    assert shape is not None
+    return shape
+
+
+@cache
+def _sagemaker() -> ServiceModel:
+    return botocore.session.get_session().get_service_model("sagemaker")

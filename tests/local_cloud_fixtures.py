@@ -99,7 +99,14 @@ class LocalCloud:
             "AWS_REGION": self.region,
         }
 
-    def _client(self, service: str, access_key: str = "test", secret: str = "test", token: str | None = None) -> Any:
+    def _client(
+        self,
+        service: str,
+        access_key: str = "test",
+        secret: str = "test",
+        token: str | None = None,
+        connections: int = 10,  # botocore's own default
+    ) -> Any:
         return boto3.client(  # type: ignore[call-overload]
             service,
             region_name=self.region,
@@ -109,7 +116,10 @@ class LocalCloud:
             aws_secret_access_key=secret,
             aws_session_token=token,
             config=botocore.config.Config(
-                retries={"mode": "standard", "max_attempts": 1}, read_timeout=90, s3={"addressing_style": "path"}
+                retries={"mode": "standard", "max_attempts": 1},
+                read_timeout=90,
+                s3={"addressing_style": "path"},
+                max_pool_connections=connections,
             ),
         )
 

@@ -167,6 +167,7 @@ class Scaling:
         period_s: float,
         periods: int,
         at: float | None = None,
+        unit: str | None = None,
     ) -> list[float | None]:
         self.asked.append((namespace, metric, dict(dimensions), statistic, period_s, periods))
         return self.readings[-periods:]

@@ -1,5 +1,6 @@
 """The platform as a whole: which stacks there are, that they are the same everywhere, and what was accepted."""
 
+import gc
 import json
 import os
 import re
@@ -16,7 +17,8 @@ from sagestack.guardrails import ACCEPTED_RISKS, Finding, add_guardrails, findin
 from sagestack.layout import check_layout
 from sagestack.settings import PROJECT_ROOT, known_environments, load_environment, load_models
 
-from tests.endpoint_kinds import project_of_all_kinds
+import app as platform
+from tests.all_kinds import AllKinds
 from tests.synthesis import (
     NETWORK,
     Templates,
@@ -34,15 +36,13 @@ ENVIRONMENTS = ["dev", "local", "prod", "staging"]
 
 @pytest.fixture(scope="module")
 def apps(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, cdk.App]:
-    """Every environment with its models in service, one with a network, one with every kind of endpoint, two that share."""
+    """Every environment with its models in service, one with a network, and two of which one serves the other's."""
     environments = {name: served(load_environment(name, project)) for name in ENVIRONMENTS}
     environments["in a network"] = served(load_environment("dev", project), network=NETWORK)
     made = {
         name: build(project, environment, tmp_path_factory.mktemp("cdk.out"))
         for name, environment in environments.items()
     }
-    kinds = project_of_all_kinds(tmp_path_factory.mktemp("kinds"))
-    made["of all kinds"] = build(kinds, load_environment("dev", kinds), tmp_path_factory.mktemp("cdk.out"))
     shared = copy_project(tmp_path_factory.mktemp("shared"))
     share_between_accounts(shared)
     for name, said in (("dev", "that lets another account in"), ("prod", "that serves versions of another account")):
@@ -56,9 +56,12 @@ def synthesized(apps: dict[str, cdk.App]) -> dict[str, Templates]:
 
 
 @pytest.fixture(scope="module")
-def found(apps: dict[str, cdk.App], synthesized: dict[str, Templates]) -> list[Finding]:
+def found(
+    apps: dict[str, cdk.App], synthesized: dict[str, Templates], tmp_path_factory: pytest.TempPathFactory
+) -> list[Finding]:
     """What cdk-nag finds anywhere. After the synth, since that is when references have got their final form."""
-    return [finding for app in apps.values() for finding in findings(app)]
+    here = [finding for app in apps.values() for finding in findings(app)]
+    return here + AllKinds.of(tmp_path_factory).found
 
 
 # --- Stacks ---
@@ -124,9 +127,9 @@ def test_what_is_retained_is_also_protected_from_deletion(apps: dict[str, cdk.Ap
     }
 
 
-def test_everything_that_takes_tags_has_those_of_the_environment(templates: Templates) -> None:
+def test_everything_that_takes_tags_has_those_of_the_environment(synthesized: dict[str, Templates]) -> None:
     untagged = {"AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy", "AWS::Lambda::Permission"}
-    for template in templates.by_stack.values():
+    for template in synthesized["dev"].by_stack.values():
         for resource in template["Resources"].values():
             if resource["Type"] in untagged or resource["Type"].startswith("Custom::"):
                 continue
@@ -147,8 +150,15 @@ def test_environments_can_share_an_account(synthesized: dict[str, Templates]) ->
             assert all(name in re.split("[/-]", each) for each in names)
 
 
-def test_tools_find_everything_by_five_parameters(templates: Templates) -> None:
-    assert {p["Properties"]["Name"] for p in templates.resources("AWS::SSM::Parameter")} == {
+def test_an_environment_may_serve_the_versions_of_another(synthesized: dict[str, Templates]) -> None:
+    made = synthesized["that serves versions of another account"]
+    template = json.dumps(made.by_stack["sagestack-prod-housing-serving"])
+    assert ":111111111111:model-package/sagestack-dev-housing/4" in template
+    assert ":model-package/sagestack-prod-housing/4" not in template
+
+
+def test_tools_find_everything_by_five_parameters(synthesized: dict[str, Templates]) -> None:
+    assert {p["Properties"]["Name"] for p in synthesized["dev"].resources("AWS::SSM::Parameter")} == {
         "/sagestack/dev/data-bucket",
         "/sagestack/dev/artifact-bucket",
         "/sagestack/dev/housing/pipeline-name",
@@ -273,15 +283,34 @@ def test_two_synths_are_byte_equal_wherever_the_checkout_is(tmp_path: Path) -> N
     assert [name for name in one if one[name] != other[name]] == []
 
 
-def run_app(*lines: str, **context: str) -> subprocess.CompletedProcess[str]:
-    """Runs app.py as the CDK CLI does: a process of its own, without credentials, Docker or a network to find them."""
-    script = "\n".join(["import app", *lines, "app.main()"])
+# What runs after the platform of `prod`: an app that breaks a rule of cdk-nag's, and one of CloudFormation's.
+WORSE = """
+print("prod is synthesized", flush=True)
+import aws_cdk as cdk
+from aws_cdk import aws_s3 as s3
+
+def worse(root, *rest):
+    stack = cdk.Stack(root, 'Worse')
+    s3.Bucket(stack, 'Open')
+    cdk.CfnResource(stack, 'Misspelt', type='AWS::SageMaker::Model', properties={'ExecutionRolArn': 'x'})
+
+app.add_platform = worse
+app.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def ran() -> subprocess.CompletedProcess[str]:
+    """app.py as the CDK CLI runs it: in a process of its own, without credentials, Docker or a network to find them.
+
+    One process for what passes and what fails: jsii and CDK's validation take seconds to start.
+    """
     return subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", f"import app\napp.main()\n{WORSE}"],
         cwd=PROJECT_ROOT,
         env={
             "PATH": os.environ["PATH"],
-            "CDK_CONTEXT_JSON": json.dumps({**flags(), **context}),
+            "CDK_CONTEXT_JSON": json.dumps({**flags(), "env": "prod"}),
             "CDK_DOCKER": "/nonexistent/docker",
             "AWS_CONFIG_FILE": "/nonexistent/config",
             "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent/credentials",
@@ -291,49 +320,43 @@ def run_app(*lines: str, **context: str) -> subprocess.CompletedProcess[str]:
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
 
-def test_prod_synthesizes_with_all_guardrails_and_without_credentials_docker_or_network() -> None:
-    done = run_app(env="prod")
-    assert done.returncode == 0, done.stderr
+def test_prod_synthesizes_with_all_guardrails_and_without_credentials_docker_or_network(
+    ran: subprocess.CompletedProcess[str],
+) -> None:
+    assert ran.stdout.startswith("prod is synthesized"), ran.stderr
 
 
-def test_the_guardrails_and_cdks_own_validation_both_fail_the_synth() -> None:
-    done = run_app(
-        "import aws_cdk as cdk",
-        "from aws_cdk import aws_s3 as s3",
-        "original = app.add_platform",
-        "def worse(root, *rest):",
-        "    original(root, *rest)",
-        "    stack = cdk.Stack(root, 'Worse')",
-        "    s3.Bucket(stack, 'Open')",
-        "    cdk.CfnResource(stack, 'Misspelt', type='AWS::SageMaker::Model', properties={'ExecutionRolArn': 'x'})",
-        "app.add_platform = worse",
-        env="dev",
-    )
-    assert done.returncode != 0
-    assert "AwsSolutions::AwsSolutions-S10" in done.stderr
-    assert "accept the risk with a reason in constructs/sagestack/guardrails.py" in done.stderr
-    assert "'ExecutionRolArn' was unexpected" in done.stderr
+def test_the_guardrails_and_cdks_own_validation_both_fail_the_synth(ran: subprocess.CompletedProcess[str]) -> None:
+    assert ran.returncode != 0
+    assert "AwsSolutions::AwsSolutions-S10" in ran.stderr
+    assert "accept the risk with a reason in constructs/sagestack/guardrails.py" in ran.stderr
+    assert "'ExecutionRolArn' was unexpected" in ran.stderr
 
 
-def test_without_an_environment_the_app_says_what_to_type() -> None:
-    done = run_app()
-    assert (done.returncode, done.stderr) == (
-        1,
-        f"Say which environment: add -c env=NAME (known: {', '.join(known_environments())})\n",
-    )
-
-
-def test_a_wrong_environment_is_refused_in_one_line() -> None:
-    done = run_app(env="prd")
-    assert (done.returncode, done.stderr) == (
-        1,
-        "there is no environment 'prd'; did you mean 'prod'? (known: dev, local, prod, staging)\n",
-    )
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        ({}, f"Say which environment: add -c env=NAME (known: {', '.join(known_environments())})"),
+        ({"env": "prd"}, "there is no environment 'prd'; did you mean 'prod'? (known: dev, local, prod, staging)"),
+    ],
+)
+def test_without_an_environment_that_there_is_the_app_ends_with_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, context: dict[str, str], words: str
+) -> None:
+    made = cdk.App(context=context)
+    monkeypatch.setattr(cdk, "App", lambda: made)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            platform.main()
+    finally:
+        # A synth switches it off, since it is a process that ends.
+        gc.enable()
+    assert ended.value.code == words
 
 
 # --- Guardrails ---

@@ -134,6 +134,30 @@ def test_what_failed_is_shown_with_its_reason() -> None:
     assert "no such key" in lines[0].text
 
 
+def test_a_deployment_that_was_taken_back_says_why_and_that_all_is_as_before(tmp_path: Path) -> None:
+    reader = cdk_cli.Reader(lambda _: None, lambda _: None)
+    for line in (
+        "a-stack | 27/7 | 11:36:58 AM | UPDATE_FAILED           | Custom::Check | Gate/Check/Default (GateCheck6) "
+        "Error: version 1 of housing is Rejected, not Approved: approve it.",
+        "Logs: /aws/lambda/a-function",
+        "a-stack | 27/7 | 11:36:58 AM | UPDATE_FAILED           | AWS::S3::Bucket | Data (Data6) Resource update cancelled",
+        "a-stack | 27/7 | 11:36:58 AM | UPDATE_ROLLBACK_IN_PROG | AWS::CloudFormation::Stack       | a-stack The following "
+        "resource(s) failed to update: [GateCheck6].",
+        "a-stack | 30/7 | 11:37:02 AM | UPDATE_ROLLBACK_COMPLET | AWS::CloudFormation::Stack       | a-stack",
+        "a-stack | 11:36:58 AM | UPDATE_FAILED           | Custom::Check | Gate/Check/Default (GateCheck6) "
+        "Error: version 1 of housing is Rejected, not Approved: approve it.",
+        "❌  a-stack failed to deploy",
+    ):
+        reader.take(line)
+    deployment = cdk_cli.Deployment(1, tmp_path / "log", reader.stacks, 1.0, tuple(reader.reasons), reader.went_back)
+    error = cdk_cli.failure(deployment)
+    assert error.message == (
+        "a-stack failed, and is as it was before:\n"
+        "  Gate/Check: version 1 of housing is Rejected, not Approved: approve it."
+    )
+    assert error.details["reasons"] == ["Gate/Check: version 1 of housing is Rejected, not Approved: approve it."]
+
+
 def test_it_deploys_all_stacks_of_the_environment_and_keeps_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from sagestack.golden_probe import GoldenProbe
 from sagestack.hosted_models import Archives, Beside, RegisteredModel
 from sagestack.served_parts import Part, is_probed, served_parts
 
-from tests.guarded_endpoint import ENDPOINT, GuardedStack, OneVersion
+from tests.guarded_endpoint import ENDPOINT, GuardedStack, OneVersion, probed_hosting
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:model-package/guarded/7"
 MODEL = RegisteredModel("guarded", OneVersion(ARN), 7)
@@ -24,7 +24,7 @@ Resources = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def resources(tmp_path_factory: pytest.TempPathFactory) -> Resources:
     app = cdk.App(outdir=str(tmp_path_factory.mktemp("cdk.out")), analytics_reporting=False)
-    stack = GuardedStack(app, arn=ARN, is_probed=True)
+    stack = GuardedStack(app, arn=ARN, hosting=probed_hosting())
     found: Resources = app.synth().get_stack_by_name(stack.stack_name).template["Resources"]
     return found
 
@@ -212,7 +212,7 @@ def test_two_synths_are_equal(tmp_path: Path) -> None:
     texts = []
     for place in ("a", "b"):
         app = cdk.App(outdir=str(tmp_path / place), analytics_reporting=False)
-        GuardedStack(app, arn=ARN, is_probed=True)
+        GuardedStack(app, arn=ARN, hosting=probed_hosting())
         app.synth()
         texts.append(json.dumps(app.synth().stacks[0].template))
     assert len(set(texts)) == 1

@@ -3,16 +3,15 @@
 from typing import Any
 
 import pytest
-from sagestack.settings import load_environment
 
-from tests.endpoint_kinds import ENDPOINTS, project_of_all_kinds
-from tests.synthesis import Templates, build, synthesize, text_of
+from tests.all_kinds import AllKinds
+from tests.endpoint_kinds import ENDPOINTS
+from tests.synthesis import Templates, text_of
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    project = project_of_all_kinds(tmp_path_factory.mktemp("kinds"))
-    return synthesize(build(project, load_environment("dev", project), tmp_path_factory.mktemp("cdk.out")))
+    return AllKinds.of(tmp_path_factory).templates
 
 
 def properties(made: Templates, name: str, kind: str) -> dict[str, Any]:

@@ -223,6 +223,21 @@ def test_several_contradictions_are_said_at_once(project: Path) -> None:
     ]
 
 
+def test_bounds_that_are_the_wrong_way_round_are_one_problem(project: Path) -> None:
+    write(project, REAL_TIME, "autoscaling: {min_capacity: 5, max_capacity: 2, cpu_percent: 50}")
+    assert refused(project) == [
+        "environments/dev.yaml:21: models.housing.endpoint.autoscaling.min_capacity: 5 is more than max_capacity, 2; swap"
+        " them, or raise the maximum"
+    ]
+
+
+@pytest.mark.parametrize("number", [".inf", ".nan"])
+def test_a_number_that_no_template_can_say_is_refused(project: Path, number: str) -> None:
+    write(project, REAL_TIME, f"weight: {number}", "variants:", variant())
+    (problem,) = refused(project)
+    assert problem.startswith(f"environments/dev.yaml:21: models.housing.endpoint.weight: {number[1:]} is not allowed")
+
+
 def test_archives_have_no_versions_to_compare(project: Path) -> None:
     write(project, REAL_TIME, "serves_archives: true", "variants:", variant(), version="null")
     assert any("variants: does not go with serves_archives" in problem for problem in refused(project))

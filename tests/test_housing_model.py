@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,11 +80,11 @@ def test_a_run_on_this_machine_ends_with_the_first_job_that_fails(tmp_path: Path
     assert "rooms.csv: row 1" in Paths(tmp_path / "ml").processing_message.read_text()
 
 
-def test_a_second_run_in_a_folder_begins_anew(tmp_path: Path) -> None:
-    machine = laptop(tmp_path)
-    first = machine.run(DATA, quiet=True)
+def test_a_second_run_in_a_folder_begins_anew_though_its_data_lies_in_there(tmp_path: Path) -> None:
+    shutil.copytree(finished_run().base, tmp_path, dirs_exist_ok=True)
     (tmp_path / "model" / "left-behind").write_text("")
-    assert machine.run(DATA, quiet=True) == first
+    again = laptop(tmp_path).run(tmp_path / "processing/input/data" / DATA.name, quiet=True)
+    assert again == report(finished_run())
     assert not (tmp_path / "model" / "left-behind").exists()
 
 
@@ -99,9 +100,3 @@ def test_a_folder_with_somebodys_files_is_refused_and_left_as_it_is(tmp_path: Pa
     with pytest.raises(CliError, match="holds files that no run of ours put there"):
         laptop(tmp_path).run(DATA, quiet=True)
     assert (tmp_path / "model" / "preprocess.py").read_text() == "precious"
-
-
-def test_the_data_may_lie_in_the_folder_of_the_run_before(tmp_path: Path) -> None:
-    machine = laptop(tmp_path)
-    first = machine.run(DATA, quiet=True)
-    assert machine.run(tmp_path / "processing/input/data" / DATA.name, quiet=True) == first

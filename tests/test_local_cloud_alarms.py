@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 import aws_cdk as cdk
@@ -15,14 +14,7 @@ from aws_cdk.assertions import Template
 from botocore.exceptions import ClientError
 
 from tests.local_cloud_fixtures import LocalCloud
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return value
+from tests.waiting import wait_for
 
 
 def state(cloud: LocalCloud, name: str) -> str:

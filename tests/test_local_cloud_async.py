@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from local_cloud.sagemaker.asynchronous import async_requests
 from tests.hosted_images import LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
+from tests.waiting import wait_for
 
 VARIANT = "AllTraffic"
 DATA = "async-data"
@@ -160,14 +161,6 @@ def refused(code: str, *words: str) -> Iterator[None]:
     assert error["Code"] == code, error
     for word in words:
         assert word in error["Message"], error["Message"]
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return value
 
 
 def test_requests_wait_without_an_instance_and_are_answered_exactly_once_when_there_are_two(queue: Queue) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
+from tests.waiting import wait_for
 
 CLOCK_FACTOR = 120
 """A minute of the cloud is half a second here: 15 minutes without load, after which an endpoint shrinks, are 7.5 seconds."""
@@ -83,14 +84,6 @@ class Load:
 def instances(hosting: Hosting, endpoint: str) -> int:
     [variant] = hosting.sagemaker.describe_endpoint(EndpointName=endpoint)["ProductionVariants"]
     return int(variant["CurrentInstanceCount"])
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 30) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return value
 
 
 def test_an_endpoint_under_load_grows_and_shrinks_again(

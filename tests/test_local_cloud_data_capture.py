@@ -6,7 +6,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from local_cloud.sagemaker.capture.data_capture import Captured, CaptureSettings
 from local_cloud.sagemaker.capture.data_capture_writer import CaptureWriter
 from tests.hosted_images import BUCKET, LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
+from tests.waiting import wait_for
 
 CONFIG = {
     "EnableCapture": True,
@@ -171,14 +172,6 @@ def writer(s3: S3, log: Log, factor: float = 240, **changes: Any) -> CaptureWrit
     settings = CaptureSettings.of({**CONFIG, **changes})
     assert settings
     return CaptureWriter(settings, "mine", "AllTraffic", s3, log, Clock(factor))  # type: ignore[arg-type]
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 15) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return value
 
 
 def test_records_of_one_interval_share_a_file_and_those_of_two_hours_do_not() -> None:

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.hosted_images import BUCKET, LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
+from tests.waiting import wait_for
 
 PING_FAILED = (
     "The primary container for production variant {} did not pass the ping health check. "
@@ -57,16 +58,8 @@ def arn(kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:us-east-1:000000000000:{kind}/{name}"
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 15) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return value
-
-
 class Load:
-    """Asks an endpoint without pause, from several threads, and remembers which model answered and what failed."""
+    """Always has three requests at an endpoint, and remembers which model answered and what failed."""
 
     def __init__(self, hosting: Hosting, endpoint: str, threads: int = 3) -> None:
         self.models: list[str] = []
@@ -78,7 +71,7 @@ class Load:
     def _run(self) -> None:
         while not self._end.is_set():
             try:
-                self.models.append(self._hosting.ask(self._endpoint, {"sleep_s": 0.02})["model"])
+                self.models.append(self._hosting.ask(self._endpoint, {"sleep_s": 0.1})["model"])
             except ClientError as error:
                 self.errors.append(str(error))
 
@@ -367,7 +360,7 @@ def test_an_update_loses_no_request(hosting: Hosting) -> None:
             hosting.sagemaker.update_endpoint(EndpointName="blue", EndpointConfigName="blue")
         described = hosting.settled("blue")
         answered = len(load.models)
-        wait_for(lambda: len(load.models) > answered + 20)
+        wait_for(lambda: len(load.models) > answered + 10)
     assert described["EndpointStatus"] == "InService"
     assert described["EndpointConfigName"] == "green"
     assert load.errors == []
@@ -412,7 +405,7 @@ def test_counts_and_weights_change_in_place_and_an_update_can_retain_them(hostin
     (variant,) = hosting.settled("scaled")["ProductionVariants"]
     assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (2, 2)
     assert variant["CurrentWeight"] == 0.5
-    assert len({hosting.ask("scaled")["pid"] for _ in range(40)}) == 2
+    assert len(pids(hosting, "scaled", 2)) == 2
 
     other = hosting.config("scaled-2", "scaled")
     hosting.sagemaker.update_endpoint(
@@ -571,23 +564,54 @@ def test_events_tell_what_happens_to_models_configs_and_endpoints(hosting: Hosti
 # --- Restarts ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", [LocalCloud.stop, LocalCloud.kill], ids=["stopped", "killed"])
-def test_endpoints_come_back_after_a_restart(own_cloud: LocalCloud, end: Callable[[LocalCloud], None]) -> None:
-    hosting = Hosting(own_cloud)
-    hosting.endpoint("back", hosting.config("back", hosting.model("back", start_s=1.5), count=2))
-    hosting.sagemaker.delete_endpoint_config(EndpointConfigName="back")
-    # MiniStack's own services write what changed half a second later.
-    time.sleep(1)
-    before = hosting.ask("back")["pid"]
-    end(own_cloud)
-    wait_for(lambda: not os.path.exists(f"/proc/{before}"))  # noqa: PTH110
-    own_cloud.start()
-    described = hosting.described("back", "SystemUpdating", "InService")
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosting]:
+    """A local cloud for the tests that end it: a start takes seconds, so they share it."""
+    cloud = LocalCloud(tmp_path_factory.mktemp("restarted") / "local-cloud")
+    cloud.start()
+    yield Hosting(cloud)
+    cloud.stop()
+
+
+def in_service_with_a_deleted_config(own: Hosting, name: str) -> int:
+    """An endpoint that takes a moment to come back, and the process that serves it."""
+    own.endpoint(name, own.config(name, own.model(name, start_s=1)))
+    own.sagemaker.delete_endpoint_config(EndpointConfigName=name)
+    return int(own.ask(name)["pid"])
+
+
+def assert_it_comes_back(own: Hosting, name: str) -> None:
+    described = own.described(name, "SystemUpdating", "InService")
     if described["EndpointStatus"] == "SystemUpdating":
         with refused("ValidationException", "Cannot update in-progress endpoint"):
-            hosting.sagemaker.delete_endpoint(EndpointName="back")
-    assert hosting.settled("back")["EndpointStatus"] == "InService"
-    assert hosting.ask("back")["model"] == "back"
+            own.sagemaker.delete_endpoint(EndpointName=name)
+    assert own.settled(name)["EndpointStatus"] == "InService"
+    assert own.ask(name)["model"] == name
+
+
+def is_over(pid: int) -> bool:
+    return not os.path.exists(f"/proc/{pid}")  # noqa: PTH110
+
+
+def test_after_a_stop_endpoints_come_back_and_one_that_cannot_says_why_and_can_be_repaired(own: Hosting) -> None:
+    own.endpoint("lost")
+    before = in_service_with_a_deleted_config(own, "back")
+    own.cloud.client("s3").delete_object(Bucket=BUCKET, Key="lost/model.tar.gz")
+    own.cloud.stop()
+    wait_for(lambda: is_over(before))
+    own.cloud.start()
+    assert_it_comes_back(own, "back")
+    described = own.settled("lost")
+    assert described["EndpointStatus"] == "OutOfService"
+    assert "did not come back" in described["FailureReason"]
+    assert f"s3://{BUCKET}/lost/model.tar.gz" in described["FailureReason"]
+    with pytest.raises(ClientError, match="It is OutOfService"):
+        own.ask("lost")
+    own.sagemaker.update_endpoint(EndpointName="lost", EndpointConfigName=own.config("found"))
+    assert own.settled("lost")["EndpointStatus"] == "InService"
+    assert own.ask("lost")["model"] == "found"
+    for name in ("back", "lost"):
+        own.sagemaker.delete_endpoint(EndpointName=name)
 
 
 def _ask_and_forget(hosting: Hosting, endpoint: str, body: dict[str, Any]) -> None:
@@ -595,44 +619,31 @@ def _ask_and_forget(hosting: Hosting, endpoint: str, body: dict[str, Any]) -> No
         hosting.ask(endpoint, body)
 
 
-def test_what_a_kill_interrupted_is_finished_after_the_restart(own_cloud: LocalCloud) -> None:
-    hosting = Hosting(own_cloud)
-    hosting.endpoint("updated", hosting.config("old", hosting.model("old")))
-    hosting.endpoint("deleted", hosting.config("deleted"))
-    new, broken = hosting.config("new", hosting.model("new", start_s=2)), hosting.model("never", crash=True)
-    hosting.endpoint("rolled-back", "old")
-    hosting.sagemaker.create_endpoint(EndpointName="created", EndpointConfigName=new)
-    hosting.sagemaker.update_endpoint(EndpointName="updated", EndpointConfigName=new)
-    hosting.sagemaker.update_endpoint(EndpointName="rolled-back", EndpointConfigName=hosting.config("never", broken))
+def test_after_a_kill_endpoints_come_back_and_what_it_interrupted_is_finished(own: Hosting) -> None:
+    own.endpoint("updated", own.config("old", own.model("old")))
+    own.endpoint("deleted", own.config("deleted"))
+    own.endpoint("rolled-back", "old")
+    before = in_service_with_a_deleted_config(own, "killed")
+    new, broken = own.config("new", own.model("new", start_s=2)), own.model("never", crash=True)
+    own.config("never", broken)
     # Holds the deletion in its middle; the kill ends it with an error that nobody needs.
-    threading.Thread(target=_ask_and_forget, args=(hosting, "deleted", {"sleep_s": 5}), daemon=True).start()
+    threading.Thread(target=_ask_and_forget, args=(own, "deleted", {"sleep_s": 8}), daemon=True).start()
+    # MiniStack's own services write what changed half a second later.
     time.sleep(1)
-    hosting.sagemaker.delete_endpoint(EndpointName="deleted")
-    own_cloud.kill()
-    own_cloud.start()
-    assert hosting.settled("created")["EndpointStatus"] == "InService"
-    assert hosting.ask("created")["model"] == "new"
-    updated = hosting.settled("updated")
+    own.sagemaker.create_endpoint(EndpointName="created", EndpointConfigName=new)
+    own.sagemaker.update_endpoint(EndpointName="updated", EndpointConfigName=new)
+    own.sagemaker.update_endpoint(EndpointName="rolled-back", EndpointConfigName="never")
+    own.sagemaker.delete_endpoint(EndpointName="deleted")
+    own.cloud.kill()
+    wait_for(lambda: is_over(before))
+    own.cloud.start()
+    assert_it_comes_back(own, "killed")
+    assert own.settled("created")["EndpointStatus"] == "InService"
+    assert own.ask("created")["model"] == "new"
+    updated = own.settled("updated")
     assert (updated["EndpointStatus"], updated["EndpointConfigName"]) == ("InService", "new")
-    assert hosting.ask("updated")["model"] == "new"
-    rolled_back = hosting.settled("rolled-back")
+    assert own.ask("updated")["model"] == "new"
+    rolled_back = own.settled("rolled-back")
     assert (rolled_back["EndpointStatus"], rolled_back["EndpointConfigName"]) == ("InService", "old")
     assert rolled_back["FailureReason"].startswith(PING_FAILED.format("never"))
-    assert hosting.gone("deleted")
-
-
-def test_an_endpoint_that_cannot_come_back_says_why_and_can_be_repaired(own_cloud: LocalCloud) -> None:
-    hosting = Hosting(own_cloud)
-    hosting.endpoint("lost")
-    own_cloud.client("s3").delete_object(Bucket=BUCKET, Key="lost/model.tar.gz")
-    own_cloud.stop()
-    own_cloud.start()
-    described = hosting.settled("lost")
-    assert described["EndpointStatus"] == "OutOfService"
-    assert "did not come back" in described["FailureReason"]
-    assert f"s3://{BUCKET}/lost/model.tar.gz" in described["FailureReason"]
-    with pytest.raises(ClientError, match="It is OutOfService"):
-        hosting.ask("lost")
-    hosting.sagemaker.update_endpoint(EndpointName="lost", EndpointConfigName=hosting.config("found"))
-    assert hosting.settled("lost")["EndpointStatus"] == "InService"
-    assert hosting.ask("lost")["model"] == "found"
+    assert own.gone("deleted")

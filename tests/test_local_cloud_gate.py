@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guarded_endpoint import ENDPOINT, Deployments, Registry, golden
+from tests.guarded_endpoint import ENDPOINT, Deployments, Registry, golden, plain_hosting, probed_hosting
 from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
 
@@ -30,8 +30,8 @@ def answer(hosting: Hosting) -> float:
 def test_only_a_version_that_may_be_served_and_answers_as_recorded_gets_through(
     cloud: LocalCloud, hosting: Hosting, registry: Registry, tmp_path: Path
 ) -> None:
-    deployments = Deployments(cloud, tmp_path, is_probed=False)
-    assert deployments.create(registry.register(2)) == "CREATE_COMPLETE", deployments.failures()
+    deployments = Deployments(cloud, tmp_path, plain_hosting())
+    assert deployments.serve(registry.register(2)) == "CREATE_COMPLETE", deployments.failures()
     assert answer(hosting) == 20
     before = hosting.settled(ENDPOINT)
 
@@ -40,21 +40,21 @@ def test_only_a_version_that_may_be_served_and_answers_as_recorded_gets_through(
         (registry.register(3, group="others"), "model-package-group/guarded, which this endpoint serves"),
         (registry.register(3, recorded=b""), "there are no golden records at s3://hosting/versions/"),
     ):
-        assert deployments.update(refused) == "UPDATE_ROLLBACK_COMPLETE"
+        assert deployments.serve(refused) == "UPDATE_ROLLBACK_COMPLETE"
         (reason,) = deployments.failures()
         assert words in reason
         assert f"Endpoint {ENDPOINT} was not touched." in reason
         assert hosting.settled(ENDPOINT)["LastModifiedTime"] == before["LastModifiedTime"]
 
     wrong = registry.register(5, recorded=golden(4))
-    assert deployments.update(wrong) == "UPDATE_ROLLBACK_COMPLETE"
+    assert deployments.serve(wrong) == "UPDATE_ROLLBACK_COMPLETE"
     (reason,) = deployments.failures()
     assert "Golden record 1 of 3: variant AllTraffic (version" in reason
     assert "answers 7.5, and 6.0 was recorded when the version was evaluated" in reason
     assert answer(hosting) == 20
     assert hosting.settled(ENDPOINT)["EndpointConfigName"] == before["EndpointConfigName"]
 
-    assert deployments.update(registry.register(6)) == "UPDATE_COMPLETE", deployments.failures()
+    assert deployments.serve(registry.register(6)) == "UPDATE_COMPLETE", deployments.failures()
     assert answer(hosting) == 60
     deployments.delete()
 
@@ -62,11 +62,11 @@ def test_only_a_version_that_may_be_served_and_answers_as_recorded_gets_through(
 def test_a_version_that_answers_wrongly_is_taken_back_while_it_has_the_canarys_share(
     cloud: LocalCloud, hosting: Hosting, registry: Registry, tmp_path: Path
 ) -> None:
-    deployments = Deployments(cloud, tmp_path, is_probed=True)
-    assert deployments.create(registry.register(2)) == "CREATE_COMPLETE", deployments.failures()
+    deployments = Deployments(cloud, tmp_path, probed_hosting())
+    assert deployments.serve(registry.register(2)) == "CREATE_COMPLETE", deployments.failures()
     before = hosting.settled(ENDPOINT)["EndpointConfigName"]
 
-    assert deployments.update(registry.register(5, recorded=golden(4))) == "UPDATE_ROLLBACK_COMPLETE"
+    assert deployments.serve(registry.register(5, recorded=golden(4))) == "UPDATE_ROLLBACK_COMPLETE"
 
     (reason,) = deployments.failures()
     assert f"{ENDPOINT}-golden-records" in reason, "the alarm, before the rest of the traffic moved"
@@ -85,6 +85,6 @@ def test_a_version_that_answers_wrongly_is_taken_back_while_it_has_the_canarys_s
     while quiet.describe_alarms(AlarmNames=[f"{ENDPOINT}-golden-records"])["MetricAlarms"][0]["StateValue"] != "OK":
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert deployments.update(registry.register(6)) == "UPDATE_COMPLETE", deployments.failures()
+    assert deployments.serve(registry.register(6)) == "UPDATE_COMPLETE", deployments.failures()
     assert {answer(hosting) for _ in range(20)} == {60.0}
     deployments.delete()

@@ -8,6 +8,7 @@ import zipfile
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.local_cloud_fixtures import LocalCloud
 
@@ -49,3 +50,34 @@ def test_a_function_may_do_what_its_role_may(cloud: LocalCloud, granted: bool) -
     assert "FunctionError" not in answer, told
     assert f":assumed-role/{name}/" in told["who"]
     assert told.get("denied") == (None if granted else "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("member", "key"),
+    [
+        ("TargetModel", "sagemaker:TargetModel"),
+        ("TargetContainerHostname", "sagemaker:TargetContainerHostname"),
+    ],
+)
+def test_who_may_ask_some_models_of_an_endpoint_may_ask_no_others(cloud: LocalCloud, member: str, key: str) -> None:
+    iam, user = cloud.client("iam"), f"asks-some-{member.lower()}"
+    iam.create_user(UserName=user)
+    statement = {
+        "Effect": "Allow",
+        "Action": "sagemaker:InvokeEndpoint",
+        "Resource": "*",
+        "Condition": {"StringLike": {key: ["red*", "blue"]}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    iam.put_user_policy(UserName=user, PolicyName="policy", PolicyDocument=json.dumps(policy))
+    keys = iam.create_access_key(UserName=user)["AccessKey"]
+    runtime = cloud.client("sagemaker-runtime", keys["AccessKeyId"], keys["SecretAccessKey"])
+
+    def answer(**target: str) -> str:
+        with pytest.raises(ClientError) as caught:
+            runtime.invoke_endpoint(EndpointName="not-there", Body=b"x", **target)
+        return str(caught.value.response["Error"]["Code"])
+
+    # Who is let in is told that there is no such endpoint.
+    assert [answer(**{member: target}) for target in ("red.tar.gz", "blue")] == ["ValidationError"] * 2
+    assert answer(**{member: "green"}) == answer() == "AccessDeniedException"

@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -31,17 +30,10 @@ from local_cloud.sagemaker.inference_components.inference_components_placement i
 from local_cloud.sagemaker.inference_components.inference_components_rolling import RolledBack
 from tests.hosted_images import BUCKET, LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
+from tests.waiting import wait_for
 
 SIZE = Resources(2, 8192)
 NEED = Resources(1, 2048)
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return value
 
 
 # --- Placement --------------------------------------------------------------------------------------------------------

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from tests.hosted_images import (
 )
 from tests.local_cloud_fixtures import LocalCloud
 from tests.test_local_cloud_fleet import Engine, Logs, stream
+from tests.waiting import wait_for
 
 
 class Several(Hosting):
@@ -83,13 +82,6 @@ def chain(hosting: Several) -> str:
     return hosting.serve("chain", None, first, {**second, "ContainerHostname": "middle"}, third)
 
 
-def until(done: Callable[[], bool], what: str, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 def test_a_request_reaches_the_container_that_it_names(hosting: Several, direct: str) -> None:
     answers = [hosting.text(direct, "x", host, ContentType="text/csv", Accept="a/b") for host in ("one", "two")]
     assert answers == ["red[text/csv>a/b](x)", "green[text/csv>a/b](x)"]
@@ -128,7 +120,7 @@ def test_an_error_names_its_container_and_its_log(hosting: Several, direct: str)
         except logs.exceptions.ResourceNotFoundException:
             return []
 
-    until(lambda: len(streams()) == 2, "both containers have printed")
+    wait_for(lambda: len(streams()) == 2, what="both containers have printed")
     variants, instances, hosts = zip(*(name.split("/") for name in streams()), strict=True)
     assert (set(variants), len(set(instances)), sorted(hosts)) == ({direct}, 1, ["one", "two"])
     (event,) = logs.get_log_events(logGroupName=group, logStreamName=response["LogStreamArn"].split("log-stream:")[1])[
@@ -150,7 +142,7 @@ def test_a_container_that_dies_is_replaced(hosting: Several) -> None:
             assert late or error.response["Error"]["Code"] == "ServiceUnavailable", error  # noqa: PT017 - a success is fine, too
             return False
 
-    until(lambda: answers("one"), "the container is replaced")
+    wait_for(lambda: answers("one"), what="the container is replaced")
     assert [hosting.text(endpoint, "x", host)[:5] for host in ("one", "two")] == ["red[N", "green"]
 
 
@@ -251,7 +243,7 @@ def test_each_container_is_measured(hosting: Several) -> None:
         )["Datapoints"]
         return float(sum(point[statistic] for point in points))
 
-    until(lambda: count(pipeline, "Invocations", None) == 1, "the last invocation is measured")
+    wait_for(lambda: count(pipeline, "Invocations", None) == 1, what="the last invocation is measured")
     assert count(endpoint, "Invocations", None) == 2
     assert [count(endpoint, "Invocations", container) for container in ("one", "two")] == [1, 1]
     assert [count(endpoint, "Invocation4XXErrors", container, "Sum") for container in ("one", "two")] == [0, 1]

@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +27,7 @@ from local_cloud.sagemaker.hosting.server import NotHealthy, ServerSpec
 from tests.hosted_images import BUCKET, DOCKERFILE, LABELS, LOGS, MULTI_MODEL_SERVER, READ, Hosting, archive_of
 from tests.local_cloud_fixtures import LocalCloud
 from tests.test_local_cloud_fleet import SERVER, Engine, Logs, Process, stream
+from tests.waiting import wait_for
 
 
 class MultiModel(Hosting):
@@ -87,13 +88,6 @@ def many(hosting: MultiModel) -> str:
     return hosting.serve("many")
 
 
-def until(done: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 @contextmanager
 def refused(*words: str) -> Iterator[None]:
     with pytest.raises(ClientError) as caught:
@@ -136,7 +130,7 @@ def test_the_least_recently_used_model_is_unloaded_when_there_is_no_room(hosting
     answers = [hosting.of(endpoint, model) for model in ("a", "c", "b")]
     assert [answer["loads"] for answer in answers] == [1, 1, 2]
     assert all(answer["loaded"] == 2 for answer in answers)
-    until(lambda: any(line.startswith("DELETE") for line in hosting.log(endpoint)), "the unloading is told")
+    wait_for(lambda: any(line.startswith("DELETE") for line in hosting.log(endpoint)), what="the unloading is told")
     # The name of the model that went first is b's: the header tells the container.
     assert next(line for line in hosting.log(endpoint) if line.startswith("DELETE")).endswith("b.tar.gz")
 
@@ -235,7 +229,7 @@ def test_a_container_that_starts_again_has_its_models_loaded_again(hosting: Mult
         except ClientError as error:
             return error.response["Error"]["Code"] != "ServiceUnavailable"
 
-    until(answers, "the container is replaced")
+    wait_for(answers, what="the container is replaced")
     assert hosting.of(endpoint, "a")["pid"] != before["pid"]
 
 
@@ -292,7 +286,7 @@ def test_loading_is_measured(hosting: MultiModel) -> None:
         )["Datapoints"]
         return float(sum(point[of] for point in points))
 
-    until(lambda: statistic("ModelCacheHit", "SampleCount") == 3, "the invocations are measured")
+    wait_for(lambda: statistic("ModelCacheHit", "SampleCount") == 3, what="the invocations are measured")
     assert statistic("ModelCacheHit", "Sum") == 1
     assert statistic("ModelLoadingWaitTime", "SampleCount") == 3
     assert 400_000 < statistic("ModelLoadingWaitTime", "Sum") < 3_000_000

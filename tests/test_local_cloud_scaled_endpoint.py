@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import ssl
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_sagemaker as sagemaker
@@ -21,8 +18,12 @@ from sagestack import settings
 from sagestack.endpoint_scaling import INSTANCE_COUNT, EndpointScaling
 from sagestack.front_door import FrontDoor
 
-from tests.hosted_images import BUCKET, Hosting
+from tests.endpoint_versions import Steady, asker
+from tests.guarded_endpoint import ENDPOINT as GUARDED
+from tests.guarded_endpoint import Deployments, Registry, plain_hosting
+from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
+from tests.stack_deployer import StackDeployer, synthesizer
 
 ENDPOINT = "sagestack-local-scaled"
 STACK = "scaled-serving"
@@ -33,7 +34,7 @@ class ScaledStack(cdk.Stack):
     """As a serving stack has it, around a model that is there already."""
 
     def __init__(self, app: cdk.App, *, model: str, instance_type: str) -> None:
-        super().__init__(app, STACK, synthesizer=cdk.CliCredentialsStackSynthesizer(file_assets_bucket_name=BUCKET))
+        super().__init__(app, STACK, synthesizer=synthesizer())
         hosting = settings.RealTime(
             kind="real-time",
             instance_type=instance_type,
@@ -79,53 +80,6 @@ class ScaledStack(cdk.Stack):
         cdk.CfnOutput(self, "Api", value=door.api.api_id)
 
 
-class Deployer:
-    """Deploys the stack as the CDK CLI would do it."""
-
-    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
-        self.cloudformation, self._s3, self._folder = cloud.client("cloudformation"), cloud.client("s3"), folder
-
-    def deploy(self, model: str, instance_type: str) -> str:
-        """The status that the stack ends in."""
-        folder = self._folder / f"{model}-{instance_type}"
-        app = cdk.App(outdir=str(folder), analytics_reporting=False)
-        ScaledStack(app, model=model, instance_type=instance_type)
-        app.synth()
-        for asset in json.loads((folder / f"{STACK}.assets.json").read_text())["files"].values():
-            source = folder / asset["source"]["path"]
-            body = _zipped(source) if asset["source"]["packaging"] == "zip" else source.read_bytes()
-            for place in asset["destinations"].values():
-                self._s3.put_object(Bucket=place["bucketName"], Key=place["objectKey"], Body=body)
-        is_new = len(list(self._folder.iterdir())) == 1
-        act = self.cloudformation.create_stack if is_new else self.cloudformation.update_stack
-        act(
-            StackName=STACK,
-            TemplateBody=(folder / f"{STACK}.template.json").read_text(),
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        deadline = time.monotonic() + 90
-        while (status := self.stack()["StackStatus"]).endswith("_IN_PROGRESS"):
-            assert time.monotonic() < deadline, status
-            time.sleep(0.1)
-        return str(status)
-
-    def stack(self) -> dict[str, Any]:
-        (stack,) = self.cloudformation.describe_stacks(StackName=STACK)["Stacks"]
-        return dict(stack)
-
-    def failures(self) -> list[str]:
-        events = self.cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
-        return [event.get("ResourceStatusReason", "") for event in events if "FAILED" in event["ResourceStatus"]]
-
-
-def _zipped(folder: Path) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for file in sorted(each for each in folder.rglob("*") if each.is_file()):
-            archive.write(file, file.relative_to(folder))
-    return content.getvalue()
-
-
 def knock(
     cloud: LocalCloud, api: str, body: bytes, *, content_type: str = "text/csv", signed: bool = True
 ) -> tuple[int, str]:
@@ -149,7 +103,14 @@ def test_a_scaled_endpoint_answers_at_its_front_door_and_changes_its_instance_ty
 ) -> None:
     hosting, scaling = Hosting(cloud), cloud.client("application-autoscaling")
     good, broken = hosting.model("scaled-good"), hosting.model("scaled-broken", crash=True)
-    deployer = Deployer(cloud, tmp_path)
+    deployer = StackDeployer(cloud, STACK)
+
+    def deploy(model: str, instance_type: str) -> str:
+        """The status that the stack ends in."""
+        folder = tmp_path / f"{model}-{instance_type}"
+        return deployer.deploy(
+            deployer.synthesize(folder, lambda app: ScaledStack(app, model=model, instance_type=instance_type))
+        )
 
     def registered() -> tuple[list[str], list[str]]:
         """The targets and the policies of the variant."""
@@ -160,9 +121,9 @@ def test_a_scaled_endpoint_answers_at_its_front_door_and_changes_its_instance_ty
             [each["PolicyName"] for each in policies["ScalingPolicies"]],
         )
 
-    assert deployer.deploy(good, "ml.m5.large") == "CREATE_COMPLETE", deployer.failures()
+    assert deploy(good, "ml.m5.large") == "CREATE_COMPLETE", deployer.failures()
     assert registered() == ([VARIANT], ["Invocations-ml.m5.large"])
-    api = deployer.stack()["Outputs"][0]["OutputValue"]
+    api = deployer.output("Api")
 
     assert knock(cloud, api, b"1,2,3")[0] == 200
     assert knock(cloud, api, b"1,2,3", signed=False)[0] == 403
@@ -171,9 +132,34 @@ def test_a_scaled_endpoint_answers_at_its_front_door_and_changes_its_instance_ty
     assert (status, json.loads(told)["message"]) == (400, "8 columns, got 3")
     assert knock(cloud, api, b'{"fail": 500}', content_type="application/json")[0] == 502
 
-    assert deployer.deploy(good, "ml.c5.large") == "UPDATE_COMPLETE", deployer.failures()
+    assert deploy(good, "ml.c5.large") == "UPDATE_COMPLETE", deployer.failures()
     assert registered() == ([VARIANT], ["Invocations-ml.c5.large"])
 
-    assert deployer.deploy(broken, "ml.m5.xlarge") == "UPDATE_ROLLBACK_COMPLETE", deployer.failures()
+    assert deploy(broken, "ml.m5.xlarge") == "UPDATE_ROLLBACK_COMPLETE", deployer.failures()
     assert registered() == ([VARIANT], ["Invocations-ml.c5.large"])
     assert knock(cloud, api, b"1,2,3")[0] == 200
+
+
+def test_instances_that_scaling_added_stay_through_a_deployment(cloud: LocalCloud, tmp_path: Path) -> None:
+    hosting = Hosting(cloud)
+    registry = Registry(hosting)
+    # Forty requests a second are eighty in a minute of this cloud.
+    scaling = settings.Autoscaling(min_capacity=1, max_capacity=4, invocations_per_instance=10.0)
+    deployments = Deployments(cloud, tmp_path, plain_hosting().model_copy(update={"autoscaling": scaling}))
+    assert deployments.serve(registry.register(2)) == "CREATE_COMPLETE", deployments.failures()
+
+    def instances() -> tuple[int, int]:
+        (variant,) = hosting.sagemaker.describe_endpoint(EndpointName=GUARDED)["ProductionVariants"]
+        return variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]
+
+    assert instances() == (1, 1)
+    with Steady(asker(hosting, GUARDED, body=b"10"), 40, threads=8) as load:
+        deadline = time.monotonic() + 40
+        while instances() != (4, 4):
+            assert time.monotonic() < deadline, instances()
+            time.sleep(0.1)
+        assert deployments.serve(registry.register(3)) == "UPDATE_COMPLETE", deployments.failures()
+        assert instances() == (4, 4)
+    assert [answer for answer in load.answers if answer.is_error] == []
+    assert {answer.text for answer in load.answers[-20:]} == {"30.0"}
+    deployments.delete()

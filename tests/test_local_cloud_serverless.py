@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
+from tests.waiting import wait_for
 
 VARIANT = "AllTraffic"
 START_S = 0.6
@@ -52,14 +53,6 @@ def config(hosting: Hosting, name: str, model: str, **serverless: Any) -> str:
 def processes(hosting: Hosting, endpoint: str) -> list[Path]:
     """The folders of the processes that an endpoint has now, one each."""
     return list((hosting.cloud.state_dir / "endpoints").glob(f"{endpoint}-*/{VARIANT}/i-*"))
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 10) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return value
 
 
 def statistics(hosting: Hosting, endpoint: str, metric: str, statistic: str) -> float:

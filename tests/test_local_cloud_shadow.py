@@ -7,7 +7,7 @@ import datetime
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,16 +21,9 @@ from local_cloud.sagemaker.hosting import endpoint_metrics
 from local_cloud.sagemaker.hosting.container_calls import Reply, Unreachable
 from tests.hosted_images import LOGS, READ, Hosting, fits
 from tests.local_cloud_fixtures import LocalCloud
+from tests.waiting import wait_for
 
 CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 15) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return value
 
 
 # --- Copies -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from local_cloud.sagemaker.jobs.checkpoint_sync import CheckpointSync
 from local_cloud.sagemaker.jobs.job_data import DataError, Location, S3Object
 from tests.job_programs import LOGS, Jobs, allow, instances, refused
 from tests.local_cloud_fixtures import LocalCloud
+from tests.waiting import wait_for
 
 TAG = "sagestack:interrupt-after-seconds"
 SAVE = """
@@ -69,13 +70,6 @@ def statuses(job: dict[str, Any]) -> list[str]:
     return [status for status, after in zip(found, [*found[1:], ""], strict=True) if status != after]
 
 
-def eventually(condition: Any, timeout_s: float = 15) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 # --- Checkpoints -----------------------------------------------------------------------------------------------------
 
 
@@ -92,7 +86,7 @@ time.sleep(600)
 """.replace('f".{name}.partial"', 'f"{name}.partial"'),
         CheckpointConfig=config,
     )
-    eventually(lambda: names(jobs, config) == ["deep/one", "two"])
+    wait_for(lambda: names(jobs, config) == ["deep/one", "two"])
     assert jobs.printed(first)[0] == "[] /opt/ml/checkpoints"
     jobs.sagemaker.stop_training_job(TrainingJobName=first)
     jobs.trained(first)
@@ -121,8 +115,8 @@ time.sleep(600)
 """,
         CheckpointConfig=config,
     )
-    eventually(lambda: names(jobs, config) == ["old", "state"])
-    eventually(lambda: names(jobs, config) == ["state"])
+    wait_for(lambda: names(jobs, config) == ["old", "state"])
+    wait_for(lambda: names(jobs, config) == ["state"])
     assert jobs.get(f"{config['S3Uri']}/state") == b"second"
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
     jobs.trained(name)
@@ -451,7 +445,7 @@ def test_a_cloud_that_was_killed_says_so_and_the_next_job_goes_on(own_cloud: Loc
     jobs = Jobs(own_cloud)
     config = {"S3Uri": f"s3://{jobs.bucket}/checkpoints"}
     name = jobs.training(COUNT.replace("goal = 20", "goal = 10000"), **spot(config))
-    eventually(lambda: len(names(jobs, config)) > 1)
+    wait_for(lambda: len(names(jobs, config)) > 1)
     # Objects are on the disk at once; the bucket itself within half a second.
     time.sleep(0.6)
     own_cloud.kill()

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import xgboost
 from numpy.typing import NDArray
-from sklearn import metrics as reference
 from xgboost_container.artifact import as_files
 from xgboost_container.contract import Paths, run_step
 from xgboost_container.evaluation.evaluate import evaluate
 from xgboost_container.prediction.ensemble import combined
 
+from tests import second_opinion as reference
 from tests.image_environment import python_path
 from tests.xgboost_tables import WRITERS, as_csv, as_parquet
 from tests.xgboost_training_job import ROOT

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import sklearn.metrics as sk
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from xgboost_container.evaluation import classification, regression
 from xgboost_container.evaluation.bootstrap import with_standard_deviation
+
+from tests import second_opinion as sk
 
 Numbers = NDArray[np.float64]
 

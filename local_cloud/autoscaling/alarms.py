@@ -6,14 +6,16 @@ An alarm tells its state by DescribeAlarms; nobody has to call the scaling servi
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_cloud.autoscaling import series
 from local_cloud.autoscaling.service import AutoScaling
+from local_cloud.cloudwatch.alarm_definition import definition_of
+from local_cloud.cloudwatch.series import Series
 from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.store import Document
 
@@ -110,10 +112,29 @@ def values(
             nothing about the capacity that there is now. Application Auto Scaling documents only that it waits for a
             cooldown; this is what makes one of 0 seconds usable.
         periods: how many at most.
+
+    Raises:
+        BadExpression: an expression cannot be computed.
     """
-    period_s = series.period_of(alarm)
+    definition, now = definition_of(alarm), time.time()
     if since is not None:
-        periods = min(periods, math.floor(service.clock.since(since) / period_s))
+        periods = min(periods, math.floor(service.clock.since(since) / definition.period_s))
     if periods < 1:
         return []
-    return [value for value in series.of_alarm(service, account, region, alarm, periods) if value is not None]
+
+    def read(metric: Mapping[str, Any], statistic: str, unit: str | None) -> Series:
+        dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions") or []}
+        return service.values(
+            account,
+            region,
+            metric["Namespace"],
+            metric["MetricName"],
+            dimensions,
+            statistic,
+            definition.period_s,
+            periods,
+            now,
+            unit,
+        )
+
+    return [value for value in definition.series(read, periods) if value is not None]

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from local_cloud.autoscaling import alarms, policies, series, steps, tracking
+from local_cloud.autoscaling import alarms, policies, steps, tracking
 from local_cloud.autoscaling.alarms import Alarm
 from local_cloud.autoscaling.policies import CONFIGURATION, STEP, TRACKING
 from local_cloud.autoscaling.service import AutoScaling
+from local_cloud.cloudwatch.alarm_definition import period_of
 from local_cloud.cloudwatch.alarm_rules import LOOK_BACK
 from local_cloud.sagemaker.store import Document
 
@@ -145,7 +146,7 @@ def _step_wish(service: AutoScaling, state: State, policy: Document, alarm: Alar
 
 def _is_too_early(service: AutoScaling, state: State, alarm: Alarm) -> bool:
     """Whether no whole period has passed since the capacity changed."""
-    return state.since is not None and service.clock.since(state.since) < series.period_of(alarm)
+    return state.since is not None and service.clock.since(state.since) < period_of(alarm)
 
 
 def _base(service: AutoScaling, state: State, policy: Document) -> int:

@@ -47,6 +47,7 @@ class Values(Protocol):
         period_s: float,
         periods: int,
         at: float | None = None,
+        unit: str | None = None,
     ) -> list[float | None]:
         """One value for each period, the oldest first; None where there were no data."""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import endpoint_updates, housing_quality, project, xgboost_serving, xgboost_training
+from tests.bench import asynchronous_queue, endpoint_updates, housing_quality, project, xgboost_serving, xgboost_training
 from tests.bench.figures import Row
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "synth": project.synths,
     "demo": project.demo,
     "updates": endpoint_updates.updates,
+    "queue": asynchronous_queue.queue,
     "serving": xgboost_serving.serving,
     "load": xgboost_serving.load,
     "training": xgboost_training.training,

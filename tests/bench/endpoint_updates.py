@@ -1,180 +1,193 @@
-"""What clients notice of an update: a steady stream of requests through canaries to good and to bad versions."""
+"""What clients notice of deployments: a steady stream of requests while a stack goes to good and to bad versions.
+
+The stack has what a serving stack has: the endpoint with its alarms and its update policy, the probe with golden records, the
+gate. Nobody helps: what happens after the call of UpdateStack is the product's doing.
+"""
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sagestack import settings
+
 from tests.bench.figures import Row
-from tests.endpoint_versions import Steady, Versions, Watch, asker
-from tests.hosted_images import LOGS, READ, Hosting
+from tests.endpoint_versions import Steady, Watch, asker
+from tests.guarded_endpoint import ENDPOINT, Deployments, GuardedStack, Registry, golden
+from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
 
 PER_SECOND = 200.0
 INSTANCES = 4
 CANARY = 1 / INSTANCES
-BAKE_S = 300
-"""Ten real seconds by the local cloud's clock as it comes."""
-ENDPOINT = "updated"
-ALARM_PERIOD_S = 60
-LATENCY_US = 800_000.0
-"""Far from what a good version takes even while eight servers start on two cores."""
+BAKE_S = 240
+"""Eight real seconds by the local cloud's clock as it comes."""
+LATENCY_MS = 1000.0
+"""Far from what a good version takes even while eight servers start on two busy cores."""
+SLOW_S = 1.6
+LEAVES_OUT_S = 0.3
+"""Of a stage, at both ends: it is seen a little after it began, and so is its end."""
+QUIET_S = 60
+NORMAL_99 = 2.576
+"""So many standard deviations to both sides are 99 % of what chance does."""
 
 
 def updates() -> Iterator[Row]:
-    """A good version, then one that fails on one request in five, a slow one, one that is never healthy, and a good one again."""
+    """A good version; one that fails, one that is slow, one that is wrong, one that never starts; a good one after each."""
     with tempfile.TemporaryDirectory() as folder:
         cloud = LocalCloud(Path(folder) / "cloud")
         cloud.start()
         try:
-            hosting = Hosting(cloud)
-            alarms = _alarms(hosting)
-            role = cloud.role("updated", READ, LOGS, {"Action": "cloudwatch:DescribeAlarms", "Resource": "*"})
-            versions = Versions(hosting, ENDPOINT, instances=INSTANCES, role=role)
-            hosting.endpoint(ENDPOINT, versions.config("v1"))
-            yield from _good(hosting, versions, "v1", "v2", alarms)
-            yield from _bad(hosting, versions, "v2", "v3-fails", alarms, "fails on one request in five", fails_one_in=5)
-            yield from _bad(hosting, versions, "v2", "v3-slow", alarms, "takes a second more", answers_after_s=1.0)
-            yield from _bad(hosting, versions, "v2", "v3-sick", alarms, "is never healthy", is_never_healthy=True)
-            yield from _good(hosting, versions, "v2", "v4", alarms)
+            yield from _Story(cloud, Path(folder) / "cdk.out").rows()
         finally:
             cloud.stop()
 
 
-def _alarms(hosting: Hosting) -> list[str]:
-    """The alarms that the endpoint's construct makes: failures in percent, and the slowest of a hundred."""
-    cloudwatch = hosting.cloud.client("cloudwatch")
-    where = [{"Name": "EndpointName", "Value": ENDPOINT}, {"Name": "VariantName", "Value": "AllTraffic"}]
-
-    def metric(id: str, name: str) -> dict[str, Any]:
-        source = {"Namespace": "AWS/SageMaker", "MetricName": name, "Dimensions": where}
-        return {
-            "Id": id,
-            "MetricStat": {"Metric": source, "Period": ALARM_PERIOD_S, "Stat": "Sum"},
-            "ReturnData": False,
-        }
-
-    common: dict[str, Any] = {
-        "EvaluationPeriods": 1,
-        "ComparisonOperator": "GreaterThanThreshold",
-        "TreatMissingData": "notBreaching",
-    }
-    share = {"Id": "share", "Expression": "IF(asked > 0, 100 * failed / asked, 0)", "ReturnData": True}
-    cloudwatch.put_metric_alarm(
-        AlarmName="updated-errors",
-        Metrics=[metric("failed", "Invocation5XXErrors"), metric("asked", "Invocations"), share],
-        Threshold=1.0,
-        **common,
-    )
-    cloudwatch.put_metric_alarm(
-        AlarmName="updated-p99",
-        Namespace="AWS/SageMaker",
-        MetricName="ModelLatency",
-        Dimensions=where,
-        ExtendedStatistic="p99",
-        Period=ALARM_PERIOD_S,
-        Threshold=LATENCY_US,
-        **common,
-    )
-    return ["updated-errors", "updated-p99"]
-
-
-def _update(hosting: Hosting, config: str, alarms: list[str]) -> None:
-    hosting.sagemaker.update_endpoint(
-        EndpointName=ENDPOINT,
-        EndpointConfigName=config,
-        RetainAllVariantProperties=True,
-        DeploymentConfig={
-            "BlueGreenUpdatePolicy": {
-                "TrafficRoutingConfiguration": {
-                    "Type": "CANARY",
-                    "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1},
-                    "WaitIntervalInSeconds": BAKE_S,
-                },
-                "TerminationWaitInSeconds": 60,
-                "MaximumExecutionTimeoutInSeconds": 3600,
-            },
-            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]},
-        },
+def _hosting() -> settings.RealTime:
+    return settings.RealTime(
+        kind="real-time",
+        instance_type="ml.m5.large",
+        initial_instance_count=INSTANCES,
+        update=settings.Canary(kind="canary", canary_percent=round(100 * CANARY), bake_in_seconds=BAKE_S),
+        rollback=settings.RollbackLimits(p99_latency_ms=LATENCY_MS),
+        data_capture=None,
     )
 
 
-def _run(
-    hosting: Hosting, versions: Versions, version: str, alarms: list[str], **behaviour: Any
-) -> tuple[Steady, Watch, dict[str, Any]]:
-    config = versions.config(version, **behaviour)
-    watch = Watch(hosting, ENDPOINT)
-    with Steady(asker(hosting, ENDPOINT), PER_SECOND) as steady:
-        time.sleep(2)
-        _update(hosting, config, alarms)
-        described = watch.until_settled(300)
-        time.sleep(2)
-    return steady, watch, described
+def _soon_given_up(stack: GuardedStack) -> None:
+    """A version that is never healthy shall not take two minutes to say so; a minute is the least that SageMaker takes."""
+    stack.endpoint.config.add_property_override("ProductionVariants.0.ContainerStartupHealthCheckTimeoutInSeconds", 60)
 
 
-def _good(hosting: Hosting, versions: Versions, before: str, after: str, alarms: list[str]) -> Iterator[Row]:
-    steady, watch, described = _run(hosting, versions, after, alarms)
-    assert described["EndpointConfigName"] == f"{ENDPOINT}-{after}", described
-    errors = [answer.text for answer in steady.answers if answer.is_error]
-    bakes = [stage for stage in watch.stages if stage.variant_status == "Baking"]
-    assert bakes, watch.stages
-    ends = next(stage.at for stage in watch.stages if stage.at > bakes[0].at)
-    # The stage is seen up to 20 ms late, so its edges are left out.
-    canary = steady.between(bakes[0].at + 0.1, ends - 0.3)
-    first, last = steady.between(0, bakes[0].at - 2), steady.between(ends + 1, 1e18)
-    seconds = sorted(answer.seconds for answer in steady.answers)
-    p99 = seconds[int(len(seconds) * 0.99)] * 1000
-    name = f"canary from {before} to {after} at {PER_SECOND:.0f} requests a second"
-    yield (
-        f"{name}: requests, and those that failed",
-        f"{len(steady.answers)}, {len(errors)} {errors[:1]}",
-        "none failed",
-    )
-    share = 100 * canary[after] / max(1, sum(canary.values()))
-    yield (
-        f"{name}: answered by {after} before, in the canary's bake, after",
-        (
-            f"{100 * first[after] / max(1, sum(first.values())):.0f} %, {share:.1f} % of {sum(canary.values())}, "
-            f"{100 * last[after] / max(1, sum(last.values())):.0f} %"
-        ),
-        f"0 %, {100 * CANARY:.0f} %, 100 %",
-    )
-    yield f"{name}: latency, median and p99", f"{statistics.median(seconds) * 1000:.1f} ms, {p99:.1f} ms", ""
-    yield f"{name}: requests sent more than 50 ms late", str(steady.late), ""
+@dataclass
+class _Run:
+    """One deployment under load, and what was seen of it."""
+
+    status: str
+    reasons: list[str]
+    load: Steady
+    watch: Watch
+
+    @property
+    def failed(self) -> list[str]:
+        return [answer.text for answer in self.load.answers if answer.is_error]
 
 
-def _bad(
-    hosting: Hosting, versions: Versions, good: str, bad: str, alarms: list[str], what: str, **behaviour: Any
-) -> Iterator[Row]:
-    steady, watch, described = _run(hosting, versions, bad, alarms, **behaviour)
-    assert described["EndpointStatus"] == "InService", described
-    assert described["EndpointConfigName"] == f"{ENDPOINT}-{good}", described
-    name = f"a version that {what}"
-    yield f"{name}: rolled back, saying", described.get("FailureReason", "")[:200], "rolled back"
-    rolling = next((stage.at for stage in watch.stages if stage.status == "RollingBack"), None)
-    hurt = sum(1 for answer in steady.answers if answer.is_error or answer.text == bad)
-    bakes = [stage.at for stage in watch.stages if stage.variant_status == "Baking"]
-    if bakes and rolling:
-        during = steady.between(bakes[0] + 0.1, rolling)
-        share = 100 * (during[bad] + during["error"]) / max(1, sum(during.values()))
-        yield f"{name}: its share of the requests while it was watched", f"{share:.1f} %", f"{100 * CANARY:.0f} %"
-        yield f"{name}: seconds from the first request to it until the roll-back", f"{rolling - bakes[0]:.1f} s", ""
-    yield f"{name}: requests that it answered, or failed, of all", f"{hurt} of {len(steady.answers)}", ""
-    # The next update begins where nothing is in alarm any more.
-    _quiet(hosting, alarms)
+class _Story:
+    """Version after version of a model that multiplies by the version's number."""
 
+    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+        self.hosting = Hosting(cloud)
+        self.registry = Registry(self.hosting)
+        self.deployments = Deployments(cloud, folder, _hosting(), _soon_given_up)
+        self.ask = asker(self.hosting, ENDPOINT, body=b"1")
 
-def _quiet(hosting: Hosting, alarms: list[str]) -> None:
-    cloudwatch, waited = hosting.cloud.client("cloudwatch"), threading.Event()
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = cloudwatch.describe_alarms(AlarmNames=alarms)["MetricAlarms"]
-        if all(alarm["StateValue"] != "ALARM" for alarm in found):
+    def rows(self) -> Iterator[Row]:
+        status = self.deployments.serve(self.registry.register(1))
+        assert status == "CREATE_COMPLETE", self.deployments.failures()
+        yield from self.good(1, 2)
+        yield from self.bad(2, 3, "fails on one request in five", fails_one_in=5)
+        yield from self.good(2, 4)
+        yield from self.bad(4, 5, f"takes {SLOW_S:g} s longer", answers_after_s=SLOW_S)
+        yield from self.good(4, 6)
+        yield from self.bad(6, 7, "answers wrongly", recorded=golden(7.5))
+        yield from self.good(6, 8)
+        yield from self.bad(8, 9, "is never healthy", is_never_healthy=True)
+        yield from self.good(8, 10)
+
+    def deployed(self, version: int, **what: Any) -> _Run:
+        """One deployment, under load from a moment before to a moment after."""
+        arn = self.registry.register(version, **what)
+        self._until_no_alarm_rings()
+        with Watch(self.hosting, ENDPOINT) as watch, Steady(self.ask, PER_SECOND) as load:
+            time.sleep(2)
+            status = self.deployments.serve(arn)
+            time.sleep(2)
+        return _Run(status, self.deployments.failures(), load, watch)
+
+    def good(self, before: int, after: int) -> Iterator[Row]:
+        """A deployment that nobody notices."""
+        run = self.deployed(after)
+        name = f"canary from v{before} to v{after}, {PER_SECOND:.0f} requests a second"
+        yield f"{name}: the stack ends", f"{run.status} {' '.join(run.reasons)[:300]}".strip(), "UPDATE_COMPLETE"
+        total, failed = len(run.load.answers), run.failed
+        yield f"{name}: requests, and those that failed", f"{total}, {len(failed)} {failed[:1] or ''}", "none failed"
+        bake, begins = run.watch.bake(), run.watch.first("Updating")
+        if bake is None or begins is None:
+            yield f"{name}: stages", "no canary was seen", "a canary"
             return
-        waited.wait(0.2)
-    raise AssertionError("the alarms stay in ALARM")
+        back = max(stage.at for stage in run.watch.stages if stage.status == "InService")
+        first, last = run.load.between(0, begins), run.load.between(back, math.inf)
+        canary = run.load.between(bake[0] + LEAVES_OUT_S, bake[1] - LEAVES_OUT_S)
+        asked = canary.total()
+        lower, upper = _expected(asked)
+        yield (
+            f"{name}: answered by v{after} before, in the canary's bake, after",
+            f"{_share(first, after):.0f} %, {_share(canary, after):.1f} % of {asked}, {_share(last, after):.0f} %",
+            f"0 %, {100 * CANARY:.0f} % (99 % of draws: {lower:.1f} to {upper:.1f} %), 100 %",
+        )
+        seconds = sorted(answer.seconds for answer in run.load.answers)
+        p99 = seconds[int(len(seconds) * 0.99)]
+        yield f"{name}: latency, median and p99", f"{statistics.median(seconds) * 1e3:.1f}, {p99 * 1e3:.1f} ms", ""
+        yield f"{name}: requests sent more than 50 ms late", f"{run.load.late}", ""
+
+    def bad(self, good: int, bad: int, what: str, **behaviour: Any) -> Iterator[Row]:
+        """A deployment that is taken back by itself."""
+        run = self.deployed(bad, **behaviour)
+        name = f"v{bad}, which {what}"
+        yield f"{name}: the stack ends", run.status, "UPDATE_ROLLBACK_COMPLETE"
+        yield f"{name}: its events say", " | ".join(run.reasons)[:400], "why"
+        answers = run.load.between(0, math.inf)
+        met, total = answers[_answer(bad)] + answers["error"], answers.total()
+        bake, back = run.watch.bake(), run.watch.first("RollingBack")
+        if bake:
+            end = back or bake[1]
+            watched = run.load.between(bake[0] + LEAVES_OUT_S, end - LEAVES_OUT_S)
+            lower, upper = _expected(watched.total())
+            share = 100 * (watched[_answer(bad)] + watched["error"]) / max(1, watched.total())
+            yield (
+                f"{name}: its share of the requests while it was watched",
+                f"{share:.1f} % of {watched.total()}, for {end - bake[0]:.1f} s",
+                f"at most {100 * CANARY:.0f} % (99 % of draws: {lower:.1f} to {upper:.1f} %)",
+            )
+        yield (
+            f"{name}: requests that it answered, those that failed, of all",
+            f"{answers[_answer(bad)]}, {answers['error']} {run.failed[:1] or ''}, of {total} ({100 * met / total:.1f} %)",
+            f"at most {100 * CANARY:.0f} %",
+        )
+        served = {self.ask() for _ in range(20)}
+        yield f"{name}: afterwards answers", ", ".join(sorted(served)), _answer(good)
+
+    def _until_no_alarm_rings(self) -> None:
+        """The alarms look at the last minutes; an update that begins while one rings is taken back at once."""
+        cloudwatch, waited = self.hosting.cloud.client("cloudwatch"), threading.Event()
+        deadline = time.monotonic() + QUIET_S
+        while True:
+            found = cloudwatch.describe_alarms(AlarmNamePrefix=f"{ENDPOINT}-")["MetricAlarms"]
+            ringing = [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
+            if not ringing:
+                return
+            assert time.monotonic() < deadline, ringing
+            waited.wait(0.2)
+
+
+def _answer(version: int) -> str:
+    """What a version answers to 1."""
+    return str(float(version))
+
+
+def _share(answers: dict[str, int], version: int) -> float:
+    return 100 * answers.get(_answer(version), 0) / max(1, sum(answers.values()))
+
+
+def _expected(requests: int) -> tuple[float, float]:
+    """The percentages between which the canary's share lies in 99 of 100 cases, if each request is drawn by itself."""
+    spread = 100 * NORMAL_99 * math.sqrt(CANARY * (1 - CANARY) / max(1, requests))
+    return 100 * CANARY - spread, 100 * CANARY + spread

@@ -44,6 +44,10 @@ class Deployment:
     log: Path
     stacks: dict[str, StackResult] = field(default_factory=dict)
     seconds: float = 0.0
+    reasons: tuple[str, ...] = ()
+    """Why resources failed, each in a line: what, and CloudFormation's words."""
+    went_back: bool = False
+    """Whether the stack that failed is as it was before."""
 
     @property
     def changed(self) -> bool:
@@ -223,7 +227,9 @@ def deploy(
         return Deployment(_wait(process), log, {}, time.monotonic() - started)
     reader = Reader(on_line, on_state)
     code = _stream([*command, "--no-color"], session, log, reader.take)
-    return Deployment(code, log, reader.stacks, time.monotonic() - started)
+    return Deployment(
+        code, log, reader.stacks, time.monotonic() - started, tuple(dict.fromkeys(reader.reasons)), reader.went_back
+    )
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,8 @@ class Reader:
 
     def __init__(self, on_line: Callable[[Line], None], on_state: Callable[[str], None]) -> None:
         self.stacks: dict[str, StackResult] = {}
+        self.reasons: list[str] = []
+        self.went_back = False
         self._on_line = on_line
         self._on_state = on_state
         self._changes: dict[str, int] = {}
@@ -263,11 +271,22 @@ class Reader:
         stack, status = event["stack"], event["status"]
         if status.endswith("_COMPLETE"):
             self._changes[stack] = self._changes.get(stack, 0) + 1
+        # The CLI cuts statuses to a column's width.
+        if status.startswith("UPDATE_ROLLBACK_COMPL") and event["type"] == "AWS::CloudFormation::Stack":
+            self.went_back = True
         if status.endswith("_FAILED") or "ROLLBACK" in status:
             self._on_line(Line(f"{stack}: {status} {event['type']} {event['rest'].strip()}", "error"))
+            self._keep_reason(event["type"], event["rest"])
         else:
             name = event["rest"].split()[0] if event["rest"].split() else event["type"]
             self._on_state(f"{stack}: {event['done']} {status.replace('_', ' ').lower()} {name}")
+
+    def _keep_reason(self, kind: str, rest: str) -> None:
+        """Keeps what a resource failed of. Being cancelled as another failed is no reason, and the stack only counts them."""
+        found = re.match(r"^(?P<path>\S+) \(\S+\) (?P<why>.+)$", rest.strip())
+        if found and kind != "AWS::CloudFormation::Stack" and "cancelled" not in found["why"]:
+            why = found["why"].removeprefix("Error: ").rstrip()
+            self.reasons.append(f"{found['path'].removesuffix('/Default').removesuffix('/Resource')}: {why}")
 
     def _take_result(self, result: re.Match[str]) -> None:
         stack = result["stack"]
@@ -286,11 +305,20 @@ def failure(deployment: Deployment) -> CliError:
     """The error for a deployment that did not end well."""
     failed = [stack for stack, result in deployment.stacks.items() if result == "failed"]
     what = f"{', '.join(failed)} failed" if failed else "cdk deploy failed"
+    if deployment.reasons:
+        back = ", and is as it was before" if deployment.went_back and len(failed) == 1 else ""
+        message = "\n".join([f"{what}{back}:", *(f"  {reason}" for reason in deployment.reasons)])
+    else:
+        message = f"{what}; the end of {deployment.log}:\n{_tail(deployment.log)}"
     return CliError(
-        f"{what}; the end of {deployment.log}:\n{_tail(deployment.log)}",
+        message,
         hint=f"Everything that the CDK CLI said is in {deployment.log}.",
         code="deploy-failed",
-        details={"stacks": deployment.stacks, "log": str(deployment.log)},
+        details={
+            "stacks": deployment.stacks,
+            "log": str(deployment.log),
+            "reasons": list(deployment.reasons),
+        },
         exit_code=deployment.exit_code,
     )
 

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """Typed and unchangeable; a key that nobody reads is refused rather than ignored."""
+    """Typed and unchangeable; a key that nobody reads is refused rather than ignored.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    Neither is a number that is infinite or none (`.inf`, `.nan`): no template can say it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterator
 
 from sagestack.settings.errors import dotted
-from sagestack.settings.hosting import Asynchronous, Hosting, InferenceComponents, RealTime, Serverless, Shadow, Variant
+from sagestack.settings.hosting import (
+    Asynchronous,
+    Autoscaling,
+    Hosting,
+    InferenceComponents,
+    RealTime,
+    Serverless,
+    Shadow,
+    Variant,
+)
 from sagestack.settings.scaling_checks import scaling_problems
 from sagestack.settings.update_checks import update_problems
 
@@ -67,7 +76,7 @@ def _components(hosting: InferenceComponents) -> Iterator[Problem]:
             f"{hosting.max_instance_count} is less than initial_instance_count ({hosting.initial_instance_count})",
         )
     scaled = hosting.autoscaling
-    if scaled and not scaled.least <= hosting.copies <= scaled.most:
+    if scaled and _is_outside(hosting.copies, scaled):
         yield (
             ("copies",),
             f"{hosting.copies} is not within the autoscaling ({scaled.least} to {scaled.most}): it would scale at once",
@@ -88,12 +97,17 @@ def _burstable(hosting: Hosting) -> Iterator[Problem]:
 
 def _start_within_bounds(hosting: RealTime | Asynchronous) -> Iterator[Problem]:
     scaled = hosting.autoscaling
-    if scaled and not scaled.least <= hosting.initial_instance_count <= scaled.most:
+    if scaled and _is_outside(hosting.initial_instance_count, scaled):
         yield (
             ("initial_instance_count",),
             f"{hosting.initial_instance_count} is not within the autoscaling ({scaled.least} to {scaled.most}):"
             " it would scale at once",
         )
+
+
+def _is_outside(count: int, scaled: Autoscaling) -> bool:
+    """Whether it would scale at once; bounds that are the wrong way round are a problem of their own, and nothing is within."""
+    return scaled.least <= scaled.most and not scaled.least <= count <= scaled.most
 
 
 def _weights(hosting: RealTime) -> Iterator[Problem]:

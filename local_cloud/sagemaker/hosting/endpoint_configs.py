@@ -8,7 +8,7 @@ from local_cloud.platform import Caller
 from local_cloud.sagemaker.asynchronous import async_configs
 from local_cloud.sagemaker.capture import data_capture, shadow_configs
 from local_cloud.sagemaker.errors import NotEmulated, ValidationError
-from local_cloud.sagemaker.hosting import models
+from local_cloud.sagemaker.hosting import instance_stores, models
 from local_cloud.sagemaker.inference_components import inference_components_hosts
 from local_cloud.sagemaker.resources import ResourceKind
 from local_cloud.sagemaker.serverless import serverless_configs
@@ -54,6 +54,7 @@ def create_endpoint_config(service: Sagemaker, caller: Caller, request: Request)
     for member in _NOT_EMULATED:
         if request.get(member):
             raise NotEmulated(f"The local cloud does not emulate {member} of CreateEndpointConfig.")
+    instance_stores.check_key(request)
     data_capture.check(request.get("DataCaptureConfig"))
     if serverless_configs.is_serverless(request):
         serverless_configs.check_config(request)

@@ -90,6 +90,7 @@ class ServerlessVariant(Variant):
         self._idle: list[tuple[Instance, float]] = []
         """Warm processes and since when they are idle, longest first: the last is taken, so that the others may end."""
         self._closed = threading.Event()
+        self._is_watched = False
         self._told = 0.0
 
     @property
@@ -105,7 +106,8 @@ class ServerlessVariant(Variant):
             NotHealthy: it does not; what was started is gone again.
             Interrupted: `stopping` was set in between.
         """
-        first = not self.instances
+        # What has scaled to zero was healthy once.
+        first = not self._is_watched
         config = planned["ServerlessConfig"]
         provisioned = config.get("ProvisionedConcurrency", 0)
         with self._lock:
@@ -127,7 +129,8 @@ class ServerlessVariant(Variant):
             self.instances += tuple(kept)
             self._idle += [(instance, time.monotonic()) for instance in kept]
         stop_all([instance for instance in new if instance not in kept], drain_s=0, grace_s=STOP_GRACE_S)
-        if first:
+        if not self._is_watched:
+            self._is_watched = True
             threading.Thread(target=self._watch, name=f"idle {self.name}", daemon=True).start()
 
     def surplus(self, planned: Document) -> list[Instance]:
@@ -185,9 +188,9 @@ class ServerlessVariant(Variant):
         return None
 
     def _drop(self, instance: Instance) -> None:
+        # Here, even where the whole fleet ends: whoever ends that may not find it any more.
         self.instances = tuple(other for other in self.instances if other is not instance)
-        if not self._closed.is_set():
-            threading.Thread(target=instance.stop, args=(1.0,), daemon=True).start()
+        threading.Thread(target=instance.stop, args=(1.0,), daemon=True).start()
 
     def _watch(self) -> None:
         """End processes that are idle for too long, and tell of provisioned ones that nobody uses."""
@@ -216,8 +219,14 @@ class ServerlessVariant(Variant):
                 logger.warning("A provisioned process of variant %s cannot be replaced: %s", self.name, error)
                 return
             with self._lock:
-                self.instances += (instance,)
-                self._idle.append((instance, time.monotonic()))
+                is_late = self._closed.is_set()
+                if not is_late:
+                    self.instances += (instance,)
+                    self._idle.append((instance, time.monotonic()))
+            if is_late:
+                # The fleet has ended meanwhile, and with it whatever was among its instances.
+                stop_all([instance], drain_s=0, grace_s=1)
+                return
 
     def _take_idle(self) -> list[Instance]:
         """Take the processes out of service that were idle for long enough, down to the provisioned ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,14 @@ def laptop(
     )
     state.output.result({"folder": str(base), "evaluation": report})
     if serve:
-        subprocess.run(machine.command("serve"), env=machine.environment(), check=False)
+        # Under --json stdout has its one document already.
+        output = sys.stderr if state.output.is_json else None
+        served = subprocess.run(machine.command("serve"), env=machine.environment(), stdout=output, check=False)
+        if served.returncode:
+            raise CliError(
+                f"The server of the model {name} ended with exit code {served.returncode}.",
+                hint=f"What it printed is above; the model that it serves is in {base / 'model'}.",
+                code="serve-failed",
+            )
     else:
         state.output.say("To serve it as well: sagestack laptop --serve")

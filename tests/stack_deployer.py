@@ -1,0 +1,100 @@
+"""Deploys a CDK stack into a local cloud as the CDK CLI would do it, without starting a CLI for every step of a story."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+
+from tests.hosted_images import BUCKET
+from tests.local_cloud_fixtures import LocalCloud
+
+TIMEOUT_S = 240
+"""Of one deployment: an update that bakes and goes back, on a machine that other tests keep busy."""
+
+
+def synthesizer() -> cdk.IStackSynthesizer:
+    """For a stack whose assets go into the bucket of the tests, which needs no bootstrap."""
+    return cdk.CliCredentialsStackSynthesizer(file_assets_bucket_name=BUCKET)
+
+
+class StackDeployer:
+    """One stack, deployed again and again.
+
+    Attributes:
+        name: of the stack.
+    """
+
+    def __init__(self, cloud: LocalCloud, name: str) -> None:
+        self.name = name
+        self.cloudformation, self._s3 = cloud.client("cloudformation"), cloud.client("s3")
+        self._is_there = False
+
+    def synthesize(self, folder: Path, make: Callable[[cdk.App], object]) -> str:
+        """The template of the stack that `make` puts into an app; its assets are published."""
+        app = cdk.App(outdir=str(folder), analytics_reporting=False)
+        make(app)
+        app.synth()
+        for asset in json.loads((folder / f"{self.name}.assets.json").read_text())["files"].values():
+            source = folder / asset["source"]["path"]
+            body = _zipped(source) if asset["source"]["packaging"] == "zip" else source.read_bytes()
+            for place in asset["destinations"].values():
+                self._s3.put_object(Bucket=place["bucketName"], Key=place["objectKey"], Body=body)
+        return (folder / f"{self.name}.template.json").read_text()
+
+    def deploy(self, template: str) -> str:
+        """The status that the stack ends in: created the first time, updated from then on."""
+        act = self.cloudformation.update_stack if self._is_there else self.cloudformation.create_stack
+        self._is_there = True
+        act(StackName=self.name, TemplateBody=template, Capabilities=["CAPABILITY_IAM"])
+        deadline = time.monotonic() + TIMEOUT_S
+        while (status := str(self.described()["StackStatus"])).endswith("_IN_PROGRESS"):
+            assert time.monotonic() < deadline, status
+            time.sleep(0.1)
+        return status
+
+    def described(self) -> dict[str, Any]:
+        """The stack, as DescribeStacks has it."""
+        (stack,) = self.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+        return dict(stack)
+
+    def output(self, key: str) -> str:
+        """The value of an output."""
+        (value,) = (each["OutputValue"] for each in self.described()["Outputs"] if each["OutputKey"] == key)
+        return str(value)
+
+    def failures(self) -> list[str]:
+        """The reasons of the resources that failed since the last deployment began, oldest first."""
+        reasons = []
+        for event in self.cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]:
+            if event["LogicalResourceId"] == self.name and event["ResourceStatus"] in (
+                "UPDATE_IN_PROGRESS",
+                "CREATE_IN_PROGRESS",
+            ):
+                break
+            if event["ResourceStatus"].endswith("_FAILED"):
+                reasons.append(event.get("ResourceStatusReason", ""))
+        return reasons[::-1]
+
+    def delete(self) -> None:
+        """Take everything away."""
+        self.cloudformation.delete_stack(StackName=self.name)
+        self.cloudformation.get_waiter("stack_delete_complete").wait(
+            StackName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        self._is_there = False
+
+
+def _zipped(folder: Path) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder))
+    return content.getvalue()
