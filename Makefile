@@ -70,7 +70,8 @@ down: setup  ## Stop the local cloud; its state is kept
 	@sagestack down
 
 test: setup  ## Run every test that needs no container engine
-	@pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@# Four also where there are two cores: a test that waits for a server leaves its core to another.
+	pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-container: setup  ## Run the tests that need a container engine; fails where none answers
 	@pytest -m container --run-container

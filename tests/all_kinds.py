@@ -1,8 +1,7 @@
 """Every kind of endpoint, synthesized once for all workers of a test run: twelve models in 24 stacks take seconds."""
 
-import fcntl
-import json
-import os
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from sagestack.guardrails import Finding, findings
 from sagestack.settings import load_environment
 
 from tests.endpoint_kinds import project_of_all_kinds
+from tests.once_per_run import once_per_run
 from tests.synthesis import Templates, build, synthesize
 
 
@@ -23,16 +23,9 @@ class AllKinds:
     found: list[Finding]
 
     @classmethod
-    def of(cls, tmp_path_factory: pytest.TempPathFactory) -> "AllKinds":
-        """Made by whoever asks first; the others read it, and wait for it."""
-        run, own = os.environ.get("PYTEST_XDIST_TESTRUNUID"), tmp_path_factory.getbasetemp()
-        with (own.parent / f"all-kinds-{run}.json" if run else own / "all-kinds.json").open("a+") as shared:
-            fcntl.flock(shared, fcntl.LOCK_EX)
-            shared.seek(0)
-            if not (content := shared.read()):
-                content = json.dumps(_made(tmp_path_factory.mktemp("kinds")))
-                shared.write(content)
-        made = json.loads(content)
+    def of(cls, tmp_path_factory: pytest.TempPathFactory) -> AllKinds:
+        """Those of this test run."""
+        made = once_per_run(tmp_path_factory, "all-kinds", lambda: _made(tmp_path_factory.mktemp("kinds")))
         return cls(Templates(made["templates"]), [Finding(**each) for each in made["found"]])
 
 

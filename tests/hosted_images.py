@@ -80,6 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
+ThreadingHTTPServer.request_queue_size = 128
 ThreadingHTTPServer((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
 """
 LABELS = """\

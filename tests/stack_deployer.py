@@ -46,7 +46,9 @@ class StackDeployer:
             body = _zipped(source) if asset["source"]["packaging"] == "zip" else source.read_bytes()
             for place in asset["destinations"].values():
                 self._s3.put_object(Bucket=place["bucketName"], Key=place["objectKey"], Body=body)
-        return (folder / f"{self.name}.template.json").read_text()
+        template = json.loads((folder / f"{self.name}.template.json").read_text())
+        # Without blanks: CloudFormation takes 51,200 bytes in the call itself.
+        return json.dumps(template, separators=(",", ":"))
 
     def deploy(self, template: str) -> str:
         """The status that the stack ends in: created the first time, updated from then on."""

@@ -194,7 +194,9 @@ def neutral(template: dict[str, Any], name: str, account: str) -> dict[str, Any]
     return neutralized
 
 
-def test_local_is_dev_but_for_where_the_image_comes_from(synthesized: dict[str, Templates]) -> None:
+def test_local_is_dev_but_for_where_the_image_comes_from_and_its_second_instance(
+    synthesized: dict[str, Templates],
+) -> None:
     different: list[str] = []
     for stack in ("foundation", "housing-training", "housing-serving"):
         local = neutral(synthesized["local"].by_stack[f"sagestack-local-{stack}"], "local", "000000000000")
@@ -203,13 +205,25 @@ def test_local_is_dev_but_for_where_the_image_comes_from(synthesized: dict[str, 
     # The whole list: names and accounts apart, an image is a zip in the assets bucket on the laptop and an image in ECR
     # on AWS. So policies allow to fetch, or to look up, the one or the other, and the pipeline names the one or the other.
     # And nobody monitors a laptop, so no requests are captured there, nor deleted after a while.
+    # An instance costs nothing there: two of them make an update a canary, where dev has one and moves all at once.
     assert [re.sub("[0-9A-F]{8}/", "/", path) for path in different] == [
         "foundation/Resources/Artifacts/Properties/LifecycleConfiguration/Rules",
         "housing-training/Resources/Pipeline/Properties/PipelineDefinition/PipelineDefinitionBody",
         "housing-training/Resources/PipelineJobRoleDefaultPolicy/Properties/PolicyDocument/Statement",
         "housing-training/Resources/PipelineRoleDefaultPolicy/Properties/PolicyDocument/Statement",
         "housing-serving/Resources/EndpointConfig/Properties/DataCaptureConfig",
+        "housing-serving/Resources/EndpointConfig/Properties/ProductionVariants/0/InitialInstanceCount",
+        *(
+            f"housing-serving/Resources/Endpoint/Properties/DeploymentConfig/BlueGreenUpdatePolicy/{part}"
+            for part in (
+                "TrafficRoutingConfiguration/CanarySize",
+                "TrafficRoutingConfiguration/Type",
+                "TrafficRoutingConfiguration/WaitIntervalInSeconds",
+            )
+        ),
         "housing-serving/Resources/EndpointRoleDefaultPolicy/Properties/PolicyDocument/Statement",
+        "housing-serving/Resources/Gate/Properties/Variants/0/MaxInstances",
+        "housing-serving/Resources/Gate/Properties/Variants/0/MinInstances",
     ]
 
 

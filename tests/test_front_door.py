@@ -17,8 +17,8 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from botocore.stub import ANY, Stubber
 from sagestack import settings
 from sagestack.front_door import FrontDoor
-from sagestack.guardrails import findings, not_accepted
 
+from functions.deployment_gate.asking import INFERENCE_ID
 from functions.front_door import handler as function
 
 ENDPOINT = "sagestack-dev-housing"
@@ -238,6 +238,12 @@ def test_a_caller_may_say_which_model_and_what_the_request_is_called_but_not_whi
     assert reply["statusCode"] == 200
 
 
+def test_nobody_hides_from_monitoring_behind_the_names_of_golden_records(runtime: Runtime) -> None:
+    reply = ask(others={"x-amzn-sagemaker-inference-id": INFERENCE_ID})
+    assert reply["statusCode"] == 400
+    assert "may not begin with sagestack-" in message(reply)
+
+
 def test_a_component_is_asked_by_its_name(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFERENCE_COMPONENT_NAME", "housing-component")
     expected = {
@@ -354,9 +360,3 @@ def test_a_caller_of_the_account_is_let_in_at_this_door_alone(by_token: Built) -
     assert "/$default/POST/invocations" in str(statement["Resource"])
     with pytest.raises(ValueError, match="lets in by tokens"):
         by_token.door.grant_invoke(callers)
-
-
-def test_the_guardrails_find_nothing() -> None:
-    for authorization in ("iam", JWT):
-        built = Built(settings.FrontDoor(authorization=authorization))
-        assert not_accepted(findings(built.app)) == []

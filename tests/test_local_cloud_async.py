@@ -22,6 +22,8 @@ from tests.waiting import wait_for
 
 VARIANT = "AllTraffic"
 DATA = "async-data"
+COUNT = 16
+"""How many requests wait for an instance: several for each that one answers at a time."""
 
 
 class Queue:
@@ -171,7 +173,7 @@ def test_requests_wait_without_an_instance_and_are_answered_exactly_once_when_th
     queue.scale(name, 0)
     asked = {
         n: queue.ask(name, f"{n}.csv", f"raw:{n}".encode(), InferenceId=f"number-{n}", CustomAttributes="a=b")
-        for n in range(40)
+        for n in range(COUNT)
     }
     bad = queue.ask(name, "bad.json", b'{"fail": 400, "message": "no such column"}', InferenceId="bad")
     assert asked[7]["ResponseMetadata"]["HTTPStatusCode"] == 202
@@ -179,13 +181,13 @@ def test_requests_wait_without_an_instance_and_are_answered_exactly_once_when_th
     assert asked[7]["OutputLocation"].startswith(f"s3://{DATA}/out/")
     assert asked[7]["OutputLocation"].endswith(".out")
     assert bad["FailureLocation"].startswith(f"s3://{DATA}/failed/")
-    wait_for(lambda: queue.statistic(name, "ApproximateBacklogSize", "Maximum") == 41)
+    wait_for(lambda: queue.statistic(name, "ApproximateBacklogSize", "Maximum") == COUNT + 1)
     wait_for(lambda: queue.statistic(name, "HasBacklogWithoutCapacity", "Maximum") == 1)
     assert queue.output(asked[0]["OutputLocation"]) is None
 
     queue.scale(name, 2)
-    told = queue.told("success", 40)
-    assert Counter(message["inferenceId"] for message in told) == Counter(f"number-{n}" for n in range(40))
+    told = queue.told("success", COUNT)
+    assert Counter(message["inferenceId"] for message in told) == Counter(f"number-{n}" for n in range(COUNT))
     for n, answer in asked.items():
         assert queue.output(answer["OutputLocation"]) == f"raw:{n}".encode()
     seventh = next(message for message in told if message["inferenceId"] == "number-7")
@@ -215,9 +217,9 @@ def test_requests_wait_without_an_instance_and_are_answered_exactly_once_when_th
     assert b"no such column" in (queue.output(bad["FailureLocation"]) or b"")
     assert queue.output(bad["OutputLocation"]) is None
 
-    wait_for(lambda: queue.statistic(name, "InvocationsProcessed", "Sum", VARIANT) == 41)
+    wait_for(lambda: queue.statistic(name, "InvocationsProcessed", "Sum", VARIANT) == COUNT + 1)
     assert queue.statistic(name, "InvocationFailures", "Sum", VARIANT) == 1
-    assert queue.statistic(name, "TimeInBacklog", "SampleCount", VARIANT) == 41
+    assert queue.statistic(name, "TimeInBacklog", "SampleCount", VARIANT) == COUNT + 1
     wait_for(lambda: queue.statistic(name, "ApproximateBacklogSize", "Minimum") == 0)
     logs = queue.hosting.cloud.client("logs")
     group = f"/aws/sagemaker/Endpoints/{name}"

@@ -90,7 +90,7 @@ def test_an_endpoint_under_load_grows_and_shrinks_again(
     quick_cloud: LocalCloud, hosting: Hosting, endpoint: str, variant: dict[str, str]
 ) -> None:
     scaling = quick_cloud.client("application-autoscaling")
-    scaling.register_scalable_target(**variant, MinCapacity=1, MaxCapacity=3)
+    scaling.register_scalable_target(**variant, MinCapacity=1, MaxCapacity=2)
     # Twenty requests a second are ten in a minute of this cloud: one instance does four of them.
     made = scaling.put_scaling_policy(
         **variant,
@@ -104,8 +104,8 @@ def test_an_endpoint_under_load_grows_and_shrinks_again(
         },
     )
     with Load(hosting, endpoint, per_second=20) as load:
-        wait_for(lambda: instances(hosting, endpoint) == 3)
-    wait_for(lambda: instances(hosting, endpoint) == 1)
+        wait_for(lambda: instances(hosting, endpoint) == 2, 60)
+    wait_for(lambda: instances(hosting, endpoint) == 1, 60)
     assert load.failed == []
     activities = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
     shrunk, *_, grown = [activity for activity in activities if "by-invocations" in activity["Cause"]]

@@ -489,7 +489,7 @@ class Update:
 
     def __init__(self, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
         # The local cloud has an environment of its own; what asks model servers is not in ours, and is not needed here.
-        monkeypatch.setitem(sys.modules, "httpx", ModuleType("httpx"))
+        monkeypatch.setitem(sys.modules, "h11", ModuleType("h11"))
         self._module = importlib.import_module("local_cloud.sagemaker.deployments.guarded_update")
         self.again: str = importlib.import_module("local_cloud.sagemaker.hosting.endpoint_status").AGAIN
         self._serves, self.pending = updating(cloud)

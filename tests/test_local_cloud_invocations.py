@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.endpoint_versions import asker
 from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
 
@@ -183,6 +184,15 @@ def test_requests_run_side_by_side(hosting: Hosting, asked: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: hosting.ask(asked, {"sleep_s": 0.5}), range(8)))
     assert time.monotonic() - started < 2
+
+
+def test_a_crowd_of_callers_loses_no_request(hosting: Hosting, asked: str) -> None:
+    # More at once than connections are kept, in waves that leave some of them to grow old.
+    crowd = 100
+    ask = asker(hosting, asked, body=b"raw:1")
+    with ThreadPoolExecutor(crowd) as pool:
+        for wave in (400, 50, 400):
+            assert set(pool.map(lambda _: ask(), range(wave))) == {"raw:1"}
 
 
 @pytest.mark.parametrize(

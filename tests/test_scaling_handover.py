@@ -12,7 +12,6 @@ from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk.assertions import Template
 from sagestack import settings
 from sagestack.endpoint_scaling import INSTANCE_COUNT, PROVISIONED_CONCURRENCY, EndpointScaling
-from sagestack.guardrails import findings, not_accepted
 
 from constructs import Construct
 from functions.scaling_handover.handler import handler
@@ -268,9 +267,3 @@ def test_only_what_has_instances_is_handed_over() -> None:
     )
 
     assert Template.from_stack(stack).find_resources(RELEASE) == {}
-
-
-def test_the_guardrails_find_what_was_looked_at_and_nothing_else() -> None:
-    stack = stack_with("ml.m5.large")
-
-    assert not_accepted(findings(stack.node.root)) == []

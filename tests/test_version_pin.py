@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import aws_cdk as cdk
 import boto3
 import pytest
 from aws_cdk import aws_kms as kms
-from aws_cdk.assertions import Match, Template
+from aws_cdk.assertions import Template
 from sagestack import settings
 from sagestack.model_registry import ModelRegistry
 from sagestack.version_pin import VersionPin
@@ -108,6 +110,26 @@ def test_the_token_goes_where_each_host_looks_for_it(repository: Repository) -> 
         assert repository.requests[-1][2][header].endswith("secret-token")
 
 
+def test_a_host_that_sends_on_to_another_does_not_take_the_token_there(repository: Repository) -> None:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", self.server.target + self.path)  # type: ignore[attr-defined]
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with served("github", repository) as address, ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.target = address  # type: ignore[attr-defined]
+        own = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(HostError, match=f"is sent on to {address}, which is not given the token"):
+            HOSTS["github"](own, "team/ml", "secret-token").read(FILE, "main")
+        server.shutdown()
+    assert repository.requests == []
+
+
 def test_only_approvals_are_taken(monkeypatch: pytest.MonkeyPatch, repository: Repository) -> None:
     class Secrets:
         def get_secret_value(self, **request: str) -> dict[str, str]:
@@ -184,22 +206,14 @@ def test_the_rule_takes_approvals_of_this_group_alone_and_keeps_what_fails(templ
 
 
 def test_the_function_may_read_its_token_and_nothing_else(template: Template) -> None:
-    template.has_resource_properties(
-        "AWS::IAM::Policy",
-        {
-            "PolicyDocument": Match.object_like(
-                {
-                    "Statement": [
-                        {
-                            "Action": ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
-                            "Effect": "Allow",
-                            "Resource": SECRET,
-                        }
-                    ]
-                }
-            )
-        },
-    )
+    [policy] = template.find_resources("AWS::IAM::Policy").values()
+    logs, secret = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert logs["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert secret == {
+        "Action": ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
+        "Effect": "Allow",
+        "Resource": SECRET,
+    }
     [function] = template.find_resources("AWS::Lambda::Function").values()
     assert "secret-token" not in json.dumps(function)
     assert function["Properties"]["Environment"]["Variables"]["GIT_API"] == "https://gitlab.com/api/v4"

@@ -35,6 +35,9 @@ _PASSED_ON = {
 }
 """Which model of several, which container of several, and the caller's name for the request. Not which variant: that is
 decided by weights."""
+_INFERENCE_ID = "x-amzn-sagemaker-inference-id"
+_RESERVED = "sagestack-"
+"""Begins the names of the project's own requests, which monitoring leaves out: nobody else may hide behind them."""
 VARIANT = "x-amzn-invoked-production-variant"
 """The header that says who answered, called as in SageMaker's own HTTP API."""
 _OVERHEAD_BYTES = 4096  # of the JSON around an answer
@@ -119,6 +122,8 @@ def _check(headers: Mapping[str, str], body: bytes) -> None:
         raise Refusal(
             415, "UnsupportedContentType", f"Content-Type {given!r} is not understood (allowed: {', '.join(allowed)})."
         )
+    if headers.get(_INFERENCE_ID, "").startswith(_RESERVED):
+        raise Refusal(400, "ReservedInferenceId", f"An inference ID may not begin with {_RESERVED}: choose another.")
     if not body:
         raise Refusal(400, "EmptyBody", "The request has no body: there is nothing to predict.")
     if len(body) > MOST_BYTES:

@@ -67,6 +67,29 @@ class GitHost(Protocol):
         """Ask for the review of a branch, once; the address of the pull request (merge request)."""
 
 
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows a host that sends on to itself, as for a repository that was renamed; the token goes along, so to no other."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """See the standard library.
+
+        Raises:
+            HostError: it is another host, or not HTTPS any more.
+        """
+        asked, sent_to = (urllib.parse.urlsplit(each)[:2] for each in (req.full_url, newurl))
+        if asked != sent_to:
+            raise HostError(
+                f"{req.get_method()} {req.full_url} is sent on to {sent_to[0]}://{sent_to[1]}, which is not given the token:"
+                " correct the repository's address (git in the environment's file)"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_opener = urllib.request.build_opener(_SameHost)
+
+
 class _Api:
     """JSON over HTTPS, with a token."""
 
@@ -90,7 +113,7 @@ class _Api:
             )
         request = urllib.request.Request(f"{self._url}/{path}", data=data, headers=headers, method=method)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the address is configured
+            with _opener.open(request, timeout=TIMEOUT_S) as answer:
                 text = answer.read().decode()
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")[:_QUOTED]

@@ -86,12 +86,15 @@ def take_due(
 
     One that was due while the local cloud was down is due at its next start, once, however often it was missed.
     """
-    for action in selected(service.store.list(SCHEDULE, account, region), target):
-        if action["DueAt"] is None or action["DueAt"] > now:
-            continue
+
+    def go_on(action: Document) -> None:
         action["DueAt"] = _schedule(action).next_after(now, service.clock)
-        # Only if it is still there: it may be deleted while this goes on.
-        if service.store.update(SCHEDULE, account, region, action["Key"], lambda kept, new=action: kept.update(new)):  # type: ignore[misc]
+
+    for found in selected(service.store.list(SCHEDULE, account, region), target):
+        if found["DueAt"] is None or found["DueAt"] > now:
+            continue
+        # As it is now: it may be deleted or put anew while this goes on.
+        if action := service.store.update(SCHEDULE, account, region, found["Key"], go_on):
             yield action["ScheduledActionName"], dict(action["ScalableTargetAction"])
 
 

@@ -15,7 +15,15 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import asynchronous_queue, endpoint_updates, housing_quality, project, xgboost_serving, xgboost_training
+from tests.bench import (
+    asynchronous_queue,
+    endpoint_updates,
+    housing_quality,
+    killed_server,
+    project,
+    xgboost_serving,
+    xgboost_training,
+)
 from tests.bench.figures import Row
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -25,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "synth": project.synths,
     "demo": project.demo,
     "updates": endpoint_updates.updates,
+    "killed": killed_server.killed,
     "queue": asynchronous_queue.queue,
     "serving": xgboost_serving.serving,
     "load": xgboost_serving.load,

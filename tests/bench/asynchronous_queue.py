@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 import tempfile
 import threading
 import time
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aws_cdk as cdk
@@ -79,51 +82,46 @@ class _Story:
         self._until_no_instance()
         yield "until it has no instance, for want of requests", f"{time.monotonic() - started:.1f} s", ""
 
-        before = self._processed()
-        started = time.monotonic()
-        with ThreadPoolExecutor(CLIENTS) as clients:
-            asked = dict(clients.map(self._ask, range(REQUESTS)))
-        queued = time.monotonic() - started
-        most = [self._instances()]
-        yield f"{REQUESTS} requests queued, and the instances then", f"{queued:.1f} s, {most[0]}", "0 instances"
-
-        told: Counter[str] = Counter()
-        firsts: dict[str, float] = {}
-        deadline = time.monotonic() + TIMEOUT_S
-        while told.total() < REQUESTS and time.monotonic() < deadline:
-            most.append(self._instances())
-            if most[-1]:
-                firsts.setdefault("instance", time.monotonic() - started)
-            heard = self._heard(queues["Answered"])
-            told.update(heard)
-            if heard:
-                firsts.setdefault("answer", time.monotonic() - started)
-        took = time.monotonic() - started
-        yield (
-            f"{REQUESTS} requests: first instance, first answer, last answer, most instances",
-            ", ".join(f"{firsts.get(what, float('nan')):.1f} s" for what in ("instance", "answer"))
-            + f", {took:.1f} s, {max(most)}",
-            "",
-        )
-        started = time.monotonic()
-        self._until_no_instance()
-        yield "until it has no instance again", f"{time.monotonic() - started:.1f} s", ""
-        # What came twice would have come by now.
-        told.update(self._heard(queues["Answered"]))
+        for number in range(REQUESTS):
+            self.s3.put_object(Bucket=BUCKET, Key=_key(number), Body=str(number).encode())
+        before, at_first = self._processed(), self._instances()
+        with _Ear(self.sqs, queues["Answered"]) as answered, _Ear(self.sqs, queues["Failed"]) as failed:
+            started = time.monotonic()
+            with ThreadPoolExecutor(CLIENTS) as clients:
+                asked = dict(clients.map(self._ask, range(REQUESTS)))
+            queued = time.monotonic() - started
+            yield (
+                f"{REQUESTS} requests queued, and the instances before the first",
+                f"{queued:.1f} s, {at_first}",
+                "0 instances",
+            )
+            most = 0
+            while len(answered.heard) + len(failed.heard) < REQUESTS and time.monotonic() < started + TIMEOUT_S:
+                most = max(most, self._instances())
+                time.sleep(0.1)
+            times = [at - started for at, _ in answered.heard] or [math.nan]
+            yield (
+                f"{REQUESTS} requests: first answer, median, last answer (since the first was queued), most instances",
+                f"{min(times):.1f} s, {statistics.median(times):.1f} s, {max(times):.1f} s, {most}",
+                "",
+            )
+            started = time.monotonic()
+            self._until_no_instance()
+            yield "until it has no instance again", f"{time.monotonic() - started:.1f} s", ""
+        # What came twice has come by now.
+        told = Counter(name for _, name in answered.heard)
         right = sum(self._output(location) == str(2.0 * number) for number, location in asked.items())
         once = sum(told[str(number)] == 1 for number in asked)
         yield (
             f"{REQUESTS} requests: told once, answered rightly, failed, processed by the servers",
-            f"{once}, {right}, {len(self._heard(queues['Failed']))}, {self._processed() - before:.0f}",
+            f"{once}, {right}, {len(failed.heard)}, {self._processed() - before:.0f}",
             f"{REQUESTS}, {REQUESTS}, 0, {REQUESTS}",
         )
 
     def _ask(self, number: int) -> tuple[int, str]:
-        key = f"{NAMES.request_prefix}{number}.csv"
-        self.s3.put_object(Bucket=BUCKET, Key=key, Body=str(number).encode())
         answer = self.hosting.runtime.invoke_endpoint_async(
             EndpointName=ENDPOINT,
-            InputLocation=f"s3://{BUCKET}/{key}",
+            InputLocation=f"s3://{BUCKET}/{_key(number)}",
             ContentType="text/csv",
             InferenceId=str(number),
         )
@@ -150,15 +148,6 @@ class _Story:
         self.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         return url
 
-    def _heard(self, queue: str) -> list[str]:
-        """The InferenceIds of what a topic told since the last call, one for each message."""
-        heard: list[str] = []
-        while messages := self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-            for message in messages:
-                heard.append(json.loads(json.loads(message["Body"])["Message"])["inferenceId"])
-                self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        return heard
-
     def _instances(self) -> int:
         (variant,) = self.hosting.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["ProductionVariants"]
         return int(variant["CurrentInstanceCount"])
@@ -181,3 +170,40 @@ class _Story:
             Statistics=["Sum"],
         )["Datapoints"]
         return float(sum(point["Sum"] for point in points))
+
+
+class _Ear:
+    """Listens to a topic's queue until it is left.
+
+    Attributes:
+        heard: when (seconds, monotonic), and the InferenceId, of each message.
+    """
+
+    def __init__(self, sqs: Any, queue: str) -> None:
+        self.heard: list[tuple[float, str]] = []
+        self._sqs, self._queue = sqs, queue
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> _Ear:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        while True:
+            messages = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
+            for message in messages:
+                told = json.loads(json.loads(message["Body"])["Message"])
+                self.heard.append((time.monotonic(), told["inferenceId"]))
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+            # Once more after the end, for what came last.
+            if not messages and self._end.wait(0.1):
+                return
+
+
+def _key(number: int) -> str:
+    return f"{NAMES.request_prefix}{number}.csv"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from sagestack import settings
 
 from tests.bench.figures import Row
 from tests.endpoint_versions import Steady, Watch, asker
-from tests.guarded_endpoint import ENDPOINT, Deployments, GuardedStack, Registry, golden
+from tests.guarded_endpoint import ENDPOINT, Deployments, GuardedStack, Registry, golden, until_no_alarm_rings
 from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
 
@@ -29,12 +28,11 @@ INSTANCES = 4
 CANARY = 1 / INSTANCES
 BAKE_S = 240
 """Eight real seconds by the local cloud's clock as it comes."""
-LATENCY_MS = 1000.0
+LATENCY_MS = 2000.0
 """Far from what a good version takes even while eight servers start on two busy cores."""
-SLOW_S = 1.6
+SLOW_S = 2.4
 LEAVES_OUT_S = 0.3
 """Of a stage, at both ends: it is seen a little after it began, and so is its end."""
-QUIET_S = 60
 NORMAL_99 = 2.576
 """So many standard deviations to both sides are 99 % of what chance does."""
 
@@ -105,7 +103,7 @@ class _Story:
     def deployed(self, version: int, **what: Any) -> _Run:
         """One deployment, under load from a moment before to a moment after."""
         arn = self.registry.register(version, **what)
-        self._until_no_alarm_rings()
+        until_no_alarm_rings(self.hosting.cloud)
         with Watch(self.hosting, ENDPOINT) as watch, Steady(self.ask, PER_SECOND) as load:
             time.sleep(2)
             status = self.deployments.serve(arn)
@@ -164,18 +162,6 @@ class _Story:
         )
         served = {self.ask() for _ in range(20)}
         yield f"{name}: afterwards answers", ", ".join(sorted(served)), _answer(good)
-
-    def _until_no_alarm_rings(self) -> None:
-        """The alarms look at the last minutes; an update that begins while one rings is taken back at once."""
-        cloudwatch, waited = self.hosting.cloud.client("cloudwatch"), threading.Event()
-        deadline = time.monotonic() + QUIET_S
-        while True:
-            found = cloudwatch.describe_alarms(AlarmNamePrefix=f"{ENDPOINT}-")["MetricAlarms"]
-            ringing = [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
-            if not ringing:
-                return
-            assert time.monotonic() < deadline, ringing
-            waited.wait(0.2)
 
 
 def _answer(version: int) -> str:

@@ -182,9 +182,13 @@ class AsyncQueue:
             logger.warning("Endpoint %s cannot process requests: %s", self.endpoint, error)
             again = True
             self._closed.wait(1.0)
-        except Exception:
-            again = document["Attempts"] < async_processing.MAX_ATTEMPTS
+        except Exception as error:
             logger.exception("Request %s of endpoint %s", document["InferenceId"], self.endpoint)
+            again = document["Attempts"] < async_processing.MAX_ATTEMPTS
+            if again:
+                self._closed.wait(TICK_S)
+            else:
+                self._give_up(document, lease, error)
         finally:
             end.close()
             with self._lock:
@@ -194,6 +198,18 @@ class AsyncQueue:
             if not again and "Told" not in document:
                 self._delete(document["Id"])
             self._wake.set()
+
+    def _give_up(self, document: Document, lease: Lease, error: Exception) -> None:
+        """Fail a request that the local cloud itself cannot process, so that whoever waits for it hears of it."""
+        try:
+            work = self._access.work(document, f"{lease.variant.name}/{lease.instance.id}")
+            measured = Processed(self.endpoint, lease.variant.name, failed=True, backlog_s=0.0, total_s=0.0)
+            reason = f"InternalServerError: The local cloud failed: {type(error).__name__}: {error}"
+            self._finish(work, document, async_processing.fail(work, document, measured, reason))
+        except Exception:
+            logger.exception(
+                "Request %s of endpoint %s is lost: its failure cannot be told", document["InferenceId"], self.endpoint
+            )
 
     def _finish(self, work: Work, document: Document, measured: Processed | None) -> None:
         """Tell of a request that has a Result, and remember for a moment that it was told."""

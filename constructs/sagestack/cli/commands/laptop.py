@@ -58,7 +58,7 @@ def laptop(
             raise CliError(
                 f"The server of the model {name} ended with exit code {served.returncode}.",
                 hint=f"What it printed is above; the model that it serves is in {base / 'model'}.",
-                code="serve-failed",
+                code="run-failed",
             )
     else:
         state.output.say("To serve it as well: sagestack laptop --serve")

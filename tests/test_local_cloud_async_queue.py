@@ -1,0 +1,59 @@
+"""The queue of an asynchronous endpoint, where the local cloud itself fails."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from contextlib import ExitStack
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from local_cloud.clock import Clock
+
+
+def test_a_request_that_the_local_cloud_cannot_process_fails_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The local cloud has an environment of its own; what asks model servers is not in ours, and is not needed here.
+    monkeypatch.setitem(sys.modules, "h11", ModuleType("h11"))
+    async_processing, async_queue = (
+        importlib.import_module(f"local_cloud.sagemaker.asynchronous.{name}")
+        for name in ("async_processing", "async_queue")
+    )
+    kept: dict[str, dict[str, Any]] = {}
+    written: dict[str, bytes] = {}
+    said: list[str] = []
+    service = SimpleNamespace(
+        store=SimpleNamespace(
+            list=lambda *_: [],
+            put=lambda kind, account, region, name, document: kept.update({name: document}),
+            delete=lambda kind, account, region, name: kept.pop(name, None),
+        ),
+        clock=Clock(30),
+        platform=None,
+        background={"endpoint_metrics": SimpleNamespace(record=lambda *_: None)},
+    )
+    queue = async_queue.AsyncQueue(SimpleNamespace(service=service, router=lambda key: None), ("1", "r", "e"), "e")
+    s3 = SimpleNamespace(put_object=lambda **put: written.update({put["Key"]: put["Body"]}))
+    work = async_processing.Work(region="r", s3=s3, sns=None, own_s3=None, save=lambda document: None, log=said.append)
+    monkeypatch.setattr(queue._access, "work", lambda *_: work)
+
+    def fails(work: Any, document: dict[str, Any], *_: object) -> None:
+        document["Attempts"] += 1
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(async_processing, "answer", fails)
+    document: dict[str, Any] = {
+        "Id": "1", "InferenceId": "one", "Endpoint": "e", "Attempts": 0, "ReceivedTime": time.time(), "RequestTTLSeconds": 21600,
+        "FailureLocation": "s3://b/one-error.out", "KmsKeyId": None, "Topics": {}, "IncludeResponseIn": [],
+    }  # fmt: skip
+    lease = SimpleNamespace(variant=SimpleNamespace(name="v"), instance=SimpleNamespace(id="i"))
+    try:
+        for attempt in (1, 2, 3):
+            assert not written, attempt
+            queue._process(document, lease, ExitStack())
+    finally:
+        queue.close()
+    assert written == {"one-error.out": b"InternalServerError: The local cloud failed: RuntimeError: disk full"}
+    assert document["Result"]["Succeeded"] is False
