@@ -82,6 +82,14 @@ def test_an_event_that_comes_twice_changes_nothing_more(host: Any, repository: R
     assert pin_version(host)["outcome"] == "unchanged"
 
 
+def test_a_branch_that_stayed_of_a_closed_review_is_gone_on_from(host: Any, repository: Repository) -> None:
+    stale = DEV.replace("served_version: null", "served_version: 3")
+    repository.branches["sagestack/dev-housing-4"] = {FILE: stale, "README.md": "other"}
+
+    assert pin_version(host)["outcome"] == "review"
+    assert pin.pinned(repository.branches["sagestack/dev-housing-4"][FILE], "housing") == 4
+
+
 def test_a_commit_of_somebody_else_in_between_is_kept(
     host: Any, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

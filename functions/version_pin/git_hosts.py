@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 TIMEOUT_S = 20
@@ -150,9 +150,11 @@ class GitHub:
             except HostError as error:
                 if error.status != 422:  # the reference exists: an earlier attempt made it
                     raise
-                text, _ = self.read(change.path, change.branch)
+                text, revision = self.read(change.path, change.branch)
                 if text == change.content:
                     return ""
+                # One that was closed, and whose branch stayed: go on from what is there.
+                change = replace(change, revision=revision)
         made = self._api.call(
             "PUT",
             f"{self._root}/contents/{_quoted(change.path)}",
@@ -204,10 +206,13 @@ class GitLab:
             # The branch exists: an earlier attempt made it.
             if error.status != 400 or change.branch == change.base:
                 raise
-            text, _ = self.read(change.path, change.branch)
-            if text != change.content:
-                raise
-            return ""
+            text, revision = self.read(change.path, change.branch)
+            if text == change.content:
+                return ""
+            # One that was closed, and whose branch stayed: go on from what is there.
+            action["last_commit_id"] = revision
+            body.pop("start_branch")
+            return str(self._api.call("POST", f"{self._root}/repository/commits", body)["web_url"])
 
     def review(self, change: Change) -> str:
         """See GitHost."""
@@ -240,13 +245,15 @@ class Bitbucket:
         """See GitHost. `parents` makes Bitbucket refuse where the branch has moved on."""
         if change.branch != change.base:
             try:
-                text, _ = self.read(change.path, change.branch)
+                text, revision = self.read(change.path, change.branch)
             except HostError as error:
                 if error.status != 404:
                     raise
             else:
                 if text == change.content:
                     return ""
+                # One that was closed, and whose branch stayed: go on from what is there.
+                change = replace(change, revision=revision)
         form = {
             "branch": change.branch,
             "parents": change.revision,

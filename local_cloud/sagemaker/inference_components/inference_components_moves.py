@@ -70,9 +70,11 @@ def update(hosting: Hosting, caller: Caller, name: str) -> None:
             generation.shrink(wanted)
     except Interrupted:
         return
-    except (DeploymentFailed, NoRoom, NotHealthy, RolledBack) as error:
+    except Exception as error:
         if hosting.stopping.is_set():
             return
+        if not isinstance(error, DeploymentFailed | NoRoom | NotHealthy | RolledBack):
+            logger.exception("Inference component %s cannot be updated", name)
         # As after an update of an endpoint that was rolled back: what was there serves, and the reason is told.
         reason, count = str(error), generation.count
         finish(hosting, key, "InService", reason, Pending=None, Deployed=deployed, CopyCount=count, **used)
@@ -147,7 +149,7 @@ def _await_endpoint(hosting: Hosting, key: Key, document: Document) -> bool:
         status = found["EndpointStatus"] if found else "gone"
         if hosting.router(endpoint):
             return True
-        if status in ("gone", "Failed", "OutOfService"):
+        if status in ("gone", "Failed"):
             finish(hosting, key, "Failed", f"Its endpoint {document['EndpointName']} is {status}.")
             return False
     return False
