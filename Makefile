@@ -16,7 +16,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help setup demo up down test test-container test-sdk lint format synth deploy bench lock clean
+.PHONY: help setup demo up down test test-long test-container test-sdk lint format synth deploy bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -69,9 +69,12 @@ up: setup  ## Start the local cloud alone
 down: setup  ## Stop the local cloud; its state is kept
 	@sagestack down
 
-test: setup  ## Run every test that needs no container engine
+test: setup  ## Run the tests: all that need no container engine and no minutes
 	@# Four also where there are two cores: a test that waits for a server leaves its core to another.
 	pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+test-long: setup  ## Run the stories that `make test` leaves out: kills, several hosts, spot capacity, load
+	@pytest -m long --run-long -n 4 --dist loadfile --no-loadscope-reorder
 
 test-container: setup  ## Run the tests that need a container engine; fails where none answers
 	@pytest -m container --run-container

@@ -50,7 +50,8 @@ signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown
 description = json.loads(os.environ["FAKE_CLOUD"]) | {
     "pid": os.getpid(), "port": args.port, "endpoint_url": f"http://127.0.0.1:{args.port}",
     "clock_factor": args.clock_factor}
-(args.state_dir / "cloud.json").write_text(json.dumps(description))
+(args.state_dir / "cloud.tmp").write_text(json.dumps(description))
+(args.state_dir / "cloud.tmp").rename(args.state_dir / "cloud.json")
 server.serve_forever()
 (args.state_dir / "cloud.json").unlink()
 """

@@ -239,6 +239,7 @@ def test_requests_wait_without_an_instance_and_are_answered_exactly_once_when_th
     queue.hosting.sagemaker.delete_endpoint(EndpointName=name)
 
 
+@pytest.mark.long
 def test_a_killed_cloud_loses_no_request_and_writes_no_output_twice(queue: Queue) -> None:
     name = queue.hosting.endpoint("killed", queue.config("killed", concurrency=2))
     asked = {n: queue.ask(name, f"k{n}.json", b'{"sleep_s": 0.25}', InferenceId=f"k-{n}") for n in range(12)}
@@ -268,6 +269,7 @@ def test_a_killed_cloud_loses_no_request_and_writes_no_output_twice(queue: Queue
     queue.hosting.sagemaker.delete_endpoint(EndpointName=name)
 
 
+@pytest.mark.long
 def test_what_cannot_be_read_takes_too_long_expires_or_kills_its_server_fails_with_a_reason(queue: Queue) -> None:
     name = queue.hosting.endpoint("fails", queue.config("fails"))
     queue.ask(name, "slow.json", b'{"sleep_s": 3}', InferenceId="slow", InvocationTimeoutSeconds=1)

@@ -173,6 +173,7 @@ def template(endpoint: str, *, high: int, target_value: float, actions: list[dic
     )
 
 
+@pytest.mark.long
 def test_a_stack_makes_changes_and_deletes_what_it_scales(
     quick_cloud: LocalCloud, endpoint: str, variant: dict[str, str]
 ) -> None:
@@ -282,6 +283,7 @@ def test_a_type_under_a_target_does_not_change_and_an_endpoint_takes_its_target_
     assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
 
 
+@pytest.mark.long
 def test_a_kill_loses_no_target_and_no_policy(
     quick_cloud: LocalCloud, hosting: Hosting, endpoint: str, variant: dict[str, str]
 ) -> None:

@@ -221,6 +221,7 @@ def test_a_canary_brings_a_new_version_in_and_the_next_bad_one_is_rolled_back_un
     assert "LastDeploymentConfig" not in settled
 
 
+@pytest.mark.long
 def test_a_rolling_update_keeps_the_count_that_scaling_left(hosting: Hosting) -> None:
     sagemaker = hosting.sagemaker
     for n in (1, 2):
@@ -298,6 +299,7 @@ def test_an_alarm_that_is_on_before_the_update_keeps_the_old_version(hosting: Ho
     assert hosting.ask("early")["model"] == "early-1"
 
 
+@pytest.mark.long
 def test_a_server_that_is_killed_under_load_is_replaced_and_costs_no_more_than_what_it_was_answering(
     hosting: Hosting,
 ) -> None:
@@ -345,6 +347,7 @@ def until_it_says(hosting: Hosting, endpoint: str, words: str) -> None:
         time.sleep(LOOK_S)
 
 
+@pytest.mark.long
 def test_an_update_that_kills_cut_off_begins_again_each_time_and_says_so(hosting: Hosting, own: LocalCloud) -> None:
     for n in (1, 2):
         hosting.config(f"cut-{n}", hosting.model(f"cut-{n}"), count=2, **MAIN)
@@ -364,6 +367,7 @@ def test_an_update_that_kills_cut_off_begins_again_each_time_and_says_so(hosting
     assert "Endpoint cut: the update to cut-2, which the end of the local cloud had cut off, is finished" in own.log()
 
 
+@pytest.mark.long
 def test_a_roll_back_that_a_kill_cuts_off_is_over_after_the_restart(hosting: Hosting, own: LocalCloud) -> None:
     for n in (1, 2):
         hosting.config(f"back-{n}", hosting.model(f"back-{n}"), count=2, **MAIN)
@@ -392,6 +396,7 @@ def test_a_roll_back_that_a_kill_cuts_off_is_over_after_the_restart(hosting: Hos
     assert "Endpoint back: its update was being rolled back, and now is" in own.log()
 
 
+@pytest.mark.long
 def test_a_stack_whose_update_sagemaker_rolls_back_goes_back_too_and_says_why(hosting: Hosting) -> None:
     for n in (1, 2):
         hosting.config(f"stacked-{n}", hosting.model(f"stacked-{n}"), count=2, **MAIN)

@@ -15,6 +15,8 @@ from local_cloud.sagemaker.jobs.training_output import merged
 from tests.job_programs import Jobs, channel, instances, refused
 from tests.local_cloud_fixtures import LocalCloud
 
+pytestmark = pytest.mark.long
+
 ME = "me = json.loads((ml / 'input/config/resourceconfig.json').read_text())['current_host']\n"
 TO_PEERS = f"""{ME}
 import socket

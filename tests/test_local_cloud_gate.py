@@ -67,6 +67,7 @@ def test_only_a_version_that_may_be_served_and_answers_as_recorded_gets_through(
     deployments.delete()
 
 
+@pytest.mark.long
 def test_a_version_that_answers_wrongly_or_fails_is_taken_back_while_it_has_the_canarys_share(
     cloud: LocalCloud, hosting: Hosting, registry: Registry, tmp_path: Path
 ) -> None:

@@ -379,6 +379,7 @@ def test_a_component_scales_from_one_to_two_to_none_to_one_and_the_instances_fol
     components.remove("grows")
 
 
+@pytest.mark.long
 def test_two_components_share_an_instance_and_a_failing_one_names_its_own_log(
     components: Components, shared: str
 ) -> None:
@@ -406,6 +407,7 @@ def test_two_components_share_an_instance_and_a_failing_one_names_its_own_log(
     components.remove("right")
 
 
+@pytest.mark.long
 def test_another_specification_replaces_the_copies_and_a_broken_one_is_rolled_back(
     components: Components, shared: str
 ) -> None:
@@ -573,6 +575,7 @@ def test_a_policy_may_name_the_components_that_somebody_may_change(components: C
         assert caught.value.response["Error"]["Code"] == code, caught.value
 
 
+@pytest.mark.long
 def test_a_stack_makes_grows_and_deletes_an_endpoint_with_a_component(components: Components, shared: str) -> None:
     cloudformation = components.cloud.client("cloudformation")
 
@@ -618,6 +621,7 @@ def test_a_stack_makes_grows_and_deletes_an_endpoint_with_a_component(components
     assert components.gone("stacked")
 
 
+@pytest.mark.long
 def test_components_stay_when_their_endpoint_changes_and_come_back_when_the_cloud_was_killed(
     own_cloud: LocalCloud,
 ) -> None:

@@ -297,6 +297,7 @@ def test_loading_is_measured(hosting: MultiModel) -> None:
     assert statistic("ModelLatency", "Sum") < 200_000
 
 
+@pytest.mark.long
 def test_a_stack_with_a_multi_model_endpoint_survives_a_kill(own_cloud: LocalCloud) -> None:
     hosting = MultiModel(own_cloud)
     hosting.put("stacked", "a", "b")

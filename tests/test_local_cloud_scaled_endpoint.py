@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import aws_cdk as cdk
+import pytest
 from aws_cdk import aws_sagemaker as sagemaker
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -24,6 +25,8 @@ from tests.guarded_endpoint import Deployments, Registry, plain_hosting
 from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
 from tests.stack_deployer import StackDeployer, synthesizer
+
+pytestmark = pytest.mark.long
 
 ENDPOINT = "sagestack-local-scaled"
 STACK = "scaled-serving"

@@ -134,6 +134,7 @@ def test_a_serverless_endpoint_starts_cold_stays_warm_throttles_and_goes_to_zero
     assert statistics(hosting, "cold", "InvocationsPerInstance", "Sum") <= 0
 
 
+@pytest.mark.long
 def test_provisioned_concurrency_stays_warm_and_is_changed_without_a_new_configuration(hosting: Hosting) -> None:
     name = "kept"
     hosting.endpoint(name, config(hosting, name, hosting.model(name), ProvisionedConcurrency=1))
@@ -182,6 +183,7 @@ def test_a_model_that_never_becomes_healthy_fails_the_endpoint(hosting: Hosting)
     assert "the model is broken" in described["FailureReason"]
 
 
+@pytest.mark.long
 def test_serverless_becomes_instances_but_not_the_other_way_round(hosting: Hosting) -> None:
     serverless = config(hosting, "turns", hosting.model("turns"))
     hosting.endpoint("turns", serverless)

@@ -222,9 +222,9 @@ def test_a_shadow_answers_nobody_fails_nobody_slows_nobody_and_is_measured_and_c
 
 
 def test_a_shadow_that_never_becomes_healthy_fails_the_update_and_the_endpoint_serves_on(hosting: Hosting) -> None:
-    hosting.model("broken", crash=True)
+    hosting.model("broken-shadow", crash=True)
     hosting.sagemaker.update_endpoint(
-        EndpointName="shadowed", EndpointConfigName=config(hosting, "breaks", "production", "broken")
+        EndpointName="shadowed", EndpointConfigName=config(hosting, "breaks", "production", "broken-shadow")
     )
     described = hosting.settled("shadowed")
     assert described["EndpointConfigName"] == "shadowed"

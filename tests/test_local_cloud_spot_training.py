@@ -16,6 +16,8 @@ from tests.job_programs import LOGS, Jobs, allow, instances, refused
 from tests.local_cloud_fixtures import LocalCloud
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.long
+
 TAG = "sagestack:interrupt-after-seconds"
 SAVE = """
 checkpoints = ml / "checkpoints"

@@ -18,6 +18,8 @@ from xgboost_container.training.distributed.agreement import check_for_hosts
 
 from tests.xgboost_hosts import TRAIN, Host, Job, run, running
 
+pytestmark = pytest.mark.long
+
 SOON = 15.0
 TREES = {"num_round": 25, "max_depth": 4, "eta": 0.3, "nthread": 1}
 
