@@ -304,7 +304,10 @@ def test_a_request_may_carry_its_input_and_name_its_output(queue: Queue) -> None
         EndpointName=name, Body=b"raw:inline", S3OutputPathExtension="some/where", Filename="mine.txt"
     )
     assert answer["OutputLocation"] == f"s3://{DATA}/out/some/where/mine.txt"
-    (told,) = queue.told("success", 1)
+    # Of this request: those before it, of other tests, may be told late.
+    told = wait_for(
+        lambda: next((m for m in queue.told("success", 0) if m["inferenceId"] == answer["InferenceId"]), None), 20
+    )
     assert told["responseBody"]["content"] == "cmF3OmlubGluZQ=="
     assert queue.output(answer["OutputLocation"]) == b"raw:inline"
     with refused("ValidationError", "InvokeEndpointAsync"):
