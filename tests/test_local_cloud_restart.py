@@ -57,9 +57,9 @@ def test_a_killed_cloud_has_what_it_had(own_cloud: LocalCloud) -> None:
     role = own_cloud.role("kept", {"Action": "s3:GetObject", "Resource": "*"})
     deploy_until(own_cloud, "kept", TOPIC_TEMPLATE, "CREATE_COMPLETE")
     # What the last half second brought may be lost, and this is no longer ago.
-    for service, words in (("iam", '"kept"'), ("cloudformation", "CREATE_COMPLETE")):
-        file = own_cloud.state_dir / f"ministack/{service}.json"
-        wait_for(lambda file=file, words=words: file.exists() and words in file.read_text(), 10)
+    iam, stacks = (own_cloud.state_dir / f"ministack/{service}.json" for service in ("iam", "cloudformation"))
+    wait_for(lambda: iam.exists() and '"kept"' in iam.read_text(), 10)
+    wait_for(lambda: stacks.exists() and "CREATE_COMPLETE" in stacks.read_text(), 10)
     own_cloud.kill()
     own_cloud.start()
     assert own_cloud.client("s3").get_object(Bucket="kept", Key="a/b.csv")["Body"].read() == b"1,2\n"
