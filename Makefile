@@ -16,7 +16,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help setup demo up down test test-long test-container test-sdk lint format synth deploy bench lock clean
+.PHONY: help setup demo up down test test-long test-container test-sdk test-browser lint format synth deploy bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -82,6 +82,14 @@ test-container: setup  ## Run the tests that need a container engine; fails wher
 test-sdk: setup .venv-sdk/.installed  ## Compare our pipeline definitions with the SageMaker SDK's (installs 0.8 GB)
 	@pytest -m sdk --run-sdk
 
+test-browser: setup .venv/.browser  ## Look at the pages in headless Chromium, which the machine must have
+	@pytest -m browser --run-browser
+
+.venv/.browser: .venv/.uv requirements-browser.txt .venv/.installed
+	@echo "Installing what drives the browser"
+	uv pip install --quiet --python .venv/bin/python -r requirements-browser.txt
+	touch $@
+
 .venv-sdk/.installed: .venv/.uv requirements-sdk.txt
 	@echo "Installing the SageMaker SDK"
 	[ -x .venv-sdk/bin/python ] || $(PYTHON) -m venv --without-pip .venv-sdk
@@ -111,6 +119,7 @@ lock: .venv/.uv  ## Compile the lock files from the .in files
 	compile requirements.in requirements.txt && printf -- '-e .\n' >> requirements.txt
 	hashed requirements-node.in requirements-node.txt
 	hashed requirements-sdk.in requirements-sdk.txt
+	hashed requirements-browser.in requirements-browser.txt
 	hashed local_cloud/requirements.in local_cloud/requirements.txt
 	for folder in model_code/images/*; do hashed "$$folder/requirements.in" "$$folder/requirements.txt" --no-emit-package scipy; done
 

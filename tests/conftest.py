@@ -60,10 +60,16 @@ _FIRST = (
     "test_pipeline_checks",
 )
 
-_ON_REQUEST = {"container": "--run-container", "sdk": "--run-sdk", "long": "--run-long"}
+_ON_REQUEST = {
+    "browser": "--run-browser",
+    "container": "--run-container",
+    "long": "--run-long",
+    "sdk": "--run-sdk",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-browser", action="store_true", help="run the tests that need Chromium")
     parser.addoption("--run-container", action="store_true", help="run the tests that need a container engine")
     parser.addoption("--run-long", action="store_true", help="run the stories that take long, too")
     parser.addoption("--run-sdk", action="store_true", help="run the tests that need the SageMaker SDK")

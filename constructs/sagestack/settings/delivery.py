@@ -1,0 +1,136 @@
+"""How git deploys: the repository, the order of the environments, and where a person is asked first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError
+
+from sagestack.settings import source
+from sagestack.settings.base import Settings
+from sagestack.settings.environment import LOCAL, PROJECT_ROOT, Account, Region, known_environments
+from sagestack.settings.errors import Allowed, SettingsError, described, suggestion
+from sagestack.settings.source import SettingsFile
+
+FILE = "delivery.yaml"
+DEFAULT_FAIL_ON = ("replacement-with-data", "iam-widening", "cost>10%")
+
+
+class Repository(Settings):
+    """Where the project's git repository is."""
+
+    host: Annotated[Literal["github", "gitlab", "bitbucket"], Allowed("github, gitlab or bitbucket")]
+    name: Annotated[
+        str,
+        Field(pattern=r"^[\w.-]+(/[\w.-]+)+$"),
+        Allowed("owner/name; on GitLab the path of the project, with its groups"),
+    ]
+    branch: Annotated[str, Field(pattern=r"^[\w./-]+$"), Allowed("a branch, like main")] = "main"
+    api_url: Annotated[
+        str | None, Field(pattern=r"^https?://"), Allowed("the address of the API of a server of one's own, or null")
+    ] = None
+
+
+class DeliveryStage(Settings):
+    """One environment on the way of a change, after the one before it."""
+
+    environment: Annotated[str, Allowed("the name of an environment")]
+    approval: Annotated[bool, Allowed("true or false")] = False
+    """Whether a person says yes, with the review at hand, before it is deployed."""
+
+
+class ReviewSettings(Settings):
+    """What makes a review ask for a human."""
+
+    fail_on: Annotated[
+        tuple[str, ...], Field(strict=False), Allowed("conditions as of `sagestack review --fail-on`")
+    ] = DEFAULT_FAIL_ON
+
+
+class AwsPipeline(Settings):
+    """The self-mutating pipeline in an account of its own."""
+
+    account: Account
+    region: Region
+    connection_arn: Annotated[
+        str,
+        Field(pattern=r"^arn:[^:]+:(codeconnections|codestar-connections):[^:]+:[0-9]{12}:connection/[0-9a-f-]{36}$"),
+        Allowed("the ARN of a CodeConnections connection to the repository's host"),
+    ]
+
+
+class Delivery(Settings):
+    """`delivery.yaml`."""
+
+    repository: Repository
+    stages: Annotated[tuple[DeliveryStage, ...], Field(min_length=1, strict=False), Allowed("environments, in order")]
+    review: ReviewSettings = ReviewSettings()
+    drift_schedule: Annotated[
+        str | None, Allowed("five fields of cron in UTC, as GitHub Actions takes them, or null")
+    ] = None
+    pipeline: Annotated[AwsPipeline | None, Allowed("null, or account, region, connection_arn")] = None
+
+    _file: SettingsFile | None = PrivateAttr(default=None)
+
+    def stage_before(self, environment: str) -> DeliveryStage | None:
+        """The stage whose deployment comes before an environment's own; None for the first.
+
+        Raises:
+            KeyError: no stage is of this environment.
+        """
+        names = [stage.environment for stage in self.stages]
+        if environment not in names:
+            raise KeyError(environment)
+        place = names.index(environment)
+        return self.stages[place - 1] if place else None
+
+    def stage_after(self, environment: str) -> DeliveryStage | None:
+        """The stage that a change goes to from this environment; None for the last.
+
+        Raises:
+            KeyError: no stage is of this environment.
+        """
+        names = [stage.environment for stage in self.stages]
+        if environment not in names:
+            raise KeyError(environment)
+        place = names.index(environment) + 1
+        return self.stages[place] if place < len(self.stages) else None
+
+
+def load_delivery(root: Path = PROJECT_ROOT) -> Delivery:
+    """Reads `delivery.yaml` against the environments that there are.
+
+    Raises:
+        SettingsError: with everything that is wrong at once.
+    """
+    path = root / FILE
+    if not path.exists():
+        raise SettingsError([f"there is no {FILE}; docs/reference/delivery.md says what stands in it"])
+    try:
+        file = source.read(path, root=root)
+        delivery = Delivery.model_validate(file.content)
+    except source.UnreadableError as error:
+        raise SettingsError([str(error)]) from error
+    except ValidationError as error:
+        raise SettingsError(described(error, Delivery, file)) from error
+    known = [name for name in known_environments(root) if name != LOCAL]
+    names = [stage.environment for stage in delivery.stages]
+    problems = [
+        file.problem(
+            f"stages[{place}].environment: there is no environment {name!r}{suggestion(name, known)}"
+            f" (known: {', '.join(known)})",
+            path=("stages", place, "environment"),
+        )
+        for place, name in enumerate(names)
+        if name not in known
+    ]
+    problems += [
+        file.problem(f"stages[{place}].environment: {name!r} stands twice", path=("stages", place, "environment"))
+        for place, name in enumerate(names)
+        if name in names[:place]
+    ]
+    if problems:
+        raise SettingsError(problems)
+    delivery._file = file
+    return delivery
