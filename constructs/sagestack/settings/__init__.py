@@ -1,5 +1,6 @@
 """The environments and the models, typed: read by the stacks and by the command line alike. Imports no CDK."""
 
+from sagestack.settings.delivery import AwsPipeline, Delivery, DeliveryStage, load_delivery
 from sagestack.settings.environment import (
     LOCAL,
     LOCAL_ACCOUNT,
@@ -43,7 +44,7 @@ from sagestack.settings.hosting_checks import check_hosting
 from sagestack.settings.instance_types import Architecture, architecture, check_instance_type, takes_volume_key
 from sagestack.settings.kept import kept_by_endpoint
 from sagestack.settings.model import Model, Quality, Serving, load_model, load_models
-from sagestack.settings.names import EnvironmentNames, ModelNames
+from sagestack.settings.names import DeliveryNames, EnvironmentNames, ModelNames
 from sagestack.settings.pins import write_pin
 
 __all__ = [
@@ -54,8 +55,12 @@ __all__ = [
     "Architecture",
     "Asynchronous",
     "Autoscaling",
+    "AwsPipeline",
     "Canary",
     "DataCapture",
+    "Delivery",
+    "DeliveryNames",
+    "DeliveryStage",
     "Environment",
     "EnvironmentNames",
     "FrontDoor",
@@ -88,6 +93,7 @@ __all__ = [
     "environment_file",
     "kept_by_endpoint",
     "known_environments",
+    "load_delivery",
     "load_environment",
     "load_model",
     "load_models",

@@ -58,6 +58,14 @@ class AwsPipeline(Settings):
         Field(pattern=r"^arn:[^:]+:(codeconnections|codestar-connections):[^:]+:[0-9]{12}:connection/[0-9a-f-]{36}$"),
         Allowed("the ARN of a CodeConnections connection to the repository's host"),
     ]
+    token_secret_arn: Annotated[
+        str | None,
+        Field(pattern=r"^arn:[^:]+:secretsmanager:[^:]+:[0-9]{12}:secret:.+-[A-Za-z0-9]{6}$"),
+        Allowed(
+            "the whole ARN of a secret in Secrets Manager, whose text is a token of the repository's host, or null"
+        ),
+    ] = None
+    """With it the pipeline opens the pull requests that promote versions; null: nobody does."""
 
 
 class Delivery(Settings):

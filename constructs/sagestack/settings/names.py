@@ -118,3 +118,24 @@ class ModelNames:
     def archive_prefix(self) -> str:
         """The key prefix, in the artifact bucket, of the archives that a multi-model endpoint serves."""
         return f"{self.model}/archives/"
+
+
+@dataclass(frozen=True)
+class DeliveryNames:
+    """The names of the delivery pipeline's own things, in the account that it runs in."""
+
+    @property
+    def stack(self) -> str:
+        return f"{_PREFIX}-delivery"
+
+    @property
+    def pipeline(self) -> str:
+        return f"{_PREFIX}-delivery"
+
+    def deployed_commit_parameter(self, environment: str) -> str:
+        """The commit that the pipeline deployed to an environment last."""
+        return f"/{_PREFIX}/delivery/{environment}/deployed-commit"
+
+    def review_key(self, environment: str) -> str:
+        """The review of what is deployed to an environment next; the bucket keeps older ones as versions of it."""
+        return f"reviews/{environment}/review.html"

@@ -1,0 +1,215 @@
+"""The pipeline on AWS deploys what `cdk deploy` deploys, in order, and asks before it does."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from sagestack.review.assembly import read_assembly
+from sagestack.settings import (
+    PROJECT_ROOT,
+    AwsPipeline,
+    DeliveryNames,
+    SettingsError,
+    load_delivery,
+    load_environment,
+    load_models,
+    load_sources,
+)
+
+import app as platform
+from stacks.delivery import DeliveryStack
+from tests import synthesis
+
+CONNECTION = "arn:aws:codeconnections:us-east-1:444444444444:connection/01234567-89ab-cdef-0123-456789abcdef"
+SECRET = "arn:aws:secretsmanager:us-east-1:444444444444:secret:git-token-AbCdEf"
+ORDER = ["dev", "staging", "prod"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that serves a version in dev."""
+    root = synthesis.copy_project(tmp_path_factory.mktemp("project"))
+    dev = root / "environments/dev.yaml"
+    dev.write_text(dev.read_text().replace("served_version: null", "served_version: 3"))
+    (root / "delivery.yaml").write_text(
+        (PROJECT_ROOT / "delivery.yaml")
+        .read_text()
+        .replace(
+            "pipeline: null",
+            f"pipeline: {{account: '444444444444', region: us-east-1, connection_arn: '{CONNECTION}',"
+            f" token_secret_arn: '{SECRET}'}}",
+        )
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def outdir(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("delivery")
+    app = cdk.App(context=synthesis.flags(), outdir=str(folder), analytics_reporting=False)
+    delivery, models = load_delivery(project), load_models(project)
+    assert delivery.pipeline is not None
+    DeliveryStack(
+        app,
+        DeliveryNames().stack,
+        delivery=delivery,
+        aws_pipeline=delivery.pipeline,
+        environments={name: load_environment(name, project) for name in ORDER},
+        add_platform=lambda scope, environment: platform.add_platform(
+            scope, environment, models, load_sources(environment, project)
+        ),
+        env=cdk.Environment(account=delivery.pipeline.account, region=delivery.pipeline.region),
+    )
+    app.synth()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def resources(outdir: Path) -> dict[str, Any]:
+    template = json.loads((outdir / "sagestack-delivery.template.json").read_text())
+    resources: dict[str, Any] = template["Resources"]
+    return resources
+
+
+@pytest.fixture(scope="module")
+def stages(resources: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The actions of each stage, in the order in which they run."""
+    (pipeline,) = _of_type(resources, "AWS::CodePipeline::Pipeline")
+    return {
+        stage["Name"]: sorted(stage["Actions"], key=lambda action: action["RunOrder"])
+        for stage in pipeline["Properties"]["Stages"]
+    }
+
+
+def _of_type(resources: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [resource for resource in resources.values() if resource["Type"] == kind]
+
+
+def _build_spec(resources: dict[str, Any], step: str) -> dict[str, Any]:
+    (project,) = (
+        project
+        for project in _of_type(resources, "AWS::CodeBuild::Project")
+        if project["Properties"].get("Description", "").endswith(f"/{step}")
+    )
+    spec: dict[str, Any] = json.loads(project["Properties"]["Source"]["BuildSpec"])
+    return spec
+
+
+def _commands(resources: dict[str, Any], step: str) -> str:
+    return "\n".join(_build_spec(resources, step)["phases"]["build"]["commands"])
+
+
+def test_the_stacks_are_those_of_a_deployment_by_hand(outdir: Path, project: Path, tmp_path: Path) -> None:
+    by_hand = tmp_path / "dev"
+    synthesis.build(project, load_environment("dev", project), by_hand).synth()
+    wanted = {name: stack.template for name, stack in read_assembly(by_hand, "dev").stacks.items()}
+
+    stage = read_assembly(outdir / "assembly-sagestack-delivery-dev", "dev").stacks
+    assert len(wanted) == 3
+    # But for the path that CDK puts into the description of its own provider functions.
+    assert {name: _without_stage(stack.template) for name, stack in stage.items()} == wanted
+
+
+def _without_stage(template: Mapping[str, Any]) -> dict[str, Any]:
+    text: dict[str, Any] = json.loads(json.dumps(template).replace("(sagestack-delivery/dev/", "("))
+    return text
+
+
+def test_the_source_is_a_connection_to_the_repositorys_host(stages: dict[str, list[dict[str, Any]]]) -> None:
+    (source,) = stages["Source"]
+    configuration = source["Configuration"]
+    assert configuration["ConnectionArn"] == CONNECTION
+    assert (configuration["FullRepositoryId"], configuration["BranchName"]) == ("my-team/my-platform", "main")
+    assert configuration["OutputArtifactFormat"] == "CODEBUILD_CLONE_REF"  # with the history, for the review
+
+
+def test_nothing_depends_on_codecommit(outdir: Path) -> None:
+    assert "codecommit" not in (outdir / "sagestack-delivery.template.json").read_text().lower()
+
+
+def test_it_updates_itself_before_it_deploys(stages: dict[str, list[dict[str, Any]]]) -> None:
+    assert list(stages) == ["Source", "Build", "UpdatePipeline", "Assets", *ORDER]
+    assert [action["Name"] for action in stages["UpdatePipeline"]] == ["SelfMutate"]
+
+
+@pytest.mark.parametrize("environment", ORDER)
+def test_a_review_comes_first_and_the_record_of_the_commit_last(
+    environment: str, stages: dict[str, list[dict[str, Any]]]
+) -> None:
+    names = [action["Name"] for action in stages[environment]]
+    assert names[0] == f"Review-{environment}"
+    assert names[-1] == f"Deployed-{environment}"
+    assert any(name.endswith(".Deploy") for name in names)
+
+
+@pytest.mark.parametrize(("environment", "asks"), [("dev", False), ("staging", True), ("prod", True)])
+def test_a_person_is_asked_where_the_file_says_so(
+    environment: str, asks: bool, stages: dict[str, list[dict[str, Any]]]
+) -> None:
+    approvals = [action for action in stages[environment] if action["ActionTypeId"]["Category"] == "Approval"]
+    assert bool(approvals) is asks
+    for approval in approvals:
+        first = next(action for action in stages[environment] if action["Name"].endswith(".Prepare"))
+        assert stages[environment][0]["RunOrder"] < approval["RunOrder"] < first["RunOrder"]
+        assert f"reviews/{environment}/review.html" in json.dumps(approval["Configuration"]["ExternalEntityLink"])
+
+
+def test_the_review_is_against_what_was_deployed_last(resources: dict[str, Any]) -> None:
+    review = _commands(resources, "Review-prod")
+    assert "/sagestack/delivery/prod/deployed-commit" in review
+    assert 'sagestack review --base "$BASE" --env prod --fail-on never' in review
+    assert "s3://$REVIEWS/reviews/prod/review.html" in review
+    assert "/sagestack/delivery/prod/deployed-commit" in _commands(resources, "Deployed-prod")
+
+
+def test_versions_are_promoted_to_the_next_environment(resources: dict[str, Any]) -> None:
+    assert "sagestack promote --after dev" in _commands(resources, "Deployed-dev")
+    assert "sagestack promote --after staging" in _commands(resources, "Deployed-staging")
+    assert "promote" not in _commands(resources, "Deployed-prod")  # there is nothing after it
+
+
+def test_a_review_may_write_its_page_and_nothing_else(resources: dict[str, Any]) -> None:
+    (policy,) = (
+        resource["Properties"]["PolicyDocument"]["Statement"]
+        for logical_id, resource in resources.items()
+        if resource["Type"] == "AWS::IAM::Policy" and "Reviewprod" in logical_id
+    )
+    writes = [
+        statement["Resource"]
+        for statement in policy
+        if any(action.startswith(("s3:Put", "s3:Delete")) for action in _actions(statement))
+    ]
+    assert len(writes) == 1
+    assert json.dumps(writes[0]).endswith('"/reviews/prod/review.html"]]}')
+    assert not any(action.startswith(("sts:", "ssm:Put", "iam:")) for s in policy for action in _actions(s))
+
+
+def _actions(statement: dict[str, Any]) -> list[str]:
+    actions = statement["Action"]
+    return [actions] if isinstance(actions, str) else actions
+
+
+def test_other_accounts_are_deployed_to_by_their_own_roles(stages: dict[str, list[dict[str, Any]]]) -> None:
+    for environment, account in (("dev", "111111111111"), ("staging", "222222222222"), ("prod", "333333333333")):
+        deploys = [a for a in stages[environment] if a["ActionTypeId"]["Provider"] == "CloudFormation"]
+        assert deploys
+        for action in deploys:
+            assert f"iam::{account}:role/cdk-hnb659fds-deploy-role" in json.dumps(action["RoleArn"])
+        prepared = [a for a in deploys if a["Name"].endswith(".Prepare")]
+        assert prepared
+        for action in prepared:
+            assert f"iam::{account}:role/cdk-hnb659fds-cfn-exec-role" in json.dumps(action["Configuration"]["RoleArn"])
+
+
+def test_the_pipeline_is_deployed_only_where_the_file_describes_it() -> None:
+    assert load_delivery().pipeline is None
+    with pytest.raises(SettingsError, match=r"delivery.yaml: pipeline: is null"):
+        platform.add_delivery(cdk.App(context=synthesis.flags()))
+
+
+def test_the_arn_of_something_else_is_no_connection() -> None:
+    with pytest.raises(ValueError, match="connection_arn"):
+        AwsPipeline(account="444444444444", region="us-east-1", connection_arn="arn:aws:s3:::bucket")
