@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import Any
 
 import boto3
 
-from .git_hosts import HOSTS, Change, GitHost, HostError
-from .pin import pinned, with_pin
-
-ATTEMPTS = 4
-"""How often a commit is tried when somebody else commits at the same time."""
+from .git_hosts import HOSTS, GitHost
+from .proposal import Pin, propose
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -48,47 +44,20 @@ def pin_version(
     """Commit the pin of one version to the environment's file, on a branch of its own where somebody reviews it.
 
     An approval that arrives twice, or for what is pinned already, changes nothing. One of an older version than that in git is
-    an approval like any other: to go back is `git revert`, and to go back on purpose may be to approve again.
+    an approval like any other: to go back is `git revert`, and to go back on purpose may be to approve again. A newer version
+    that waits for its review goes on waiting then, since approvals may arrive late.
 
     Raises:
         HostError: the host refused.
         NoPin: the file has no pin for the model.
     """
-    path = f"environments/{environment}.yaml"
-    for attempt in range(ATTEMPTS):
-        text, revision = host.read(path, base)
-        before = pinned(text, model)
-        if before == version:
-            return {"outcome": "unchanged", "reason": f"{path} pins version {version} of {model} already"}
-        change = Change(
-            path=path,
-            content=with_pin(text, model, version),
-            message=_message(environment, model, before, version, arn),
-            base=base,
-            branch=f"sagestack/{environment}-{model}-{version}" if is_reviewed else base,
-            revision=revision,
-        )
-        try:
-            commit = host.commit(change)
-        except HostError as error:
-            # Somebody else committed in between (each host has a status of its own for it): read again.
-            if error.status not in (400, 409, 412, 422) or attempt == ATTEMPTS - 1:
-                raise
-            time.sleep(0.5 * 2**attempt)
-            continue
-        if is_reviewed:
-            return {"outcome": "review", "version": version, "before": before, "address": host.review(change)}
-        return {"outcome": "commit", "version": version, "before": before, "address": commit}
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _message(environment: str, model: str, before: int | None, version: int, arn: str) -> str:
-    was = "none" if before is None else f"version {before}"
-    return (
-        f"Serve version {version} of {model} in {environment}\n\n"
-        f"It was approved in the model registry: {arn}\n"
-        f"Before, {environment} served {was}. `git revert` of this commit, and a deployment, go back to it.\n"
-    )
+    pin = Pin(environment, model, version)
+    reason = f"It was approved in the model registry: {arn}"
+    done = propose(host, pin, base=base, is_reviewed=is_reviewed, reason=reason)
+    if done.outcome == "unchanged":
+        return {"outcome": "unchanged", "reason": f"{pin.path} pins version {version} of {model} already"}
+    told = {"outcome": done.outcome, "version": version, "before": done.before, "address": done.address}
+    return told | ({"closed": [review.address for review in done.closed]} if done.closed else {})
 
 
 def _host() -> GitHost:

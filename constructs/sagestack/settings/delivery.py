@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from sagestack.settings import source
 from sagestack.settings.base import Settings
+from sagestack.settings.cron import check_cron
 from sagestack.settings.environment import LOCAL, PROJECT_ROOT, Account, Region, known_environments
-from sagestack.settings.errors import Allowed, SettingsError, described, suggestion
+from sagestack.settings.errors import Allowed, Misfit, SettingsError, described, suggestion
+from sagestack.settings.review_conditions import parse_conditions
 from sagestack.settings.source import SettingsFile
 
 FILE = "delivery.yaml"
@@ -30,6 +32,13 @@ class Repository(Settings):
     api_url: Annotated[
         str | None, Field(pattern=r"^https?://"), Allowed("the address of the API of a server of one's own, or null")
     ] = None
+    """Null: github.com, gitlab.com or bitbucket.org."""
+
+    @model_validator(mode="after")
+    def _has_an_owner(self) -> Repository:
+        if self.host != "gitlab" and self.name.count("/") != 1:
+            raise Misfit((("name",), f"{self.name!r} is not allowed on {self.host} (allowed: owner/name)"))
+        return self
 
 
 class DeliveryStage(Settings):
@@ -40,11 +49,19 @@ class DeliveryStage(Settings):
     """Whether a person says yes, with the review at hand, before it is deployed."""
 
 
+def _conditions(written: tuple[str, ...]) -> tuple[str, ...]:
+    parse_conditions(written)
+    return written
+
+
 class ReviewSettings(Settings):
     """What makes a review ask for a human."""
 
     fail_on: Annotated[
-        tuple[str, ...], Field(strict=False), Allowed("conditions as of `sagestack review --fail-on`")
+        tuple[str, ...],
+        Field(strict=False),
+        AfterValidator(_conditions),
+        Allowed("conditions as of `sagestack review --fail-on`"),
     ] = DEFAULT_FAIL_ON
 
 
@@ -75,8 +92,15 @@ class Delivery(Settings):
     stages: Annotated[tuple[DeliveryStage, ...], Field(min_length=1, strict=False), Allowed("environments, in order")]
     review: ReviewSettings = ReviewSettings()
     drift_schedule: Annotated[
-        str | None, Allowed("five fields of cron in UTC, as GitHub Actions takes them, or null")
+        str | None,
+        AfterValidator(lambda written: written if written is None else check_cron(written)),
+        Allowed("five fields of cron in UTC, as GitHub Actions takes them, or null"),
     ] = None
+    """When somebody looks for what was changed by hand; null: never by itself."""
+    accounts_with_oidc_provider: Annotated[
+        tuple[Account, ...], Field(strict=False), Allowed("accounts, 12 digits in quotes")
+    ] = ()
+    """Where IAM knows GitHub's identity provider already, for an account can have it only once. Elsewhere the bootstrap makes it."""
     pipeline: Annotated[AwsPipeline | None, Allowed("null, or account, region, connection_arn")] = None
 
     _file: SettingsFile | None = PrivateAttr(default=None)
@@ -126,8 +150,7 @@ def load_delivery(root: Path = PROJECT_ROOT) -> Delivery:
     names = [stage.environment for stage in delivery.stages]
     problems = [
         file.problem(
-            f"stages[{place}].environment: there is no environment {name!r}{suggestion(name, known)}"
-            f" (known: {', '.join(known)})",
+            f"stages[{place}].environment: {_unknown(name, known)} (known: {', '.join(known)})",
             path=("stages", place, "environment"),
         )
         for place, name in enumerate(names)
@@ -142,3 +165,9 @@ def load_delivery(root: Path = PROJECT_ROOT) -> Delivery:
         raise SettingsError(problems)
     delivery._file = file
     return delivery
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    if name == LOCAL:
+        return f"{LOCAL!r} is the cloud of one laptop, which git cannot deploy to"
+    return f"there is no environment {name!r}{suggestion(name, known)}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _PREFIX = "sagestack"
+GUARDED_PATH = f"/{_PREFIX}/"
+"""The IAM path of what guards the account. What a deployment may touch is named `sagestack-ENV-*` without a path, so never these."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,34 @@ class EnvironmentNames:
     @property
     def artifact_bucket_parameter(self) -> str:
         return f"/{_PREFIX}/{self.environment}/artifact-bucket"
+
+    @property
+    def bootstrap_stack(self) -> str:
+        """What an administrator deploys before anything else can be: who may deploy, and what a deployment may do."""
+        return f"{_PREFIX}-{self.environment}-bootstrap"
+
+    @property
+    def deployment_policy(self) -> str:
+        """What CloudFormation may do when it deploys this environment."""
+        return f"{_PREFIX}-{self.environment}-deployment"
+
+    @property
+    def permissions_boundary(self) -> str:
+        """What no role of this environment can do, whatever its policies say."""
+        return f"{_PREFIX}-{self.environment}-boundary"
+
+    @property
+    def github_deployment_role(self) -> str:
+        return f"{_PREFIX}-{self.environment}-github"
+
+    @property
+    def github_drift_role(self) -> str:
+        return f"{_PREFIX}-{self.environment}-github-drift"
+
+    @property
+    def stack_pattern(self) -> str:
+        """Matches the names of all stacks of this environment, and of what CloudFormation names after them."""
+        return f"{_PREFIX}-{self.environment}-*"
 
     def model(self, model: str) -> ModelNames:
         return ModelNames(self.environment, model)

@@ -74,10 +74,7 @@ CONDITION_WORDS = {
     "any-change": "anything changes",
 }
 
-LEARN_MORE = "Every detail is on the page: `sagestack review` writes it as review.html."
-
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
-# Logical ids end with eight characters of a hash, which say nothing to a person.
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 

@@ -1,0 +1,153 @@
+"""What happens when a change is merged: each environment is deployed after the one before it, where somebody said yes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sagestack.delivery import actions
+from sagestack.delivery.parts import Job, Step, Workflow
+from sagestack.delivery.steps import checkout, credentials, set_up
+from sagestack.settings import Environment, EnvironmentNames
+from sagestack.settings.delivery import Delivery, DeliveryStage
+
+FILE = "sagestack-deploy.yml"
+TOKEN = "${{ secrets.SAGESTACK_GIT_TOKEN || github.token }}"  # noqa: S105  an expression of GitHub's
+"""What opens pull requests. GitHub starts no checks on those that its own token opens; docs/reference/delivery.md says what does."""
+_PREVIEW = "what-would-change"
+"""No name of an environment has a hyphen, so none is called so."""
+_DEPLOY_MINUTES = 60
+"""As long as the credentials: the sessions of CDK's roles, which are taken with them, end after an hour, too."""
+
+
+def deploy_workflow(delivery: Delivery, environments: Mapping[str, Environment]) -> Workflow:
+    """The workflow for the branch that is deployed, and for one environment by hand."""
+    jobs: list[Job] = []
+    approved = [stage.environment for stage in delivery.stages if stage.approval]
+    if approved:
+        jobs.append(_preview(approved, delivery))
+    for stage in delivery.stages:
+        jobs.append(_deployment(stage, delivery, environments[stage.environment]))
+        if delivery.stage_after(stage.environment):
+            jobs.append(_promotion(stage))
+    return Workflow(
+        file=FILE,
+        name="Sagestack deploy",
+        why="Deploys what is merged, environment by environment.",
+        on={
+            "push": {"branches": [delivery.repository.branch]},
+            "workflow_dispatch": {
+                "inputs": {
+                    "environment": {
+                        "description": "The environment to deploy, alone",
+                        "type": "choice",
+                        "options": [stage.environment for stage in delivery.stages],
+                        "required": True,
+                    }
+                }
+            },
+        },
+        jobs=jobs,
+    )
+
+
+def _preview(approved: list[str], delivery: Delivery) -> Job:
+    """On the run's page before anybody is asked: what this push changes in the environments that ask."""
+    return Job(
+        _PREVIEW,
+        "What would change",
+        condition=_on_branch(delivery),
+        timeout_minutes=30,
+        permissions={"contents": "read"},
+        steps=[
+            checkout(history=True),
+            *set_up(),
+            Step(
+                "Find what was there before",
+                id="before",
+                env={"BEFORE": "${{ github.event.before }}"},
+                # By hand there is no push; the first push to a branch, or a forced one, has no commit before it.
+                run=(
+                    'git rev-parse --quiet --verify "$BEFORE^{commit}" > commit || git rev-parse --verify HEAD^ > commit\n'
+                    'echo "commit=$(cat commit)" >> "$GITHUB_OUTPUT"\n'
+                    "rm commit\n"
+                ),
+            ),
+            *(
+                Step(
+                    f"Review {environment}",
+                    env={"BEFORE": "${{ steps.before.outputs.commit }}"},
+                    # Whether it goes on is for those who are asked, with this at hand.
+                    run=(
+                        f'sagestack review --base "$BEFORE" --env {environment} --format markdown'
+                        f" --output cdk.out/review-{environment} --fail-on never\n"
+                        f'cat cdk.out/review-{environment}/review.md >> "$GITHUB_STEP_SUMMARY"\n'
+                    ),
+                )
+                for environment in approved
+            ),
+        ],
+    )
+
+
+def _deployment(stage: DeliveryStage, delivery: Delivery, environment: Environment) -> Job:
+    before = delivery.stage_before(stage.environment)
+    needs = ([before.environment] if before else []) + ([_PREVIEW] if stage.approval else [])
+    return Job(
+        stage.environment,
+        f"Deploy {stage.environment}",
+        needs=needs,
+        # By hand the stages before are skipped, and what is skipped has not failed.
+        condition=(
+            f"${{{{ !cancelled() && !failure() && {_on_branch(delivery)}"
+            f" && (github.event_name == 'push' || inputs.environment == '{stage.environment}') }}}}"
+        ),
+        environment=stage.environment,
+        one_at_a_time=f"sagestack-{stage.environment}",
+        timeout_minutes=_DEPLOY_MINUTES,
+        permissions={"id-token": "write", "contents": "read"},
+        steps=[
+            checkout(),
+            *set_up(),
+            *_other_processors(environment),
+            credentials(environment, EnvironmentNames(stage.environment).github_deployment_role),
+            Step(
+                f"Deploy {stage.environment}",
+                run=f"sagestack deploy --env {stage.environment} --require-approval never",
+            ),
+        ],
+    )
+
+
+def _promotion(stage: DeliveryStage) -> Job:
+    """Apart from the deployment: who may write to the repository has no credentials of AWS."""
+    return Job(
+        f"promote-{stage.environment}",
+        f"Promote what {stage.environment} serves",
+        needs=[stage.environment],
+        # Not where it was skipped.
+        condition=f"${{{{ !cancelled() && needs.{stage.environment}.result == 'success' }}}}",
+        one_at_a_time=f"sagestack-promote-{stage.environment}",
+        timeout_minutes=15,
+        permissions={"contents": "write", "pull-requests": "write"},
+        steps=[
+            checkout(history=True),
+            *set_up(),
+            Step(
+                "Open the pull request for the next environment",
+                env={"SAGESTACK_GIT_TOKEN": TOKEN},
+                run=f"sagestack promote --after {stage.environment}",
+            ),
+        ],
+    )
+
+
+def _other_processors(environment: Environment) -> list[Step]:
+    """For images that GitHub's machines (amd64) cannot build by themselves."""
+    if all(model.endpoint.architecture == "amd64" for model in environment.models.values()):
+        return []
+    return [Step("Emulate arm64", uses=actions.SETUP_QEMU, inputs={"platforms": "arm64"})]
+
+
+def _on_branch(delivery: Delivery) -> str:
+    """Whoever starts it by hand may choose any branch. GitHub's environments should refuse others, too."""
+    return f"github.ref == 'refs/heads/{delivery.repository.branch}'"
