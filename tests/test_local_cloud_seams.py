@@ -13,7 +13,7 @@ from tests.local_cloud_fixtures import LocalCloud
 
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-local-cloud/bin/python"
-SEAMS = [ROOT / "local_cloud" / f"ministack_{name}.py" for name in ("seams", "cloudwatch", "scope")]
+SEAMS = [ROOT / "local_cloud" / f"ministack_{name}.py" for name in ("seams", "cloudwatch", "drift", "scope")]
 
 SIGNATURES = {
     "core.iam_actions.access_denied_response": [
@@ -118,10 +118,13 @@ TABLES = (
     "services.cloudformation.provisioners._REPLACING_PROPERTIES",
     "services.cloudformation.provisioners._STACK_TAG_PROPERTY",
     "services.cloudformation._stacks",
+    "services.cloudformation.drift._DRIFT_READERS",
     "services.cloudwatch._alarms._data",
     "services.cloudwatch._composite_alarms._data",
     "services.cloudwatch._metrics._data",
     "services.cloudwatch_logs._log_records",
+    "services.iam._roles",
+    "services.s3._bucket_policies",
     "services.sts._sessions",
 )
 """What is added to, all of them mappings."""

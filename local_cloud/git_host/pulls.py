@@ -118,7 +118,8 @@ class Store:
             before = json.dumps(asdict(self._state))
             try:
                 yield self._state
-                _replace(self._file, json.dumps(asdict(self._state), indent=1) + "\n")
+                if json.dumps(asdict(self._state)) != before:
+                    _replace(self._file, json.dumps(asdict(self._state), indent=1) + "\n")
             except BaseException:
                 self._state = _parsed(json.loads(before))
                 raise

@@ -16,6 +16,7 @@ ErrorCode = Literal[
     "refused",
     "busy",
     "deploy-failed",
+    "synth-failed",
     "run-failed",
     "model-error",
     "aws",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sagestack.cli.commands import cloud, demo, deploy, invoke, laptop, logs, run, status, versions
+from sagestack.cli.commands import cloud, delivery, demo, deploy, drift, invoke, laptop, logs, review, run, status, versions
 from sagestack.cli.errors import INTERRUPTED, CliError, explained
 from sagestack.cli.options import State
 from sagestack.cli.output import Output
@@ -104,12 +104,14 @@ def _reflowed(docstring: str) -> str:
 _LOCAL = "The local cloud"
 _MODEL = "A model's way"
 _LOOK = "Looking"
+_GIT = "What git deploys"
 for command, panel in (
     (demo.demo, _LOCAL),
     (cloud.up, _LOCAL),
     (cloud.down, _LOCAL),
     (cloud.env, _LOCAL),
     (laptop.laptop, _MODEL),
+    (review.review, _MODEL),
     (deploy.deploy, _MODEL),
     (run.run, _MODEL),
     (run.stop, _MODEL),
@@ -118,8 +120,10 @@ for command, panel in (
     (invoke.invoke, _MODEL),
     (status.status, _LOOK),
     (logs.logs, _LOOK),
+    (drift.drift, _GIT),
 ):
     app.command(rich_help_panel=panel, help=_reflowed(command.__doc__ or ""))(command)
+app.add_typer(delivery.delivery, name="delivery", rich_help_panel=_GIT, help=_reflowed(delivery.group.__doc__ or ""))
 
 
 def main() -> None:

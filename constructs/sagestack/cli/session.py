@@ -12,6 +12,7 @@ from sagestack.cli.errors import CliError
 
 if TYPE_CHECKING:
     import boto3
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
@@ -74,6 +75,11 @@ class Session:
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
         client: CloudFormationClient = self._client("cloudformation")
+        return client
+
+    @cached_property
+    def autoscaling(self) -> ApplicationAutoScalingClient:
+        client: ApplicationAutoScalingClient = self._client("application-autoscaling")
         return client
 
     def check_account(self) -> None:

@@ -12,7 +12,7 @@ from sagestack.settings.delivery import Delivery, DeliveryStage
 
 FILE = "sagestack-deploy.yml"
 TOKEN = "${{ secrets.SAGESTACK_GIT_TOKEN || github.token }}"  # noqa: S105  an expression of GitHub's
-"""What opens pull requests. GitHub starts no checks on those that its own token opens; docs/reference/delivery.md says what does."""
+"""What opens pull requests. On those that GitHub's own token opens it starts no checks: docs/reference/delivery.md."""
 _PREVIEW = "what-would-change"
 """No name of an environment has a hyphen, so none is called so."""
 _DEPLOY_MINUTES = 60

@@ -15,7 +15,7 @@ FILE = "sagestack-drift.yml"
 def drift_workflow(delivery: Delivery, environments: Mapping[str, Environment], schedule: str) -> Workflow:
     """The workflow that looks into every environment of `delivery.yaml`; a job that fails is how it tells.
 
-    Its jobs have no environment of GitHub's, so nobody is asked each morning. They get a role of their own for that, which only reads.
+    Its jobs have no environment of GitHub's, so nobody is asked each morning; their role is another one, which only reads.
     """
     return Workflow(
         file=FILE,

@@ -28,7 +28,7 @@ def to_yaml(workflow: Workflow) -> str:
     if workflow.cancel_older:
         document["concurrency"] = CommentedMap({"group": workflow.cancel_older, "cancel-in-progress": True})
     # Named, bash also fails where a command in a pipe does.
-    document["defaults"] = CommentedMap(run=CommentedMap(shell="bash"))
+    document["defaults"] = CommentedMap(run=CommentedMap({"shell": "bash"}))
     document["jobs"] = CommentedMap((job.id, _job(job)) for job in workflow.jobs)
     yaml = YAML()
     yaml.width = 10_000

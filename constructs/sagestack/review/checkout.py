@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagestack.review.git import Repository
-from sagestack.settings.environment import LOCAL, known_environments, pins_file
+from sagestack.settings import source
+from sagestack.settings.environment import LOCAL, environment_file, known_environments, pins_file
 
 NOT_FOR_SYNTH = (".github", "docs", "tests")
 """Folders at the top that a side goes without, so that a change of them alone makes nothing anew. That a synth does not
@@ -66,16 +68,32 @@ def _finished(root: Path, folder: Path) -> Checkout:
     missing = tuple(name for name in _NEEDED if not (folder / name).exists())
     pins = pins_file(LOCAL, root)
     # What a laptop serves is in no commit, so it is no part of any change: both sides get the same.
-    if not missing and pins.is_file() and (folder / "environments" / f"{LOCAL}.yaml").exists():
-        shutil.copy(pins, folder / pins.relative_to(root))
+    if not missing and pins.is_file():
+        _give_pins(pins, folder)
     return Checkout(folder, _digest(folder), missing)
+
+
+def _give_pins(pins: Path, folder: Path) -> None:
+    """Copies the pins of the models that this side has; one that it has not would be refused."""
+    try:
+        pinned = source.read(pins, root=pins.parent).content["models"]
+        known = source.read(environment_file(LOCAL, folder), root=folder).content["models"]
+        kept = {name: entry for name, entry in pinned.items() if name in known}
+    except (source.UnreadableError, OSError, KeyError, TypeError, AttributeError):
+        # Whoever reads them will say what is wrong with them, in better words.
+        shutil.copy(pins, pins_file(LOCAL, folder))
+        return
+    # JSON is YAML.
+    pins_file(LOCAL, folder).write_text(json.dumps({"models": kept}), encoding="utf-8")
 
 
 def _digest(folder: Path) -> str:
     total = hashlib.sha256()
-    for path in sorted(Path(base) / name for base, _, names in os.walk(folder) for name in names):
+    for path in sorted(folder.rglob("*")):
         if path.is_symlink():
             content, kind = os.fsencode(path.readlink()), "link"
+        elif path.is_dir():
+            continue
         else:
             content, kind = path.read_bytes(), "program" if os.access(path, os.X_OK) else "file"
         name = path.relative_to(folder).as_posix()

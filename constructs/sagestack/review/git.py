@@ -151,7 +151,11 @@ class Repository:
         return f"{commit}:{self._prefix}"
 
     def _git(
-        self, *command: str, folder: Path | None = None, variables: Mapping[str, str] | None = None, text: str | None = None
+        self,
+        *command: str,
+        folder: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+        text: str | None = None,
     ) -> str:
         try:
             done = subprocess.run(

@@ -92,14 +92,18 @@ HELD: Mapping[str, Held] = {
     ),
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RetentionPolicy.html
     "AWS::SageMaker::Domain": Held(
-        "the home directories of its users", "kept", "SageMaker keeps its EFS file system, which no domain mounts any more"
+        "the home directories of its users",
+        "kept",
+        "SageMaker keeps its EFS file system, which no domain mounts any more",
     ),
     "AWS::SageMaker::UserProfile": Held(
         "the home directory of its user", "kept", "SageMaker keeps the directory in the domain's file system"
     ),
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteFeatureGroup.html
     "AWS::SageMaker::FeatureGroup": Held(
-        "the records in its online store", "lost", "The offline store's objects in S3 stay; the online store is gone at once"
+        "the records in its online store",
+        "lost",
+        "The offline store's objects in S3 stay; the online store is gone at once",
     ),
     "AWS::SageMaker::MlflowTrackingServer": Held(
         "the runs and metrics that it tracked", "lost", "The artifacts in S3 stay; what says what they are does not"
@@ -133,13 +137,21 @@ def outcome_of_deletion(resource: Resource, stack: StackTemplate) -> Outcome:
     return _outcome(resource, stack, "DeletionPolicy")
 
 
-def outcome_of_replacement(resource: Resource, successor: Resource, stack: StackTemplate) -> Outcome:
-    """What becomes of the data in the old one, by the policy of the template that replaces it.
+def outcome_of_replacement(
+    resource: Resource, successor: Resource, stack: StackTemplate, attribute: str = "UpdateReplacePolicy"
+) -> Outcome:
+    """What becomes of the data in the old one; whatever does, the new one starts without.
 
-    Whatever becomes of it, the new one starts without.
+    Args:
+        resource: the old one.
+        successor: whose policy counts. A replacement goes by the template that replaces; a changed logical id is a deletion,
+            which goes by the `DeletionPolicy` of the old one.
+        stack: of the old one.
+        attribute: the policy.
+
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatereplacepolicy.html
     """
-    return _outcome(resource, stack, "UpdateReplacePolicy", successor)
+    return _outcome(resource, stack, attribute, successor)
 
 
 def _outcome(resource: Resource, stack: StackTemplate, attribute: str, successor: Resource | None = None) -> Outcome:
@@ -194,5 +206,3 @@ def _is_emptied(resource: Resource, stack: StackTemplate, held: Held) -> bool:
         and any(each.logical_id == resource.logical_id for each in references(other.properties.get("BucketName")))
         for other in stack.resources.values()
     )
-
-

@@ -14,7 +14,17 @@ from sagestack.review.templates import canonical, document, is_intrinsic, unorde
 ATTRIBUTES = {"DeletionPolicy": "Delete", "UpdateReplacePolicy": "Delete", "Condition": None, "UpdatePolicy": None}
 """What counts besides properties, with CloudFormation's defaults. `Metadata` and `DependsOn` change nothing that is there."""
 
-_NAMES = ("Key", "VariantName", "ContainerHostname", "Sid", "Id", "Name", "AlarmName", "PolicyName", "VariantPropertyType")
+_NAMES = (
+    "Key",
+    "VariantName",
+    "ContainerHostname",
+    "Sid",
+    "Id",
+    "Name",
+    "AlarmName",
+    "PolicyName",
+    "VariantPropertyType",
+)
 """What tells the items of a list apart, the strongest first."""
 
 

@@ -35,21 +35,20 @@ def is_intrinsic(value: object) -> bool:
     return key == "Ref" or str(key).startswith("Fn::")
 
 
-def references(value: object) -> Iterator[Reference]:
+def references(value: Any) -> Iterator[Reference]:
     """Everything that a value refers to, wherever in it; pseudo parameters and parameters are among them, as logical ids."""
     match value:
-        case {"Ref": str(logical_id)} if len(value) == 1:
+        case {"Ref": str(logical_id)}:
             yield Reference(logical_id)
-        case {"Fn::GetAtt": [str(logical_id), *attribute]} if len(value) == 1:
+        case {"Fn::GetAtt": [str(logical_id), *attribute]}:
             yield Reference(logical_id, ".".join(map(str, attribute)))
-        case {"Fn::GetAtt": str(text)} if len(value) == 1:
-            logical_id, _, attribute = text.partition(".")
-            yield Reference(logical_id, attribute)
-        case {"Fn::ImportValue": name} if len(value) == 1:
+        case {"Fn::GetAtt": str(text)}:
+            yield Reference(*text.split(".", 1))
+        case {"Fn::ImportValue": name}:
             yield Reference(None, export=name) if isinstance(name, str) else Reference(None, export=as_text(name))
-        case {"Fn::Sub": str(text)} if len(value) == 1:
+        case {"Fn::Sub": str(text)}:
             yield from _substituted(text, {})
-        case {"Fn::Sub": [str(text), dict(own)]} if len(value) == 1:
+        case {"Fn::Sub": [str(text), dict(own)]}:
             yield from _substituted(text, own)
             yield from references(list(own.values()))
         case Mapping():
@@ -67,22 +66,22 @@ def _substituted(text: str, own: Mapping[str, Any]) -> Iterator[Reference]:
             yield Reference(logical_id, attribute or None)
 
 
-def as_text(value: object) -> str:
+def as_text(value: Any) -> str:
     """A value as one line, with references as `${LogicalId.Attribute}`."""
     match value:
         case str():
             return value
-        case {"Ref": name} if len(value) == 1:
+        case {"Ref": name}:
             return f"${{{name}}}"
-        case {"Fn::GetAtt": [name, *attribute]} if len(value) == 1:
+        case {"Fn::GetAtt": [name, *attribute]}:
             return f"${{{'.'.join(map(str, [name, *attribute]))}}}"
-        case {"Fn::GetAtt": str(name)} if len(value) == 1:
+        case {"Fn::GetAtt": str(name)}:
             return f"${{{name}}}"
-        case {"Fn::ImportValue": name} if len(value) == 1:
+        case {"Fn::ImportValue": name}:
             return f"${{import {as_text(name)}}}"
-        case {"Fn::Sub": str(text)} if len(value) == 1:
+        case {"Fn::Sub": str(text)}:
             return text
-        case {"Fn::Join": [str(separator), list(parts)]} if len(value) == 1:
+        case {"Fn::Join": [str(separator), list(parts)]}:
             return separator.join(as_text(part) for part in parts)
         case bool():
             return str(value).lower()
@@ -102,7 +101,7 @@ def document(value: object) -> Any:
         return None
 
 
-def canonical(value: object) -> Any:
+def canonical(value: Any) -> Any:
     """The form in which two values are equal if CloudFormation makes the same of them.
 
     Numbers and booleans are text to it, `Fn::GetAtt` has two spellings, a policy's lists have no order, and one action is
@@ -113,7 +112,7 @@ def canonical(value: object) -> Any:
             return str(value).lower()
         case int() | float():
             return f"{value:g}" if isinstance(value, float) else str(value)
-        case {"Fn::GetAtt": str(text)} if len(value) == 1:
+        case {"Fn::GetAtt": str(text)}:
             return {"Fn::GetAtt": text.split(".", 1)}
         case {"Statement": statements}:
             listed = statements if isinstance(statements, list) else [statements]
@@ -129,7 +128,7 @@ def canonical(value: object) -> Any:
 def _statement(statement: object) -> Any:
     if not isinstance(statement, Mapping) or is_intrinsic(statement):
         return canonical(statement)
-    result = {}
+    result: dict[str, Any] = {}
     for key, value in statement.items():
         if key in _STATEMENT_SETS:
             result[key] = _listed(value)
@@ -173,5 +172,5 @@ class Exports:
         if name in self.values:
             stack, value = self.values[name]
             for reference in references(value):
-                if reference.logical_id in stack.resources:
+                if reference.logical_id and reference.logical_id in stack.resources:
                     yield stack.resources[reference.logical_id]

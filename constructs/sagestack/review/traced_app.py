@@ -98,9 +98,11 @@ def main() -> None:
     leave_out_validation()
     script = str(root / "app.py")
     sys.argv = [script]
-    runpy.run_path(script, run_name="__main__")
-    sources = Path(os.environ["CDK_OUTDIR"]) / SOURCES_FILE
-    sources.write_text(json.dumps(dict(sorted(recorder.sources.items())), indent=0), encoding="utf-8")
+    try:
+        runpy.run_path(script, run_name="__main__")
+    finally:
+        sources = Path(os.environ["CDK_OUTDIR"]) / SOURCES_FILE
+        sources.write_text(json.dumps(dict(sorted(recorder.sources.items())), indent=0), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-_DAYS = "SUN MON TUE WED THU FRI SAT".split()
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 _FIELDS = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
@@ -41,11 +42,13 @@ def check_cron(written: str) -> str:
                 )
     minutes = _every(fields[0])
     if minutes < 5:
-        raise ValueError(f"{written!r} would run every {minutes} minutes; GitHub runs no schedule more often than every 5")
+        raise ValueError(
+            f"{written!r} would run every {minutes} minutes; GitHub runs no schedule more often than every 5"
+        )
     return written
 
 
-def _is_allowed(part: str, lowest: int, highest: int, words: list[str] | tuple[str, ...]) -> bool:
+def _is_allowed(part: str, lowest: int, highest: int, words: Sequence[str]) -> bool:
     body, slash, step = part.partition("/")
     if slash and not (step.isdecimal() and step.isascii() and int(step) >= 1):
         return False
@@ -60,10 +63,10 @@ def _is_allowed(part: str, lowest: int, highest: int, words: list[str] | tuple[s
     )
 
 
-def _number(text: str, lowest: int, words: list[str] | tuple[str, ...]) -> int | None:
+def _number(text: str, lowest: int, words: Sequence[str]) -> int | None:
     if text.isdecimal() and text.isascii():
         return int(text)
-    return words.index(text.upper()) + lowest if text.upper() in words else None
+    return list(words).index(text.upper()) + lowest if text.upper() in words else None
 
 
 def _every(minutes: str) -> int:

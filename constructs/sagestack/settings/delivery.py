@@ -100,7 +100,7 @@ class Delivery(Settings):
     accounts_with_oidc_provider: Annotated[
         tuple[Account, ...], Field(strict=False), Allowed("accounts, 12 digits in quotes")
     ] = ()
-    """Where IAM knows GitHub's identity provider already, for an account can have it only once. Elsewhere the bootstrap makes it."""
+    """Where IAM knows GitHub's identity provider already: an account has it only once. Elsewhere the bootstrap makes it."""
     pipeline: Annotated[AwsPipeline | None, Allowed("null, or account, region, connection_arn")] = None
 
     _file: SettingsFile | None = PrivateAttr(default=None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _PREFIX = "sagestack"
 GUARDED_PATH = f"/{_PREFIX}/"
-"""The IAM path of what guards the account. What a deployment may touch is named `sagestack-ENV-*` without a path, so never these."""
+"""The IAM path of what guards the account. A deployment may touch what is named `sagestack-ENV-*` without a path: never these."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,11 @@ class EnvironmentNames:
     """The names that an environment's resources have or are found by."""
 
     environment: str
+
+    @property
+    def stack_prefix(self) -> str:
+        """What the names of all its stacks begin with."""
+        return f"{_PREFIX}-{self.environment}-"
 
     @property
     def foundation_stack(self) -> str:

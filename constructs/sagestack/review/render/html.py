@@ -71,6 +71,7 @@ def _environment() -> Environment:
         "Severity": Severity,
         "words": words,
         "open_at_most": _OPEN_AT_MOST,
+        "by_stack": _by_stack,
         "stack_pattern": _stack_pattern,
     }
     environment.filters |= {
@@ -135,8 +136,15 @@ def _drawn(pictures: Sequence[Group[Picture]]) -> list[tuple[Group[Picture], Mar
     ]
 
 
+def _by_stack(changes: Sequence[Group[ResourceChange]]) -> list[tuple[str, list[Group[ResourceChange]]]]:
+    """Many changes, in heaps of a readable size."""
+    heaps: dict[str, list[Group[ResourceChange]]] = {}
+    for group in changes:
+        heaps.setdefault(_stack_pattern(group), []).append(group)
+    return list(heaps.items())
+
+
 def _stack_pattern(group: Group[Any]) -> str:
-    """One name for a stack that every environment has: `sagestack-*-serving`."""
+    """One name for the stack that every environment has: `sagestack-*-serving`."""
     environment, _ = group.members[0]
-    name = group.stacks[0] if group.stacks else ""
-    return name.replace(f"-{environment.environment}-", "-*-") if len(group.stacks) > 1 else name
+    return group.stacks[0].replace(f"-{environment.environment}-", "-*-")

@@ -214,6 +214,11 @@ def counts(environment: EnvironmentReview) -> Counts:
     )
 
 
+def web_link(finding: RuleFinding) -> str | None:
+    """Where the rule is explained, if that is a page: a link of any other kind is not offered to be clicked."""
+    return finding.link if finding.link and finding.link.startswith("https://") else None
+
+
 def is_open(finding: RuleFinding) -> bool:
     """Whether the change breaks the rule anew and nobody has accepted that."""
     return finding.state == "new" and finding.accepted is None

@@ -1,0 +1,139 @@
+"""Looks at all stacks of an environment: as they are in the account, as they were deployed, and as git says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sagestack.cli.drift.cloudformation import DETECTABLE, Detection, DetectionFailed, detect, resources_of
+from sagestack.cli.drift.live import look
+from sagestack.cli.drift.results import Drifted, StackReport, Undeployed
+from sagestack.cli.errors import CliError
+
+if TYPE_CHECKING:
+    from sagestack.cli.session import Session
+    from sagestack.review.assembly import Assembly, StackTemplate
+
+
+def look_for_drift(session: Session, say: Callable[[str], None]) -> list[StackReport]:
+    """Compares account, deployment and git, stack by stack.
+
+    Args:
+        session: the environment.
+        say: takes what goes on just now.
+
+    Raises:
+        CliError: the project does not synthesize.
+    """
+    say(f"Synthesizing {session.environment.name}")
+    wanted = _synthesized(session)
+    deployed = _deployed(session)
+    reports = []
+    for name in dict.fromkeys([*wanted.stacks, *deployed]):
+        say(f"Looking at {name}")
+        reports.append(_report(session, name, deployed.get(name), wanted.stacks.get(name)))
+    return reports
+
+
+def _report(session: Session, name: str, status: str | None, wanted: StackTemplate | None) -> StackReport:
+    if status is None:
+        return StackReport(name, None)
+    template = _template(session, name)
+    undeployed = _undeployed(session, name, template, wanted)
+    if status not in DETECTABLE:
+        problem = f"it is {status}; drift can be detected in {', '.join(DETECTABLE)}"
+        return StackReport(name, status, undeployed=undeployed, problem=problem, is_unknown_to_git=wanted is None)
+    paths = wanted.paths if wanted else {}
+    resources = resources_of(session, name)
+    try:
+        detection = detect(session, name, resources, paths)
+    except DetectionFailed as error:
+        return StackReport(name, status, undeployed=undeployed, problem=str(error), is_unknown_to_git=wanted is None)
+    drifted, unchecked = _looked_at(session, name, resources, template, detection, paths)
+    return StackReport(
+        name,
+        status,
+        drifted=(*detection.drifted, *drifted),
+        undeployed=undeployed,
+        unchecked=dict(sorted(unchecked.items())),
+        checked=len(resources) - sum(unchecked.values()),
+        is_unknown_to_git=wanted is None,
+    )
+
+
+def _looked_at(
+    session: Session,
+    stack: str,
+    resources: Mapping[str, Mapping[str, Any]],
+    template: Mapping[str, Any],
+    detection: Detection,
+    paths: Mapping[str, str],
+) -> tuple[list[Drifted], Counter[str]]:
+    drifted: list[Drifted] = []
+    unchecked: Counter[str] = Counter()
+    for logical_id, resource in resources.items():
+        if logical_id in detection.checked:
+            continue
+        could, found = look(session, stack, logical_id, resources, template, paths.get(logical_id, logical_id))
+        if not could:
+            unchecked[resource["ResourceType"]] += 1
+        if found:
+            drifted.append(found)
+    return drifted, unchecked
+
+
+def _deployed(session: Session) -> dict[str, str]:
+    """The environment's stacks in the account: name to status."""
+    prefix = session.names.stack_prefix
+    pages = session.cloudformation.get_paginator("describe_stacks").paginate()
+    return {
+        stack["StackName"]: stack["StackStatus"]
+        for page in pages
+        for stack in page["Stacks"]
+        if stack["StackName"].startswith(prefix) and stack["StackStatus"] != "DELETE_COMPLETE"
+    }
+
+
+def _template(session: Session, stack: str) -> dict[str, Any]:
+    body: Any = session.cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    # botocore gives JSON templates as they are parsed, others as text.
+    return dict(json.loads(body) if isinstance(body, str) else body)
+
+
+def _undeployed(
+    session: Session, name: str, template: Mapping[str, Any], wanted: StackTemplate | None
+) -> tuple[Undeployed, ...]:
+    from sagestack.review.assembly import Assembly, StackTemplate
+    from sagestack.review.changes import resource_changes
+
+    if wanted is None:
+        return ()
+    environment = session.environment
+    there = StackTemplate(environment.name, name, environment.account, environment.region, template, paths=wanted.paths)
+    changes = resource_changes(Assembly(environment.name, {name: there}), Assembly(environment.name, {name: wanted}))
+    return tuple(
+        Undeployed(name, change.resource.path, change.resource.type, change.action.value) for change in changes
+    )
+
+
+def _synthesized(session: Session) -> Assembly:
+    from sagestack.review.assembly import read_assembly
+    from sagestack.review.synth import SynthError, Synthesizer
+
+    folder = Path(tempfile.mkdtemp(prefix="sagestack-drift-"))
+    try:
+        Synthesizer(session.root).synthesize(session.root, session.environment.name, folder / "assembly")
+        return read_assembly(folder / "assembly", session.environment.name)
+    except SynthError as error:
+        raise CliError(
+            f"The project does not synthesize for {session.environment.name}:\n{error}",
+            hint=f"make synth ENV={session.environment.name} says more.",
+            code="settings",
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,65 @@
+"""cfn-lint over templates, in a process of its own: it takes as long as CDK's checks do, on the other core.
+
+`python -m sagestack.review.rules.lint REQUEST ANSWER`, both files of JSON, as in `cdk_checks`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cfnlint.api import lint
+from cfnlint.config import ConfigMixIn, ManualArgs
+from cfnlint.match import Match
+from cfnlint.runner import Runner
+
+from sagestack.review.results import Severity
+from sagestack.review.rules.found import CFN_LINT, Found
+
+SWITCHED_OFF: Mapping[str, str] = {
+    "W3005": "A dependency that a reference implies already: CDK writes them all out, and they harm nobody.",
+}
+"""Rules that tell nobody anything here, and why. Informational rules (I) are off by cfn-lint's own default."""
+
+
+
+
+def check(templates: Sequence[tuple[Path, str]]) -> list[list[Found]]:
+    """What cfn-lint finds in each template, by the resource schemas of its region."""
+    asked = {region: _asked(region) for _, region in templates}
+    # Loading the rules takes as long as a template.
+    rules = Runner(ConfigMixIn(**_asked("us-east-1"))).rules if templates else None
+    return [
+        [_found(match) for match in lint(file.read_text(encoding="utf-8"), rules=rules, config=asked[region])]
+        for file, region in templates
+    ]
+
+
+def _asked(region: str) -> ManualArgs:
+    return ManualArgs(regions=[region], ignore_checks=[*SWITCHED_OFF, "I"])
+
+
+def _found(match: Match) -> Found:
+    path = [str(each) for each in match.path or []]
+    is_of_resource = len(path) > 1 and path[0] == "Resources"
+    where = ".".join(path[2:] if is_of_resource else path).removeprefix("Properties.")
+    return Found(
+        CFN_LINT,
+        match.rule.id,
+        path[1] if is_of_resource else None,
+        Severity.WARNING if match.rule.severity == "error" else Severity.NOTICE,
+        f"{where}: {match.message}" if where else match.message,
+        match.rule.source_url or None,
+    )
+
+
+def main(request: Path, answer: Path) -> None:
+    templates = json.loads(request.read_text(encoding="utf-8"))
+    found = check([(Path(template["file"]), template["region"]) for template in templates])
+    answer.write_text(json.dumps([[each.to_json() for each in of_one] for of_one in found]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

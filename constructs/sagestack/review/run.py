@@ -1,0 +1,259 @@
+"""One review from beginning to end: both sides, everything that is asked of them, and what of it calls for a human."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sagestack.cli.errors import CliError
+from sagestack.review.assembly import Assembly
+from sagestack.review.cache import Cache
+from sagestack.review.conditions import evaluate
+from sagestack.review.results import (
+    CostEstimate,
+    EnvironmentReview,
+    PermissionChange,
+    Picture,
+    ResourceChange,
+    Review,
+    RuleFinding,
+)
+from sagestack.review.sides import OpenSide, Progress, Synthesized, open_sides, synthesize
+from sagestack.settings.errors import suggestion
+from sagestack.settings.review_conditions import Condition
+
+CACHE = Path("cdk.out") / "review-cache"
+"""Below the project's root, where git ignores it."""
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """What is asked of the assemblies; each part takes None for a side that lacks the environment."""
+
+    changes: Callable[[Assembly | None, Assembly | None], tuple[ResourceChange, ...]]
+    permissions: Callable[[Assembly | None, Assembly | None], tuple[PermissionChange, ...]]
+    cost: Callable[[Assembly | None], CostEstimate]
+    price_date: str
+    price_source: str
+    check: Callable[[Sequence[Assembly]], Sequence[Any]]
+    """The rules, of all assemblies in one process, since the start of a CDK takes longer than its rules."""
+    compare: Callable[[Any, Any], tuple[RuleFinding, ...]]
+    pictures: Callable[[Assembly | None, Assembly | None, Sequence[ResourceChange]], tuple[Picture, ...]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A review, and what it took."""
+
+    review: Review
+    synthesized: int
+    reused: int
+    seconds: float
+
+
+def run_review(
+    root: Path,
+    base: str,
+    head: str | None = None,
+    environments: Sequence[str] = (),
+    conditions: Sequence[Condition] = (),
+    progress: Progress = lambda _text: None,
+    analyses: Callable[[], Analyses] | None = None,
+) -> Outcome:
+    """Compares two states of a project.
+
+    Nothing of the user's is touched: files are read from copies, and what is synthesized is kept in `cdk.out/review-cache`.
+
+    Args:
+        root: the project's folder.
+        base: a ref of git, of which the merge base with the head counts, as in a pull request; or a folder that `cdk synth` wrote.
+        head: the same; None for the working tree as it is.
+        environments: their names; all that either side has, where none is given.
+        conditions: what calls for a human.
+        progress: takes what goes on now.
+        analyses: for tests; the real ones where nothing is given.
+
+    Raises:
+        CliError: a side is not there or does not synthesize, or an environment is in neither.
+    """
+    started = time.monotonic()
+    progress("Reading both sides")
+    with Cache(root / CACHE) as cache:
+        before, after = open_sides(root, base, head, environments, cache)
+        names = _chosen(environments, before, after)
+        assemblies = synthesize(root, before, after, names, cache, progress)
+        reviews, asked = _analyzed(names, assemblies, before, progress, analyses or _real_analyses)
+        notes = [*before.notes, *after.notes, *_library_notes(before, after)]
+    return Outcome(
+        Review(
+            base=before.side,
+            head=after.side,
+            environments=reviews,
+            price_date=asked.price_date,
+            price_source=asked.price_source,
+            met=evaluate(conditions, reviews),
+            notes=tuple(notes),
+            asked=tuple(str(condition) for condition in conditions),
+        ),
+        assemblies.made,
+        assemblies.reused,
+        time.monotonic() - started,
+    )
+
+
+def _chosen(wanted: Sequence[str], before: OpenSide, after: OpenSide) -> list[str]:
+    known = sorted({*before.environments, *after.environments})
+    if not known:
+        raise CliError(f"Neither {before.side.label} nor {after.side.label} has an environment.", code="not-found")
+    for name in wanted:
+        if name not in known:
+            raise CliError(
+                f"There is no environment {name!r} on either side{suggestion(name, known)} (known: {', '.join(known)}).",
+                code="settings",
+            )
+    return list(dict.fromkeys(wanted)) or known
+
+
+def _analyzed(
+    names: Sequence[str],
+    assemblies: Synthesized,
+    before: OpenSide,
+    progress: Progress,
+    analyses: Callable[[], Analyses],
+) -> tuple[tuple[EnvironmentReview, ...], Analyses]:
+    everything = [side[name] for name in names for side in (assemblies.base, assemblies.head) if name in side]
+    progress("Checking rules")
+    asked = analyses()
+    with ThreadPoolExecutor(1) as pool:
+        # In a process of its own, so the rest goes on meanwhile.
+        checking = pool.submit(asked.check, everything)
+        compared = {
+            name: _compared(name, assemblies.base.get(name), assemblies.head.get(name), asked) for name in names
+        }
+        checked = iter(checking.result())
+    reviews = []
+    for name in names:
+        old = next(checked) if name in assemblies.base else None
+        new = next(checked) if name in assemblies.head else None
+        findings = asked.compare(old, new) if new is not None else ()
+        reviews.append(_review(name, assemblies.base.get(name), assemblies.head.get(name), compared[name], findings))
+    return tuple(reviews), asked
+
+
+@dataclass(frozen=True)
+class _Compared:
+    changes: tuple[ResourceChange, ...]
+    permissions: tuple[PermissionChange, ...]
+    cost_before: CostEstimate
+    cost_after: CostEstimate
+    pictures: tuple[Picture, ...]
+
+
+def _compared(name: str, before: Assembly | None, after: Assembly | None, asked: Analyses) -> _Compared:
+    cost_before = asked.cost(before)
+    if after is None:
+        # Nothing is deleted by this, and nothing is allowed or paid differently.
+        return _Compared((), (), cost_before, cost_before, ())
+    changes = asked.changes(before, after)
+    return _Compared(
+        changes,
+        asked.permissions(before, after),
+        cost_before,
+        asked.cost(after),
+        asked.pictures(before, after, changes),
+    )
+
+
+def _review(
+    name: str,
+    before: Assembly | None,
+    after: Assembly | None,
+    compared: _Compared,
+    findings: tuple[RuleFinding, ...],
+) -> EnvironmentReview:
+    from sagestack.review.endpoint_notes import several_at_once
+
+    assembly = after or before
+    assert assembly is not None  # a name is of a side at least
+    stack = next(iter(assembly.stacks.values()), None)
+    notes = [*_gone_notes(before, after), *several_at_once(before, after, compared.changes)]
+    return EnvironmentReview(
+        environment=name,
+        account=stack.account if stack else "",
+        region=stack.region if stack else "",
+        changes=compared.changes,
+        permissions=compared.permissions,
+        cost_before=compared.cost_before,
+        cost_after=compared.cost_after,
+        findings=findings,
+        pictures=compared.pictures,
+        notes=tuple(notes),
+        is_new=before is None,
+        is_gone=after is None,
+    )
+
+
+def _gone_notes(before: Assembly | None, after: Assembly | None) -> list[str]:
+    if before is None:
+        return []
+    gone = [name for name in before.stacks if after is None or name not in after.stacks]
+    if not gone:
+        return []
+    count = sum(len(before.stacks[name].resources) for name in gone)
+    them = "it" if len(gone) == 1 else "them"
+    return [
+        f"No longer in the app: {', '.join(gone)}, with {count} resources. A deployment leaves {them} as {them if them == 'it' else 'they'}"
+        f" {'is' if them == 'it' else 'are'}, running and paid for, until somebody deletes {them}: aws cloudformation delete-stack."
+    ]
+
+
+def _library_notes(before: OpenSide, after: OpenSide) -> list[str]:
+    """Both sides are synthesized with what is installed, so a change of the CDK's version shows nothing of what it does."""
+    if before.files is None or after.files is None or before.files.missing:
+        return []
+    old, new = (_pinned(side.files.folder) for side in (before, after) if side.files)
+    changed = [
+        f"{name} {old.get(name, 'none')} to {new.get(name, 'none')}"
+        for name in ("aws-cdk-lib", "constructs")
+        if old.get(name) != new.get(name)
+    ]
+    if not changed:
+        return []
+    return [
+        f"The change moves {', '.join(changed)}. Both sides were synthesized with the one that is installed, so what the other"
+        " version would write differently is not in this review. To see it, synthesize the base in a clone of its own, and"
+        " give that folder as --base."
+    ]
+
+
+def _pinned(folder: Path) -> Mapping[str, str]:
+    file = folder / "requirements.txt"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    pairs = (line.split("#")[0].partition("==") for line in lines)
+    return {name.strip(): version.split(";")[0].strip() for name, sign, version in pairs if sign}
+
+
+def _real_analyses() -> Analyses:
+    # Imported when they are needed: a base that cannot be had should say so before seconds of imports.
+    from sagestack.review.changes import resource_changes
+    from sagestack.review.costs import estimate
+    from sagestack.review.permissions import permission_changes
+    from sagestack.review.pictures import pictures
+    from sagestack.review.prices import load_prices
+    from sagestack.review.rules import check, compare
+
+    prices = load_prices()
+    return Analyses(
+        changes=resource_changes,
+        permissions=permission_changes,
+        cost=lambda assembly: estimate(assembly, prices),
+        price_date=prices.date,
+        price_source=prices.source,
+        check=check,
+        compare=compare,
+        pictures=pictures,
+    )

@@ -1,0 +1,109 @@
+"""What a change means between stacks: stacks that leave the app, and exports that others still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sagestack.review.assembly import Assembly, StackTemplate
+from sagestack.review.drafts import Draft
+from sagestack.review.held_data import HELD
+from sagestack.review.results import Severity
+from sagestack.review.templates import Exports, as_text, canonical, references
+
+_ANSWERS = {"AWS::SageMaker::Endpoint", "AWS::SageMaker::InferenceComponent", "AWS::SageMaker::NotebookInstance"}
+
+
+def is_same_stack(before: StackTemplate, after: StackTemplate) -> bool:
+    """Whether CloudFormation updates the one to the other; in another account or region it is another."""
+    return (before.account, before.region) == (after.account, after.region)
+
+
+def stacks_that_stay(before: Assembly, after: Assembly | None) -> list[StackTemplate]:
+    """The stacks that leave the app: nothing deletes them."""
+    return [
+        stack
+        for name, stack in before.stacks.items()
+        if after is None or name not in after.stacks or not is_same_stack(stack, after.stacks[name])
+    ]
+
+
+def note_on_stack_that_stays(stack: StackTemplate, after: Assembly | None) -> str:
+    """Why nothing of it is deleted, what that costs, and how it is deleted.
+
+    https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-destroy.html
+    """
+    moved = after.stacks.get(stack.name) if after else None
+    if moved is not None:
+        begin = (
+            f"Stack {stack.name} moves from {stack.account}/{stack.region} to {moved.account}/{moved.region}: "
+            "everything is made anew there, and the old stack stays where it is."
+        )
+    else:
+        begin = f"Stack {stack.name} is no longer in the app, and `cdk deploy` does not delete it: it stays."
+    answering = [as_text(_name(each)) for each in stack.resources.values() if each.type in _ANSWERS]
+    goes_on = f" {' and '.join(sorted(answering))} goes on and is paid for." if answering else ""
+    protection = (
+        " It has termination protection, so that must be switched off first."
+        if stack.has_termination_protection
+        else ""
+    )
+    held = sorted({HELD[each.type].what for each in stack.resources.values() if each.type in HELD})
+    data = f" It holds data: {', '.join(held)}." if held else ""
+    way = f" To delete it: aws cloudformation delete-stack --stack-name {stack.name}"
+    return f"{begin}{goes_on}{data}{protection}{way} --region {stack.region}"
+
+
+def _name(resource: object) -> object:
+    properties = getattr(resource, "properties", {})
+    return next(
+        (properties[key] for key in properties if str(key).endswith("Name") and "Config" not in key),
+        getattr(resource, "path", ""),
+    )
+
+
+def withdrawn_exports(before: Assembly, after: Assembly) -> list[str]:
+    """Exports that are taken back while a stack that is deployed still imports them: CloudFormation refuses that.
+
+    The stack that exports is deployed first, when the one that imports is still as it was.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-exports.html
+    """
+    old, new = Exports(before), Exports(after)
+    notes = []
+    for name, (stack, _) in old.values.items():
+        kept = after.stacks.get(stack.name)
+        if name in new.values or kept is None or not is_same_stack(stack, kept):
+            continue
+        importers = old.importers.get(name, [])
+        stay = [each for each in importers if each in {gone.name for gone in stacks_that_stay(before, after)}]
+        if stay:
+            notes.append(
+                f"The deployment of {stack.name} fails: it takes back the export {name}, which {', '.join(stay)} imports, "
+                "and that stack is no longer in the app but still there. Delete it first."
+            )
+        elif importers:
+            notes.append(
+                f"The deployment of {stack.name} fails: it takes back the export {name}, which {', '.join(importers)} "
+                "still imports at that moment. Deploy twice: first keep it with `stack.export_value(...)`, then take it back."
+            )
+    return notes
+
+
+def check_exports(drafts: Mapping[str, Draft], before: Assembly, after: Assembly) -> None:
+    """Says of what is replaced that CloudFormation refuses to change an export that another stack imports."""
+    old, new = Exports(before), Exports(after)
+    for name, (stack, value) in old.values.items():
+        importers = old.importers.get(name, [])
+        if not importers or stack.name not in after.stacks:
+            continue
+        for reference in references(value):
+            address = f"{stack.name}/{reference.logical_id}"
+            draft = next((each for each in drafts.values() if each.before and each.before.address == address), None)
+            if draft is None or not draft.is_replaced:
+                continue
+            same = name in new.values and canonical(new.values[name][1]) == canonical(value)
+            what = "changes" if same else "takes back"
+            draft.say(
+                Severity.DANGER,
+                f"The deployment fails: it {what} the export {name}, which {', '.join(importers)} imports, and CloudFormation "
+                "refuses that while an export is in use.",
+            )

@@ -1,0 +1,169 @@
+"""Synthesizes one environment from a folder of files: the project's app.py alone, without the CDK CLI and without credentials."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sagestack.review import traced_app
+
+_PROGRAM = Path(traced_app.__file__)
+_TIME_LIMIT = 600
+_REPORTS = ("validation-report.json", "policy-validation-report.json")
+
+# Everything else stays outside: no credentials get in, and nothing that the cache does not know changes a template.
+_VARIABLES = (
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_OPTIONS",
+    "SYSTEMROOT",
+    "TMPDIR",
+    "TZ",
+    "XDG_CACHE_HOME",
+    "JSII_RUNTIME_PACKAGE_CACHE",
+    "JSII_RUNTIME_PACKAGE_CACHE_ROOT",
+)
+
+
+class SynthError(Exception):
+    """An app.py did not come to its end; `lines` are the last that it said."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        super().__init__("\n".join(lines))
+
+
+class Synthesizer:
+    """Runs app.py, in as many processes at once as it is called from threads.
+
+    Args:
+        root: the reviewing project, whose installed Python, Node and CDK all sides are synthesized with.
+    """
+
+    def __init__(self, root: Path) -> None:
+        own = [str(root / ".venv" / "bin"), str(root / "node_modules" / ".bin")]
+        self._path = os.pathsep.join([*own, os.environ.get("PATH", os.defpath)])
+        self._running: set[subprocess.Popen[str]] = set()
+        self._guard = threading.Lock()
+        self._is_stopped = False
+
+    def versions(self) -> str:
+        """What a template depends on besides the files: another one of these, and nothing is reused."""
+        node = subprocess.run(
+            ["node", "--version"], env={**os.environ, "PATH": self._path}, capture_output=True, text=True, check=False
+        )
+        libraries = " ".join(f"{name} {version(name)}" for name in ("aws-cdk-lib", "constructs", "jsii", "pydantic"))
+        python = ".".join(map(str, sys.version_info[:3]))
+        return f"python {python} node {node.stdout.split('.')[0]} {libraries}"
+
+    def synthesize(self, folder: Path, environment: str, output: Path) -> None:
+        """Writes the assembly of an environment.
+
+        Args:
+            folder: the files of the project.
+            environment: its name.
+            output: a folder that does not exist yet.
+
+        Raises:
+            SynthError: app.py failed before its assembly was complete. That rules are broken is no failure here.
+        """
+        output.mkdir(parents=True)
+        command = [sys.executable, "-P", "-X", "utf8", str(_PROGRAM)]
+        with self._guard:
+            if self._is_stopped:
+                raise SynthError(["It was not begun any more."])
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=self._variables(folder, environment, output),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+            self._running.add(process)
+        try:
+            said, _ = process.communicate(timeout=_TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise SynthError([f"It was ended, as it took more than {_TIME_LIMIT // 60} minutes."]) from None
+        finally:
+            with self._guard:
+                self._running.discard(process)
+        if process.returncode and not _broke_rules_only(output):
+            raise SynthError(_last_lines(said, folder) or [f"It said nothing (exit code {process.returncode})."])
+        if not (output / "manifest.json").exists():
+            raise SynthError([*_last_lines(said, folder), "It ended well, but wrote no assembly."])
+
+    def stop(self) -> None:
+        """Ends what runs, and begins nothing more."""
+        with self._guard:
+            self._is_stopped = True
+            for process in self._running:
+                process.terminate()
+
+    def _variables(self, folder: Path, environment: str, output: Path) -> dict[str, str]:
+        passed = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+        return {
+            **passed,
+            "PATH": self._path,
+            # Before the installed package, which is the reviewing project's own.
+            "PYTHONPATH": os.pathsep.join([str(folder / "constructs"), str(folder)]),
+            "CDK_OUTDIR": str(output),
+            "CDK_CONTEXT_JSON": json.dumps(context_of(folder, environment)),
+            "CDK_VALIDATION": "false",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+
+def context_of(folder: Path, environment: str) -> dict[str, Any]:
+    """The context that `cdk synth -c env=NAME` gives the app, and that rules broken are no reason to fail.
+
+    Source: https://docs.aws.amazon.com/cdk/v2/guide/context.html, and what the CDK CLI makes of settings in cdk.json.
+    """
+    settings = json.loads((folder / "cdk.json").read_text(encoding="utf-8"))
+    remembered = folder / "cdk.context.json"
+    context: dict[str, Any] = json.loads(remembered.read_text(encoding="utf-8")) if remembered.exists() else {}
+    context |= settings.get("context", {})
+    context["env"] = environment
+    if settings.get("pathMetadata", True):
+        context["aws:cdk:enable-path-metadata"] = True
+    if settings.get("assetMetadata", True):
+        context["aws:cdk:enable-asset-metadata"] = True
+    context |= _reporting(settings)
+    if not settings.get("staging", True):
+        context["aws:cdk:disable-asset-staging"] = True
+    context["@aws-cdk/core:failSynthOnValidationErrors"] = False
+    return context
+
+
+def _reporting(settings: Mapping[str, Any]) -> dict[str, bool]:
+    if settings.get("versionReporting", True):
+        return {"aws:cdk:version-reporting": True}
+    return {"aws:cdk:disable-version-reporting": True}
+
+
+def _broke_rules_only(output: Path) -> bool:
+    # The manifest is the last that a synth writes, and reports come after it. An older CDK has no switch for its failure.
+    return (output / "manifest.json").exists() and any((output / name).exists() for name in _REPORTS)
+
+
+def _last_lines(said: str, folder: Path, count: int = 12) -> list[str]:
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", said)
+    plain = plain.replace(f"{folder.resolve()}{os.sep}", "").replace(f"{folder}{os.sep}", "")
+    return [line.rstrip() for line in plain.splitlines() if line.strip()][-count:]
