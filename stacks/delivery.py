@@ -11,6 +11,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from sagestack.buckets import AccessLogBucket, PrivateBucket
 from sagestack.delivery_pipeline import DeliveryPipeline
+from sagestack.drift_check import DriftCheck
 from sagestack.settings import Environment
 from sagestack.settings.delivery import AwsPipeline, Delivery
 
@@ -44,6 +45,13 @@ class DeliveryStack(cdk.Stack):
         )
         key.grant_encrypt_decrypt(iam.ServicePrincipal(f"logs.{self.region}.amazonaws.com"))
         access_logs = AccessLogBucket(self, "AccessLogs", expire_after=_KEPT, removal_policy=cdk.RemovalPolicy.RETAIN)
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            encryption_key=key,
+            retention=logs.RetentionDays.THREE_MONTHS,
+            removal_policy=cdk.RemovalPolicy.RETAIN,
+        )
         self.delivery = DeliveryPipeline(
             self,
             "Pipeline",
@@ -58,13 +66,7 @@ class DeliveryStack(cdk.Stack):
                 removal_policy=cdk.RemovalPolicy.RETAIN,
             ),
             encryption_key=key,
-            log_group=logs.LogGroup(
-                self,
-                "Logs",
-                encryption_key=key,
-                retention=logs.RetentionDays.THREE_MONTHS,
-                removal_policy=cdk.RemovalPolicy.RETAIN,
-            ),
+            log_group=log_group,
         )
         for stage in delivery.stages:
             environment = environments[stage.environment]
@@ -77,3 +79,14 @@ class DeliveryStack(cdk.Stack):
             add_platform(deployment, environment)
             self.delivery.add_environment(deployment, environment=environment, delivery_stage=stage)
         self.delivery.build()
+        if delivery.drift_schedule is not None:
+            DriftCheck(
+                self,
+                "Drift",
+                schedule=delivery.drift_schedule,
+                repository=delivery.repository,
+                aws_pipeline=aws_pipeline,
+                environments=[environments[stage.environment] for stage in delivery.stages],
+                encryption_key=key,
+                log_group=log_group,
+            )

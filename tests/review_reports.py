@@ -32,18 +32,18 @@ SVG = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
 <svg width="480pt" height="150pt" viewBox="0 0 480 150" xmlns="http://www.w3.org/2000/svg">
 <g id="graph0" class="graph"><title>stacks</title>
 <g id="node1" class="node"><title>foundation</title>
-<rect fill="#fdf0ee" stroke="#a8231a" stroke-width="2" x="10" y="50" width="130" height="50" rx="6"/>
-<text text-anchor="middle" x="75" y="72" font-family="sans-serif" font-size="13" fill="#17201d">foundation</text>
-<text text-anchor="middle" x="75" y="89" font-family="sans-serif" font-size="11" fill="#a8231a">1 replaced</text></g>
+<rect fill="var(--paper, #fff)" stroke="var(--deleted, #cf222e)" stroke-width="2" x="10" y="50" width="130" height="50" rx="6"/>
+<text text-anchor="middle" x="75" y="72" font-family="sans-serif" font-size="13" fill="var(--ink, #1c2127)">foundation</text>
+<text text-anchor="middle" x="75" y="89" font-family="sans-serif" font-size="11" fill="var(--deleted, #cf222e)">1 replaced</text></g>
 <g id="node2" class="node"><title>training</title>
-<rect fill="#fff" stroke="#84938d" x="180" y="10" width="130" height="50" rx="6"/>
-<text text-anchor="middle" x="245" y="40" font-family="sans-serif" font-size="13" fill="#17201d">housing-training</text></g>
+<rect fill="var(--paper, #fff)" stroke="var(--line, #b8c0c8)" x="180" y="10" width="130" height="50" rx="6"/>
+<text text-anchor="middle" x="245" y="40" font-family="sans-serif" font-size="13" fill="var(--ink, #1c2127)">housing-training</text></g>
 <g id="node3" class="node"><title>serving</title>
-<rect fill="#fdf5e4" stroke="#7a4a00" stroke-width="2" x="340" y="50" width="130" height="50" rx="6"/>
-<text text-anchor="middle" x="405" y="72" font-family="sans-serif" font-size="13" fill="#17201d">housing-serving</text>
-<text text-anchor="middle" x="405" y="89" font-family="sans-serif" font-size="11" fill="#7a4a00">3 updated</text></g>
-<path fill="none" stroke="#84938d" d="M140,68 C155,60 165,50 180,42"/><path fill="none" stroke="#84938d" d="M310,42 C322,50 330,58 340,66"/>
-<path fill="none" stroke="#84938d" d="M140,82 C200,112 280,112 340,82"/></g></svg>"""
+<rect fill="var(--paper, #fff)" stroke="var(--updated, #9a6700)" stroke-width="2" x="340" y="50" width="130" height="50" rx="6"/>
+<text text-anchor="middle" x="405" y="72" font-family="sans-serif" font-size="13" fill="var(--ink, #1c2127)">housing-serving</text>
+<text text-anchor="middle" x="405" y="89" font-family="sans-serif" font-size="11" fill="var(--updated, #9a6700)">3 updated</text></g>
+<path fill="none" stroke="var(--line, #b8c0c8)" d="M140,68 C155,60 165,50 180,42"/><path fill="none" stroke="var(--line, #b8c0c8)" d="M310,42 C322,50 330,58 340,66"/>
+<path fill="none" stroke="var(--line, #b8c0c8)" d="M140,82 C200,112 280,112 340,82"/></g></svg>"""
 MERMAID = """flowchart LR
   foundation["foundation: 1 replaced"]:::replaced
   training["housing-training"]
@@ -188,7 +188,7 @@ def _changes(environment: str) -> tuple[ResourceChange, ...]:
             ),
             changed(
                 key, Action.UPDATED, Severity.NOTICE,
-                PropertyChange("EnableKeyRotation", None, True), data="kept",
+                PropertyChange("EnableKeyRotation", None, True),
             ),
         ]  # fmt: skip
     if environment == "dev":

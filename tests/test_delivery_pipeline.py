@@ -18,6 +18,7 @@ from sagestack.settings import (
     load_models,
     load_sources,
 )
+from sagestack.settings.cron import eventbridge_cron
 
 import app as platform
 from stacks.delivery import DeliveryStack
@@ -213,3 +214,48 @@ def test_the_pipeline_is_deployed_only_where_the_file_describes_it() -> None:
 def test_the_arn_of_something_else_is_no_connection() -> None:
     with pytest.raises(ValueError, match="connection_arn"):
         AwsPipeline(account="444444444444", region="us-east-1", connection_arn="arn:aws:s3:::bucket")
+
+
+def test_drift_is_looked_for_on_a_schedule_by_roles_that_only_look(resources: dict[str, Any]) -> None:
+    (rule,) = (r for r in _of_type(resources, "AWS::Events::Rule") if "ScheduleExpression" in r["Properties"])
+    assert rule["Properties"]["ScheduleExpression"] == "cron(17 5 ? * MON-FRI *)"
+    (project,) = (
+        p["Properties"]
+        for p in _of_type(resources, "AWS::CodeBuild::Project")
+        if "changed by hand" in p["Properties"].get("Description", "")
+    )
+    assert project["Source"]["Auth"] == {"Type": "CODECONNECTIONS", "Resource": CONNECTION}
+    assert (project["Source"]["Location"], project["SourceVersion"]) == (
+        "https://github.com/my-team/my-platform.git",
+        "main",
+    )
+    commands = json.loads(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
+    for name in ORDER:
+        assert any(f"sagestack drift --env {name} ||" in command for command in commands)
+    (assumed,) = (
+        statement["Resource"]
+        for policy in _of_type(resources, "AWS::IAM::Policy")
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "DriftProject" in json.dumps(policy["Properties"]["Roles"]) and _actions(statement) == ["sts:AssumeRole"]
+    )
+    assert len(assumed) == 3
+    assert all(":role/cdk-hnb659fds-lookup-role-" in role for role in assumed)
+
+
+@pytest.mark.parametrize(
+    ("written", "eventbridge"),
+    [
+        ("17 5 * * 1-5", "cron(17 5 ? * MON-FRI *)"),
+        ("0 6 1 * *", "cron(0 6 1 * ? *)"),
+        ("*/15 * * * *", "cron(*/15 * * * ? *)"),
+        ("0 6 * * 0,6", "cron(0 6 ? * SUN,SAT *)"),
+        ("0 6 * * MON", "cron(0 6 ? * MON *)"),
+    ],
+)
+def test_a_schedule_is_said_in_eventbridges_words(written: str, eventbridge: str) -> None:
+    assert eventbridge_cron(written) == eventbridge
+
+
+def test_a_schedule_that_eventbridge_cannot_say_is_refused() -> None:
+    with pytest.raises(ValueError, match="one of them"):
+        eventbridge_cron("0 6 1 * 1")

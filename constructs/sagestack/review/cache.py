@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 
 SIDES_KEPT = 12
-"""About a megabyte each: a branch with its base, a few commits back, and what colleagues asked to look at."""
+"""About two megabytes each: a branch with its base, a few commits back, and what colleagues asked to look at."""
+FINDINGS_KEPT = 500
+"""One for each template that was checked: some twelve for a side."""
 
 _CONTENT = "content.json"
 _WORK = "work-"
@@ -26,9 +28,12 @@ class Cache(AbstractContextManager["Cache"]):
     a lock that ends with its process: who gets it alone may sweep.
     """
 
-    def __init__(self, folder: Path, sides_kept: int = SIDES_KEPT) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, sides_kept: int = SIDES_KEPT, findings_kept: int = FINDINGS_KEPT) -> None:
+        self._folder = folder / "sides"
+        self.findings = folder / "findings"
+        """A folder of small files that others keep by hashes of their own."""
         self._sides_kept = sides_kept
+        self._findings_kept = findings_kept
         self._lock: int | None = None
 
     def __enter__(self) -> Cache:
@@ -94,10 +99,16 @@ class Cache(AbstractContextManager["Cache"]):
         """Removes what killed reviews left, and the sides that were used longest ago."""
         for path in self._folder.glob(f"{_WORK}*"):
             shutil.rmtree(path, ignore_errors=True)
-        sides = [path for path in self._folder.iterdir() if path.is_dir()]
-        sides.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in sides[self._sides_kept :]:
+        for path in _oldest(self._folder, self._sides_kept):
             shutil.rmtree(path, ignore_errors=True)
+        for path in _oldest(self.findings, self._findings_kept):
+            path.unlink(missing_ok=True)
+
+
+def _oldest(folder: Path, kept: int) -> list[Path]:
+    """All but the newest of what is in a folder."""
+    paths = [path for path in folder.glob("[!.]*")]
+    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[kept:]
 
 
 def _content(folder: Path) -> dict[str, str]:

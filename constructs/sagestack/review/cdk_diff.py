@@ -36,24 +36,27 @@ class Impact:
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """What CDK's diff says, by stack and logical id.
-
-    Attributes:
-        missing: why there is none, in a sentence; None where there is one.
-    """
+    """What CDK's diff says, by stack and logical id."""
 
     impacts: Mapping[str, Mapping[str, Impact]] = field(default_factory=dict)
-    missing: str | None = None
 
     def of(self, stack: str, logical_id: str) -> Impact | None:
         """None where it sees no difference, or was not asked."""
         return self.impacts.get(stack, {}).get(logical_id)
 
 
+_problems: list[str] = []
+
+
+def why_missing() -> str | None:
+    """Why CDK's diff was not heard the last time that it was asked in this process, as a note; None where it was."""
+    return _problems[-1] if _problems else None
+
+
 def second_opinion(pairs: Sequence[tuple[StackTemplate, StackTemplate]], root: Path = PROJECT_ROOT) -> SecondOpinion:
     """Asks `@aws-cdk/cloudformation-diff` about pairs of templates, in one process of about a second.
 
-    Without Node or the package a review goes on with the resource schemas alone, since those know almost all of it; the answer
+    Without Node or the package a review goes on with the resource schemas alone, since those know almost all of it; `why_missing` then
     says why, for the review's notes.
 
     Args:
@@ -88,6 +91,7 @@ def second_opinion(pairs: Sequence[tuple[StackTemplate, StackTemplate]], root: P
         return _none(f"it ended with exit code {error.returncode} and said: {said.strip()}")
     except (OSError, ValueError) as error:
         return _none(f"it could not be asked: {error}")
+    _problems.clear()
     return SecondOpinion(
         {
             after.name: {logical_id: Impact(**impact) for logical_id, impact in answer.items()}
@@ -101,7 +105,8 @@ def _compared(stack: StackTemplate) -> dict[str, Any]:
 
 
 def _none(why: str) -> SecondOpinion:
-    return SecondOpinion(
-        missing=f"What is replaced is said by the resource schemas alone: CDK's own diff was not asked, since {why}. "
+    _problems[:] = [
+        f"What is replaced is said by the resource schemas alone: CDK's own diff was not heard, since {why}. "
         "`make setup` installs what it needs."
-    )
+    ]
+    return SecondOpinion()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from sagestack.review import interruptions
 from sagestack.review.assembly import Assembly, Resource, StackTemplate
-from sagestack.review.cdk_diff import SecondOpinion, second_opinion
+from sagestack.review.cdk_diff import second_opinion, why_missing
 from sagestack.review.drafts import Context, Draft
 from sagestack.review.held_data import (
     holds_data,
@@ -28,7 +28,7 @@ from sagestack.review.stacks_in_use import (
     stacks_that_stay,
     withdrawn_exports,
 )
-from sagestack.review.templates import as_text
+from sagestack.review.templates import as_text, references
 
 _SEVERITIES = list(Severity)
 _ACTIONS = list(Action)
@@ -51,8 +51,6 @@ _MADE_ANEW = {
 _GLUE = _MADE_ANEW | {
     "AWS::IAM::Policy",
     "AWS::IAM::ManagedPolicy",
-    "AWS::IAM::Role",
-    "AWS::IAM::InstanceProfile",
     "AWS::Lambda::Permission",
     "AWS::Lambda::EventInvokeConfig",
     "AWS::S3::BucketPolicy",
@@ -62,6 +60,9 @@ _GLUE = _MADE_ANEW | {
     "AWS::ApplicationAutoScaling::ScalingPolicy",
 }
 """Types that nobody misses by themselves: what they allowed is in the review of permissions."""
+
+_ONLY_REPLACED = {"AWS::IAM::Role", "AWS::IAM::InstanceProfile"}
+"""Types of which another account may know the ARN, so that a replacement is worth a look and a deletion none."""
 
 _ASSET = re.compile(r"[0-9a-f]{64}")
 
@@ -75,7 +76,7 @@ def resource_changes(before: Assembly | None, after: Assembly | None) -> tuple[R
         before: None where the environment is new: everything is created.
         after: None where the environment is gone: nothing happens, its stacks stay.
     """
-    return tuple(sorted((draft.done() for draft in _drafts(before, after, _asked(before, after)).values()), key=_order))
+    return tuple(sorted((draft.done() for draft in _drafts(before, after).values()), key=_order))
 
 
 def change_notes(before: Assembly | None, after: Assembly | None) -> tuple[str, ...]:
@@ -95,26 +96,12 @@ def change_notes(before: Assembly | None, after: Assembly | None) -> tuple[str, 
                 notes.append(
                     f"Stack {new.name} has other {part.lower()} ({', '.join(changed)}); what depends on them is not followed."
                 )
-    missing = _asked(before, after).missing
+    missing = why_missing()
     return tuple(notes if missing is None else [*notes, missing])
 
 
 def _changed_keys(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
     return sorted(key for key in {*before, *after} - {"BootstrapVersion"} if before.get(key) != after.get(key))
-
-
-_last: list[tuple[Assembly | None, Assembly | None, SecondOpinion]] = []
-
-
-def _asked(before: Assembly | None, after: Assembly | None) -> SecondOpinion:
-    """CDK's diff of both sides, kept for the notes that come after the changes: a process costs a second."""
-    if before is None or after is None:
-        return SecondOpinion()
-    for old, new, opinion in _last:
-        if old is before and new is after:
-            return opinion
-    _last[:] = [(before, after, second_opinion(list(_pairs(before, after))))]
-    return _last[0][2]
 
 
 def _pairs(before: Assembly, after: Assembly) -> Iterator[tuple[StackTemplate, StackTemplate]]:
@@ -123,7 +110,7 @@ def _pairs(before: Assembly, after: Assembly) -> Iterator[tuple[StackTemplate, S
             yield before.stacks[name], stack
 
 
-def _drafts(before: Assembly | None, after: Assembly | None, opinion: SecondOpinion) -> dict[str, Draft]:
+def _drafts(before: Assembly | None, after: Assembly | None) -> dict[str, Draft]:
     if after is None:
         return {}
     if before is None:
@@ -147,7 +134,9 @@ def _drafts(before: Assembly | None, after: Assembly | None, opinion: SecondOpin
                 if changes or was.type != resource.type:
                     drafts[resource.address] = Draft(was, resource, Action.UPDATED, changes)
         gone += [each for logical_id, each in old.resources.items() if logical_id not in new.resources]
-    for draft in list(drafts.values()):
+    touched = {draft.resource.stack for draft in drafts.values()}
+    opinion = second_opinion([(old, new) for old, new in pairs if new.name in touched])
+    for draft in drafts.values():
         decide(draft, opinion)
     for was, resource in renames(gone, come):
         drafts[resource.address] = _renamed(was, resource)
@@ -191,9 +180,10 @@ def _judge(draft: Draft, context: Context) -> None:
     interruptions.judge(draft, context)
     _code(draft)
     kind = draft.resource.type
-    if draft.action is Action.DELETED and not (kind in _GLUE or is_custom(kind) or holds_data(draft.resource)):
+    is_quiet = kind in _GLUE or is_custom(kind)
+    if draft.action is Action.DELETED and not (is_quiet or kind in _ONLY_REPLACED or holds_data(draft.resource)):
         draft.raise_to(Severity.WARNING)
-    if draft.action in (Action.REPLACED, Action.MAY_BE_REPLACED) and not (kind in _GLUE or is_custom(kind)):
+    if draft.action in (Action.REPLACED, Action.MAY_BE_REPLACED) and not is_quiet:
         draft.raise_to(Severity.WARNING)
 
 
@@ -257,31 +247,28 @@ def _hashes(change: PropertyChange) -> str:
 
 def _check_created_names(drafts: Mapping[str, Draft], before: Assembly, after: Assembly) -> None:
     """Says of what is created that its name is taken: by what is deleted afterwards, or by a stack that stays."""
-    staying = {stack.name for stack in stacks_that_stay(before, after)}
-    taken = {}
+    taken: dict[str, str] = {}
+    for stack in stacks_that_stay(before, after):
+        for resource in stack.resources.values():
+            taken[_named(resource, before) or ""] = f"{resource.address}, whose stack stays"
     for draft in drafts.values():
-        if draft.action is Action.DELETED and draft.before is not None:
-            name = physical_name(draft.before)
-            if name is not None:
-                taken[f"{draft.before.type} {sorted(name.items())}"] = (
-                    draft.before,
-                    "which is deleted only afterwards",
-                )
-    for name_of_stack in staying:
-        for resource in before.stacks[name_of_stack].resources.values():
-            name = physical_name(resource)
-            if name is not None:
-                taken[f"{resource.type} {sorted(name.items())}"] = (resource, "whose stack stays")
+        if draft.action is Action.DELETED:
+            taken[_named(draft.resource, before) or ""] = f"{draft.resource.address}, which is deleted only afterwards"
     for draft in drafts.values():
-        if draft.action is Action.CREATED:
-            name = physical_name(draft.resource)
-            found = taken.get(f"{draft.resource.type} {sorted(name.items())}") if name else None
-            if found is not None and name is not None:
-                draft.say(
-                    Severity.DANGER,
-                    f"The deployment fails: {', '.join(as_text(each) for each in name.values())} is the name of "
-                    f"{found[0].address}, {found[1]}.",
-                )
+        name = _named(draft.resource, after) if draft.action is Action.CREATED else None
+        if name is not None and name in taken:
+            values = (physical_name(draft.resource) or {}).values()
+            said = ", ".join(as_text(each) for each in values)
+            draft.say(Severity.DANGER, f"The deployment fails: {said} is the name of {taken[name]}.")
+
+
+def _named(resource: Resource, assembly: Assembly) -> str | None:
+    """Type, place and name; None for what AWS names, or for a name that is made of other resources."""
+    name = physical_name(resource)
+    if name is None or next(references(list(name.values())), None) is not None:
+        return None
+    stack = assembly.stacks[resource.stack]
+    return f"{resource.type} {stack.account} {stack.region} {sorted(name.items())}"
 
 
 def _order(change: ResourceChange) -> tuple[int, int, int, str]:

@@ -30,7 +30,7 @@ def several_at_once(
             listed = f"{', '.join(things[:-1])} and {things[-1]}"
             notes.append(
                 f"Endpoint {resource.stack}/{resource.path} changes in {len(things)} ways at once: {listed}. One update carries"
-                " all of them: if an alarm goes off, it takes all of them back and does not say which was bad. One change each tells."
+                " all of them: an alarm takes all of them back, and does not say which was bad. A change for each would."
             )
     return tuple(notes)
 

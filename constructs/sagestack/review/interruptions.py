@@ -49,6 +49,9 @@ def _endpoint(draft: Draft, context: Context) -> None:
         return
     _update(draft, before, after, _moves(draft, before, after, context))
     _watch(draft, before.alarms, after.alarms, f"updates of {after.name}")
+    if before.policy != after.policy and after.kind != "serverless":
+        severity = Severity.WARNING if after.shifts_at_once else Severity.NOTICE
+        draft.say(severity, f"Updates go {after.policy}, from this one on; they went {before.policy}.")
 
 
 def _moves(draft: Draft, before: Endpoint, after: Endpoint, context: Context) -> bool:
@@ -136,7 +139,9 @@ def _component(draft: Draft, context: Context) -> None:
         draft.interrupt(Severity.DANGER, f"Callers of component {name} get errors until the new one answers.")
     elif draft.action is Action.UPDATED and draft.before and draft.after:
         old, new = (each.properties.get("DeploymentConfig") for each in (draft.before, draft.after))
-        alarms = rollback_alarms(new)
+        stack = draft.after.stack
+        had = rollback_alarms(old, context.before.stacks[stack].resources)
+        alarms = rollback_alarms(new, context.after.stacks[stack].resources)
         if _serves_another(draft, context):
             if alarms:
                 draft.say(
@@ -147,7 +152,7 @@ def _component(draft: Draft, context: Context) -> None:
                 draft.interrupt(
                     Severity.WARNING, "If the new copies are bad, callers get their errors: no alarm rolls back."
                 )
-        _watch(draft, rollback_alarms(old), alarms, f"updates of component {name}")
+        _watch(draft, had, alarms, f"updates of component {name}")
 
 
 def _serves_another(draft: Draft, context: Context) -> bool:

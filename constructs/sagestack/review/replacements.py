@@ -9,7 +9,6 @@ from typing import Any
 from sagestack.review.assembly import Assembly, Resource
 from sagestack.review.cdk_diff import Impact, SecondOpinion
 from sagestack.review.drafts import Draft
-from sagestack.review.property_changes import ATTRIBUTES
 from sagestack.review.results import Action, PropertyChange, Severity
 from sagestack.review.schemas import Replaces, is_custom, schema_of
 from sagestack.review.templates import Exports, as_text, canonical, references
@@ -195,7 +194,7 @@ def check_names(draft: Draft, drafts: Mapping[str, Draft]) -> None:
     way = (
         f"Keep the logical id: undo the rename, or `override_logical_id({draft.renamed_from!r})`."
         if draft.renamed_from
-        else "Give it another name in the same commit, or delete it first in a commit of its own."
+        else f"Undo {_what(draft)}, or give the new one another name in the same commit."
     )
     draft.say(
         Severity.DANGER,
@@ -203,8 +202,6 @@ def check_names(draft: Draft, drafts: Mapping[str, Draft]) -> None:
     )
 
 
-def attributes_only(draft: Draft) -> bool:
-    """Whether nothing differs but how CloudFormation treats it."""
-    return (
-        bool(draft.properties) and all(change.path in ATTRIBUTES for change in draft.properties) and not draft.becauses
-    )
+def _what(draft: Draft) -> str:
+    paths = [f"`{change.path}`" for change in draft.properties if change.replaces == "yes"]
+    return f"the change of {', '.join(paths)}" if paths else "what replaces it"

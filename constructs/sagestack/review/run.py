@@ -39,8 +39,9 @@ class Analyses:
     cost: Callable[[Assembly | None], CostEstimate]
     price_date: str
     price_source: str
-    check: Callable[[Sequence[Assembly]], Sequence[Any]]
-    """The rules, of all assemblies in one process, since the start of a CDK takes longer than its rules."""
+    notes: Callable[[Assembly | None, Assembly | None], tuple[str, ...]]
+    check: Callable[[Sequence[Assembly | None]], Sequence[Any]]
+    """The rules, of all assemblies at once, since the start of the tools takes longer than their rules."""
     compare: Callable[[Any, Any], tuple[RuleFinding, ...]]
     pictures: Callable[[Assembly | None, Assembly | None, Sequence[ResourceChange]], tuple[Picture, ...]]
 
@@ -62,7 +63,7 @@ def run_review(
     environments: Sequence[str] = (),
     conditions: Sequence[Condition] = (),
     progress: Progress = lambda _text: None,
-    analyses: Callable[[], Analyses] | None = None,
+    analyses: Callable[[Path], Analyses] | None = None,
 ) -> Outcome:
     """Compares two states of a project.
 
@@ -70,12 +71,13 @@ def run_review(
 
     Args:
         root: the project's folder.
-        base: a ref of git, of which the merge base with the head counts, as in a pull request; or a folder that `cdk synth` wrote.
+        base: a ref of git, of which its merge base with the head counts, as in a pull request; or a folder that `cdk synth`
+            wrote.
         head: the same; None for the working tree as it is.
         environments: their names; all that either side has, where none is given.
         conditions: what calls for a human.
         progress: takes what goes on now.
-        analyses: for tests; the real ones where nothing is given.
+        analyses: makes them, given a folder where they may keep what they found; the real ones where nothing is given.
 
     Raises:
         CliError: a side is not there or does not synthesize, or an environment is in neither.
@@ -86,7 +88,9 @@ def run_review(
         before, after = open_sides(root, base, head, environments, cache)
         names = _chosen(environments, before, after)
         assemblies = synthesize(root, before, after, names, cache, progress)
-        reviews, asked = _analyzed(names, assemblies, before, progress, analyses or _real_analyses)
+        progress("Reading prices")
+        asked = (analyses or _real_analyses)(cache.findings)
+        reviews = _analyzed(names, assemblies, asked, progress)
         notes = [*before.notes, *after.notes, *_library_notes(before, after)]
     return Outcome(
         Review(
@@ -119,29 +123,20 @@ def _chosen(wanted: Sequence[str], before: OpenSide, after: OpenSide) -> list[st
 
 
 def _analyzed(
-    names: Sequence[str],
-    assemblies: Synthesized,
-    before: OpenSide,
-    progress: Progress,
-    analyses: Callable[[], Analyses],
-) -> tuple[tuple[EnvironmentReview, ...], Analyses]:
-    everything = [side[name] for name in names for side in (assemblies.base, assemblies.head) if name in side]
-    progress("Checking rules")
-    asked = analyses()
+    names: Sequence[str], assemblies: Synthesized, asked: Analyses, progress: Progress
+) -> tuple[EnvironmentReview, ...]:
+    pairs = {name: (assemblies.base.get(name), assemblies.head.get(name)) for name in names}
+    progress("Comparing, and checking rules")
     with ThreadPoolExecutor(1) as pool:
-        # In a process of its own, so the rest goes on meanwhile.
-        checking = pool.submit(asked.check, everything)
-        compared = {
-            name: _compared(name, assemblies.base.get(name), assemblies.head.get(name), asked) for name in names
-        }
-        checked = iter(checking.result())
-    reviews = []
-    for name in names:
-        old = next(checked) if name in assemblies.base else None
-        new = next(checked) if name in assemblies.head else None
-        findings = asked.compare(old, new) if new is not None else ()
-        reviews.append(_review(name, assemblies.base.get(name), assemblies.head.get(name), compared[name], findings))
-    return tuple(reviews), asked
+        # In processes of their own, so the rest goes on meanwhile.
+        checking = pool.submit(asked.check, [side for pair in pairs.values() for side in pair])
+        compared = {name: _compared(*pair, asked) for name, pair in pairs.items()}
+        progress("Checking rules")
+        checked = checking.result()
+    return tuple(
+        _review(name, *pairs[name], compared[name], asked.compare(*checked[2 * place : 2 * place + 2]))
+        for place, name in enumerate(names)
+    )
 
 
 @dataclass(frozen=True)
@@ -151,13 +146,14 @@ class _Compared:
     cost_before: CostEstimate
     cost_after: CostEstimate
     pictures: tuple[Picture, ...]
+    notes: tuple[str, ...]
 
 
-def _compared(name: str, before: Assembly | None, after: Assembly | None, asked: Analyses) -> _Compared:
+def _compared(before: Assembly | None, after: Assembly | None, asked: Analyses) -> _Compared:
     cost_before = asked.cost(before)
     if after is None:
-        # Nothing is deleted by this, and nothing is allowed or paid differently.
-        return _Compared((), (), cost_before, cost_before, ())
+        # Its stacks stay: nothing is deleted, and nothing is allowed or paid differently.
+        return _Compared((), (), cost_before, cost_before, (), asked.notes(before, after))
     changes = asked.changes(before, after)
     return _Compared(
         changes,
@@ -165,6 +161,7 @@ def _compared(name: str, before: Assembly | None, after: Assembly | None, asked:
         cost_before,
         asked.cost(after),
         asked.pictures(before, after, changes),
+        asked.notes(before, after),
     )
 
 
@@ -180,7 +177,6 @@ def _review(
     assembly = after or before
     assert assembly is not None  # a name is of a side at least
     stack = next(iter(assembly.stacks.values()), None)
-    notes = [*_gone_notes(before, after), *several_at_once(before, after, compared.changes)]
     return EnvironmentReview(
         environment=name,
         account=stack.account if stack else "",
@@ -189,26 +185,13 @@ def _review(
         permissions=compared.permissions,
         cost_before=compared.cost_before,
         cost_after=compared.cost_after,
-        findings=findings,
+        # Rules that an environment breaks no more because it left the app are not mended.
+        findings=findings if after is not None else (),
         pictures=compared.pictures,
-        notes=tuple(notes),
+        notes=(*several_at_once(before, after, compared.changes), *compared.notes),
         is_new=before is None,
         is_gone=after is None,
     )
-
-
-def _gone_notes(before: Assembly | None, after: Assembly | None) -> list[str]:
-    if before is None:
-        return []
-    gone = [name for name in before.stacks if after is None or name not in after.stacks]
-    if not gone:
-        return []
-    count = sum(len(before.stacks[name].resources) for name in gone)
-    them = "it" if len(gone) == 1 else "them"
-    return [
-        f"No longer in the app: {', '.join(gone)}, with {count} resources. A deployment leaves {them} as {them if them == 'it' else 'they'}"
-        f" {'is' if them == 'it' else 'are'}, running and paid for, until somebody deletes {them}: aws cloudformation delete-stack."
-    ]
 
 
 def _library_notes(before: OpenSide, after: OpenSide) -> list[str]:
@@ -237,9 +220,9 @@ def _pinned(folder: Path) -> Mapping[str, str]:
     return {name.strip(): version.split(";")[0].strip() for name, sign, version in pairs if sign}
 
 
-def _real_analyses() -> Analyses:
+def _real_analyses(findings: Path) -> Analyses:
     # Imported when they are needed: a base that cannot be had should say so before seconds of imports.
-    from sagestack.review.changes import resource_changes
+    from sagestack.review.changes import change_notes, resource_changes
     from sagestack.review.costs import estimate
     from sagestack.review.permissions import permission_changes
     from sagestack.review.pictures import pictures
@@ -253,7 +236,8 @@ def _real_analyses() -> Analyses:
         cost=lambda assembly: estimate(assembly, prices),
         price_date=prices.date,
         price_source=prices.source,
-        check=check,
+        notes=change_notes,
+        check=lambda assemblies: check(assemblies, cache=findings),
         compare=compare,
         pictures=pictures,
     )

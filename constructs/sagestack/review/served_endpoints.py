@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sagestack.review.assembly import Assembly, Resource
 from sagestack.review.templates import as_text, references
+
+AT_ONCE = "blue/green, all traffic at once"
 
 Kind = Literal["real-time", "serverless", "asynchronous", "inference components"]
 
@@ -19,6 +21,7 @@ class Endpoint:
     resource: Resource
     config: Resource | None
     models: Mapping[str, Resource]
+    stack: Mapping[str, Resource] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -64,7 +67,13 @@ class Endpoint:
 
     @property
     def alarms(self) -> list[str]:
-        return rollback_alarms(self.resource.properties.get("DeploymentConfig"))
+        """The names of those that take an update back."""
+        return rollback_alarms(self.resource.properties.get("DeploymentConfig"), self.stack)
+
+    @property
+    def shifts_at_once(self) -> bool:
+        """Whether no part of the traffic tries a new version first."""
+        return self.policy == AT_ONCE
 
 
 def endpoint_of(resource: Resource, assembly: Assembly) -> Endpoint:
@@ -81,7 +90,7 @@ def endpoint_of(resource: Resource, assembly: Assembly) -> Endpoint:
     models = {}
     if config is not None:
         models = {each.logical_id: each for each in referred(config.properties, "AWS::SageMaker::Model")}
-    return Endpoint(resource, config, models)
+    return Endpoint(resource, config, models, stack)
 
 
 def served_by(model: Resource) -> Iterator[str]:
@@ -116,14 +125,22 @@ def policy_in_words(config: object) -> str:
             return f"blue/green, a canary of {_size(routing.get('CanarySize'))} first{wait}"
         case "LINEAR":
             return f"blue/green, in steps of {_size(routing.get('LinearStepSize'))}"
-    return "blue/green, all traffic at once"
+    return AT_ONCE
 
 
-def rollback_alarms(config: object) -> list[str]:
-    """The alarms that take an update back, as written."""
+def rollback_alarms(config: object, stack: Mapping[str, Resource]) -> list[str]:
+    """The names of the alarms that take an update back; the construct path of one that AWS names."""
     rollback = config.get("AutoRollbackConfiguration") if isinstance(config, Mapping) else None
     alarms: Sequence[Any] = rollback.get("Alarms", []) if isinstance(rollback, Mapping) else []
-    return sorted(as_text(each.get("AlarmName")) for each in alarms if isinstance(each, Mapping))
+    return sorted(_alarm_name(each.get("AlarmName"), stack) for each in alarms if isinstance(each, Mapping))
+
+
+def _alarm_name(value: object, stack: Mapping[str, Resource]) -> str:
+    for reference in references(value):
+        alarm = stack.get(reference.logical_id or "")
+        if alarm is not None:
+            return as_text(alarm.properties.get("AlarmName", alarm.path))
+    return as_text(value)
 
 
 def _size(size: object) -> str:

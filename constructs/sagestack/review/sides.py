@@ -17,7 +17,7 @@ from sagestack.review.cache import Cache
 from sagestack.review.checkout import Checkout
 from sagestack.review.git import Repository
 from sagestack.review.results import Side
-from sagestack.review.synth import Synthesizer, SynthError
+from sagestack.review.synth import SynthError, Synthesizer
 
 # Each takes about 250 MB, Node included; more of them would not fit beside the rest into what a review may take.
 _AT_ONCE = 4
@@ -188,7 +188,7 @@ class _Job:
 def synthesize(
     root: Path, base: OpenSide, head: OpenSide, environments: Sequence[str], cache: Cache, progress: Progress
 ) -> Synthesized:
-    """Brings both sides of the environments into assemblies: from the cache, else by their app.py, as many at once as there are cores.
+    """Brings both sides of the environments into assemblies: from the cache, else by their app.py, one for each core at once.
 
     Raises:
         CliError: a side does not synthesize; says which, where, and the last lines that it said.

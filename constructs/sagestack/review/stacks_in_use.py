@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from sagestack.review.assembly import Assembly, StackTemplate
 from sagestack.review.drafts import Draft
 from sagestack.review.held_data import HELD
-from sagestack.review.results import Severity
-from sagestack.review.templates import Exports, as_text, canonical, references
+from sagestack.review.results import Action, Severity
+from sagestack.review.templates import Exports, references
 
 _ANSWERS = {"AWS::SageMaker::Endpoint", "AWS::SageMaker::InferenceComponent", "AWS::SageMaker::NotebookInstance"}
 
@@ -40,25 +40,15 @@ def note_on_stack_that_stays(stack: StackTemplate, after: Assembly | None) -> st
         )
     else:
         begin = f"Stack {stack.name} is no longer in the app, and `cdk deploy` does not delete it: it stays."
-    answering = [as_text(_name(each)) for each in stack.resources.values() if each.type in _ANSWERS]
-    goes_on = f" {' and '.join(sorted(answering))} goes on and is paid for." if answering else ""
-    protection = (
-        " It has termination protection, so that must be switched off first."
-        if stack.has_termination_protection
-        else ""
+    answering = sorted(each.path for each in stack.resources.values() if each.type in _ANSWERS)
+    goes_on = f" {' and '.join(answering)} in it goes on answering, and is paid for." if answering else ""
+    held = [f"{each.path} ({HELD[each.type].what})" for each in stack.resources.values() if each.type in HELD]
+    data = f" It holds data: {'; '.join(sorted(held))}." if held else ""
+    protected = (
+        " It has termination protection, which must be switched off first." if stack.has_termination_protection else ""
     )
-    held = sorted({HELD[each.type].what for each in stack.resources.values() if each.type in HELD})
-    data = f" It holds data: {', '.join(held)}." if held else ""
-    way = f" To delete it: aws cloudformation delete-stack --stack-name {stack.name}"
-    return f"{begin}{goes_on}{data}{protection}{way} --region {stack.region}"
-
-
-def _name(resource: object) -> object:
-    properties = getattr(resource, "properties", {})
-    return next(
-        (properties[key] for key in properties if str(key).endswith("Name") and "Config" not in key),
-        getattr(resource, "path", ""),
-    )
+    way = f"To delete it: aws cloudformation delete-stack --stack-name {stack.name} --region {stack.region}"
+    return f"{begin}{goes_on}{data}{protected} {way}"
 
 
 def withdrawn_exports(before: Assembly, after: Assembly) -> list[str]:
@@ -69,10 +59,14 @@ def withdrawn_exports(before: Assembly, after: Assembly) -> list[str]:
     """
     old, new = Exports(before), Exports(after)
     notes = []
-    for name, (stack, _) in old.values.items():
+    for name, (stack, value) in old.values.items():
         kept = after.stacks.get(stack.name)
         if name in new.values or kept is None or not is_same_stack(stack, kept):
             continue
+        if any(
+            each.logical_id in stack.resources and each.logical_id not in kept.resources for each in references(value)
+        ):
+            continue  # said of the resource itself, see `check_exports`
         importers = old.importers.get(name, [])
         stay = [each for each in importers if each in {gone.name for gone in stacks_that_stay(before, after)}]
         if stay:
@@ -89,21 +83,26 @@ def withdrawn_exports(before: Assembly, after: Assembly) -> list[str]:
 
 
 def check_exports(drafts: Mapping[str, Draft], before: Assembly, after: Assembly) -> None:
-    """Says of what is replaced that CloudFormation refuses to change an export that another stack imports."""
+    """Says of what is replaced or deleted that CloudFormation refuses to touch an export that another stack imports."""
     old, new = Exports(before), Exports(after)
+    by_old_address = {draft.before.address: draft for draft in drafts.values() if draft.before}
+    touched: dict[str, tuple[list[str], set[str], set[str]]] = {}
     for name, (stack, value) in old.values.items():
         importers = old.importers.get(name, [])
         if not importers or stack.name not in after.stacks:
             continue
         for reference in references(value):
-            address = f"{stack.name}/{reference.logical_id}"
-            draft = next((each for each in drafts.values() if each.before and each.before.address == address), None)
-            if draft is None or not draft.is_replaced:
+            draft = by_old_address.get(f"{stack.name}/{reference.logical_id}")
+            if draft is None or draft.action not in (Action.REPLACED, Action.DELETED):
                 continue
-            same = name in new.values and canonical(new.values[name][1]) == canonical(value)
-            what = "changes" if same else "takes back"
-            draft.say(
-                Severity.DANGER,
-                f"The deployment fails: it {what} the export {name}, which {', '.join(importers)} imports, and CloudFormation "
-                "refuses that while an export is in use.",
-            )
+            exports, stacks, verbs = touched.setdefault(f"{stack.name}/{reference.logical_id}", ([], set(), set()))
+            exports.append(name.removeprefix(f"{stack.name}:"))
+            stacks.update(importers)
+            verbs.add("changes" if name in new.values else "takes back")
+    for address, (exports, stacks, verbs) in touched.items():
+        by_old_address[address].say(
+            Severity.DANGER,
+            f"The deployment fails: it {' and '.join(sorted(verbs))} what {', '.join(sorted(stacks))} "
+            f"import{'s' if len(stacks) == 1 else ''} ({', '.join(exports)}), and CloudFormation refuses that while it is "
+            "imported. Make the new one beside the old, move the importers in a deployment of their own, then delete the old.",
+        )

@@ -73,3 +73,23 @@ def _every(minutes: str) -> int:
     """How many minutes lie between two runs of an hour where it says so with a step."""
     step = re.fullmatch(r"\*(?:/(\d+))?", minutes)
     return int(step[1] or 1) if step else 60
+
+
+def eventbridge_cron(written: str) -> str:
+    """The same schedule as EventBridge writes it: six fields, days of the week by name, and a `?` for the day that is not said.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+
+    Raises:
+        ValueError: it names both days of the month and of the week, of which EventBridge takes one.
+    """
+    minute, hour, day, month, weekday = check_cron(written).split()
+    if day != "*" and weekday != "*":
+        raise ValueError(
+            f"{written!r} says both a day of the month and a day of the week; EventBridge takes one of them"
+        )
+    if weekday == "*":
+        return f"cron({minute} {hour} {day} {month} ? *)"
+    # Cron counts days from Sunday as 0, EventBridge from Sunday as 1: by name they cannot be mistaken.
+    named = re.sub(r"(?<![/\w])\d", lambda found: _DAYS[int(found[0])], weekday)
+    return f"cron({minute} {hour} ? {month} {named} *)"

@@ -187,12 +187,14 @@ def _values(conditions: set[Condition]) -> set[str | None]:
         return {"true", "false", None}
     values = {value for condition in conditions if condition.base != "null" for value in condition.values}
     patterns = {
-        value for condition in conditions if condition.base in _LIKE for value in condition.values if set("*?") & set(value)
+        value
+        for condition in conditions
+        if condition.base in _LIKE
+        for value in condition.values
+        if set("*?") & set(value)
     }
     # A pattern is tried with something strange in its gaps, and with what the other values bring along.
     pieces = {_OTHER, ""} | ({value.strip("*") for value in values} if patterns else set())
-    tried = {
-        pattern.replace("*", piece).replace("?", _OTHER) for pattern in patterns for piece in pieces
-    }
+    tried = {pattern.replace("*", piece).replace("?", _OTHER) for pattern in patterns for piece in pieces}
     exact = {value for condition in conditions if condition.base not in _LIKE for value in condition.values}
     return {_OTHER, None, *exact, *(values - patterns), *tried}

@@ -98,7 +98,9 @@ def _federated(conditions: Conditions) -> Exposure:
 
 
 def _is_positive(condition: Condition) -> bool:
-    return condition.base in _FIXING and not condition.is_negated and not condition.operator.lower().endswith("ifexists")
+    return (
+        condition.base in _FIXING and not condition.is_negated and not condition.operator.lower().endswith("ifexists")
+    )
 
 
 def _narrows(condition: Condition) -> bool:

@@ -169,7 +169,8 @@ class Reader:
             if name in given:
                 return self.text(given[name], stack)
             if "." in name:
-                return self._attribute(*name.split(".", 1), stack)
+                logical_id, _, attribute = name.partition(".")
+                return self._attribute(logical_id, attribute, stack)
             return self._reference(name, stack)
 
         return re.sub(r"\$\{([^}]+)\}", put, template)

@@ -11,17 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sagestack.review.assembly import Resource, StackTemplate
+from sagestack.review.permissions.conditions import Condition
 from sagestack.review.permissions.references import Names, Reader
 from sagestack.review.permissions.statements import (
-    EVERYTHING,
-    SELF,
     Selection,
     Statement,
     Unreadable,
     principal,
     read_statements,
 )
-from sagestack.review.permissions.conditions import Condition
 
 Kind = Literal["identity", "resource", "key", "trust", "boundary"]
 Key = tuple[str, ...]
@@ -144,16 +142,12 @@ class _Collector:
             scope.resource, scope.owner, scope.label = resource, owner, label
         return scope
 
-    def _add(
-        self, scope: Scope, document: Any, stack: StackTemplate, *, own_resource: str | None = None
-    ) -> None:
+    def _add(self, scope: Scope, document: Any, stack: StackTemplate, *, own_resource: str | None = None) -> None:
         if document is None:
             return
         is_identity = scope.kind in ("identity", "boundary")
         try:
-            found = read_statements(
-                document, self._reader, stack, own_resource=own_resource, is_identity=is_identity
-            )
+            found = read_statements(document, self._reader, stack, own_resource=own_resource, is_identity=is_identity)
         except Unreadable as reason:
             scope.unreadable.add(str(reason))
             return
@@ -162,10 +156,10 @@ class _Collector:
     def _attached(self, policy: Resource, stack: StackTemplate) -> Iterator[Scope]:
         """The scopes of the principals that a policy is attached to; of a managed one that nobody has, its own."""
         named = [
-            (kind, name)
-            for kind, attribute in PRINCIPALS.items()
-            for name in _listed(policy.properties.get(attribute))
-        ] + [(_NAMES[attribute], policy.properties[attribute]) for attribute in _NAMES if attribute in policy.properties]
+            (kind, name) for kind, attribute in PRINCIPALS.items() for name in _listed(policy.properties.get(attribute))
+        ] + [
+            (_NAMES[attribute], policy.properties[attribute]) for attribute in _NAMES if attribute in policy.properties
+        ]
         for kind, name in named:
             yield self._of_principal(self._reader.text(name, stack), kind, policy)
         if policy.type != "AWS::IAM::ManagedPolicy":
@@ -281,10 +275,14 @@ class _Collector:
         )
 
 
+def _listed(value: Any) -> list[Any]:
+    """What is there: a list, or one thing where a list may stand."""
+    found = value if isinstance(value, list) else [value]
+    return [each for each in found if each not in (None, {"Ref": "AWS::NoValue"})]
+
+
 _SPECIAL: dict[str, Callable[[_Collector, Resource, StackTemplate], None]] = {
     "AWS::Lambda::Permission": _Collector._lambda_permission,
     "AWS::Events::EventBusPolicy": _Collector._event_bus_policy,
     "Custom::RepositoryPolicyStatement": _Collector._repository_statement,
 }
-
-__all__ = ["EVERYTHING", "GUARDS", "PRINCIPALS", "SELF", "VPC_ENDPOINT", "Key", "Scope", "scopes"]

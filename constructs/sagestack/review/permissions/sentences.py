@@ -67,7 +67,9 @@ def _target(target: str, service: str, names: Names) -> str:
 
 
 def action_labels(actions: Iterable[str]) -> list[str]:
-    return [f"anything but {action.removeprefix('not ')}" if action.startswith("not ") else action for action in actions]
+    return [
+        f"anything but {action.removeprefix('not ')}" if action.startswith("not ") else action for action in actions
+    ]
 
 
 def condition_labels(conditions: Conditions, names: Names) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ SEVERITIES = tuple(Severity)
 
 SEVERITY_TITLES = {
     Severity.DANGER: "Dangerous",
-    Severity.WARNING: "Somebody should have meant it",
+    Severity.WARNING: "Worth a question",
     Severity.NOTICE: "Routine",
 }
 SEVERITY_WORDS = {Severity.DANGER: "danger", Severity.WARNING: "warning", Severity.NOTICE: "routine"}

@@ -32,16 +32,13 @@
   for (const tools of all("[data-zoom]")) {
     const drawing = tools.nextElementSibling.querySelector("svg");
     if (!drawing) continue;
-    let factor = 1;
     const natural = drawing.viewBox.baseVal.width || drawing.getBoundingClientRect().width;
     tools.hidden = false;
     for (const button of all("button", tools)) button.addEventListener("click", () => {
       const by = Number(button.dataset.by);
-      const shown = drawing.getBoundingClientRect().width;
-      factor = by === 0 ? 0 : (shown / natural) * by;
-      drawing.style.maxWidth = by === 0 ? "" : "none";
+      const width = by ? Math.min(Math.max(drawing.getBoundingClientRect().width * by, natural / 10), natural * 8) : 0;
       drawing.style.height = "auto";
-      drawing.style.width = by === 0 ? "" : `${Math.min(Math.max(factor, 0.1), 8) * natural}px`;
+      drawing.style.width = width ? `${width}px` : "100%";
     });
   }
 
