@@ -16,7 +16,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help setup demo up down test test-long test-container test-sdk test-browser lint format synth deploy bench lock clean
+.PHONY: help setup demo up down test test-long test-container test-sdk test-browser lint format synth review deploy bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -105,6 +105,10 @@ format: setup  ## Let ruff format and sort
 synth: setup  ## Synthesize ENV (dev, staging, prod, local) into cdk.out/ENV, with no credentials
 	@cdk synth --quiet -c env='$(ENV)' --output 'cdk.out/$(ENV)' 2>&1 >/dev/null | { grep -vE '^(Successfully synthesized|Supply a stack id)' >&2 || true; }
 	echo 'Synthesized $(ENV) into cdk.out/$(ENV)'
+
+review: setup  ## Say what the working tree would change since it left BASE (origin/main), in ENV or everywhere
+	@# ENV has a default for the others; here it counts only where somebody said it.
+	sagestack review $(if $(BASE),--base '$(BASE)') $(foreach name,$(if $(filter-out file,$(origin ENV)),$(ENV)),--env '$(name)')
 
 deploy: setup  ## Deploy ENV
 	@sagestack deploy --env '$(ENV)'

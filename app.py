@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import aws_cdk as cdk
 from sagestack.guardrails import add_guardrails
+from sagestack.permissions_boundary import carry_permissions_boundary
 from sagestack.settings import (
     DeliveryNames,
     Environment,
@@ -16,6 +17,7 @@ from sagestack.settings import (
     Model,
     SettingsError,
     check_fit,
+    github_delivery,
     known_environments,
     load_delivery,
     load_environment,
@@ -78,8 +80,29 @@ def add_platform(
                 env=where,
                 termination_protection=is_kept,
             )
+    if environment.permissions_boundary:
+        carry_permissions_boundary(foundation, environment=environment, everywhere_in=scope)
     for key, value in environment.tags.items():
         cdk.Tags.of(scope).add(key, value)
+
+
+def add_bootstrap(app: cdk.App) -> None:
+    """Adds who may deploy an environment, and what a deployment may do. An administrator deploys it: `sagestack bootstrap`."""
+    from stacks.bootstrap import BootstrapStack
+
+    environment = _environment(app)
+    github = github_delivery(environment)
+    BootstrapStack(
+        app,
+        EnvironmentNames(environment.name).bootstrap_stack,
+        environment=environment,
+        delivery=github.delivery if github else None,
+        makes_identity=github is not None and github.makes_identity,
+        env=cdk.Environment(account=environment.account, region=environment.region),
+        termination_protection=environment.removal_policy == "retain",
+    )
+    for key, value in environment.tags.items():
+        cdk.Tags.of(app).add(key, value)
 
 
 def add_delivery(app: cdk.App) -> None:
@@ -109,7 +132,11 @@ def add_environment(app: cdk.App) -> None:
     add_platform(app, environment, load_models(), load_sources(environment))
 
 
-PARTS: Mapping[str, Callable[[cdk.App], None]] = {"platform": add_environment, "delivery": add_delivery}
+PARTS: Mapping[str, Callable[[cdk.App], None]] = {
+    "platform": add_environment,
+    "delivery": add_delivery,
+    "bootstrap": add_bootstrap,
+}
 """What `-c part=NAME` synthesizes; nothing said is the platform."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from typing import Any
 
 from sagestack.review.assembly import Resource
@@ -27,22 +29,23 @@ ACCOUNTS = {"local": "000000000000", "dev": "111111111111", "staging": "22222222
 REGION = "eu-west-1"
 BASE = Side("origin/main", "4f0c2d91b7e6a35f8c1d20e9a7b6543210fedcba")
 HEAD = Side("the working tree", "9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d00c0ffee")
-PRICES = {"price_date": "2026-11-01", "price_source": "the AWS price list API"}
-SVG = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+PRICE_DATE = "2026-11-01"
+PRICE_SOURCE = "the AWS price list API"
+_TEXT = 'text-anchor="middle" font-family="sans-serif"'
+_BOX = 'fill="var(--paper, #fff)" width="130" height="50" rx="6"'
+SVG = f"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
 <svg width="480pt" height="150pt" viewBox="0 0 480 150" xmlns="http://www.w3.org/2000/svg">
-<g id="graph0" class="graph"><title>stacks</title>
-<g id="node1" class="node"><title>foundation</title>
-<rect fill="var(--paper, #fff)" stroke="var(--deleted, #cf222e)" stroke-width="2" x="10" y="50" width="130" height="50" rx="6"/>
-<text text-anchor="middle" x="75" y="72" font-family="sans-serif" font-size="13" fill="var(--ink, #1c2127)">foundation</text>
-<text text-anchor="middle" x="75" y="89" font-family="sans-serif" font-size="11" fill="var(--deleted, #cf222e)">1 replaced</text></g>
-<g id="node2" class="node"><title>training</title>
-<rect fill="var(--paper, #fff)" stroke="var(--line, #b8c0c8)" x="180" y="10" width="130" height="50" rx="6"/>
-<text text-anchor="middle" x="245" y="40" font-family="sans-serif" font-size="13" fill="var(--ink, #1c2127)">housing-training</text></g>
-<g id="node3" class="node"><title>serving</title>
-<rect fill="var(--paper, #fff)" stroke="var(--updated, #9a6700)" stroke-width="2" x="340" y="50" width="130" height="50" rx="6"/>
-<text text-anchor="middle" x="405" y="72" font-family="sans-serif" font-size="13" fill="var(--ink, #1c2127)">housing-serving</text>
-<text text-anchor="middle" x="405" y="89" font-family="sans-serif" font-size="11" fill="var(--updated, #9a6700)">3 updated</text></g>
-<path fill="none" stroke="var(--line, #b8c0c8)" d="M140,68 C155,60 165,50 180,42"/><path fill="none" stroke="var(--line, #b8c0c8)" d="M310,42 C322,50 330,58 340,66"/>
+<g id="graph0" class="graph"><g id="node1" class="node">
+<rect {_BOX} stroke="var(--deleted, #cf222e)" stroke-width="2" x="10" y="50"/>
+<text {_TEXT} x="75" y="72" font-size="13" fill="var(--ink, #1c2127)">foundation</text>
+<text {_TEXT} x="75" y="89" font-size="11" fill="var(--deleted, #cf222e)">1 replaced</text></g>
+<g id="node2" class="node"><rect {_BOX} stroke="var(--line, #b8c0c8)" x="180" y="10"/>
+<text {_TEXT} x="245" y="40" font-size="13" fill="var(--ink, #1c2127)">housing-training</text></g>
+<g id="node3" class="node"><rect {_BOX} stroke="var(--updated, #9a6700)" stroke-width="2" x="340" y="50"/>
+<text {_TEXT} x="405" y="72" font-size="13" fill="var(--ink, #1c2127)">housing-serving</text>
+<text {_TEXT} x="405" y="89" font-size="11" fill="var(--updated, #9a6700)">3 updated</text></g>
+<path fill="none" stroke="var(--line, #b8c0c8)" d="M140,68 C155,60 165,50 180,42"/>
+<path fill="none" stroke="var(--line, #b8c0c8)" d="M310,42 C322,50 330,58 340,66"/>
 <path fill="none" stroke="var(--line, #b8c0c8)" d="M140,82 C200,112 280,112 340,82"/></g></svg>"""
 MERMAID = """flowchart LR
   foundation["foundation: 1 replaced"]:::replaced
@@ -115,13 +118,21 @@ def _changes(environment: str) -> tuple[ResourceChange, ...]:
     )
     role = resource(environment, "housing-serving", "AWS::IAM::Policy", "Role/DefaultPolicy", "stacks/serving.py:39")
     alarm = resource(
-        environment, "housing-serving", "AWS::CloudWatch::Alarm", "Alarms/Errors", "constructs/sagestack/rollback_alarms.py:52"
+        environment,
+        "housing-serving",
+        "AWS::CloudWatch::Alarm",
+        "Alarms/Errors",
+        "constructs/sagestack/rollback_alarms.py:52",
     )
     notebook = resource(
         environment, "workbench", "AWS::SageMaker::NotebookInstance", "Notebook", "stacks/workbench.py:22"
     )
     pipeline = resource(
-        environment, "housing-training", "AWS::SageMaker::Pipeline", "Pipeline", "constructs/sagestack/training_pipeline.py:88"
+        environment,
+        "housing-training",
+        "AWS::SageMaker::Pipeline",
+        "Pipeline",
+        "constructs/sagestack/training_pipeline.py:88",
     )
     topic = resource(
         environment, "housing-serving", "AWS::SNS::Topic", "Alarms/Topic", "stacks/serving.py:71",
@@ -137,7 +148,7 @@ def _changes(environment: str) -> tuple[ResourceChange, ...]:
             data="lost",
             renamed_from="TrainingData1B2C3D4E",
             reasons=(
-                "Its construct was renamed from `TrainingData` to `Data`: CloudFormation sees a new bucket and deletes the old one.",
+                "Its construct was renamed from `TrainingData` to `Data`: CloudFormation makes a new one and deletes this one.",
                 "The bucket empties itself when it is deleted (`autoDeleteObjects`), so nothing keeps the records.",
                 "Keep the old construct id, or move the resource with `cdk refactor` first.",
             ),
@@ -165,9 +176,7 @@ def _changes(environment: str) -> tuple[ResourceChange, ...]:
             pipeline,
             Action.UPDATED,
             Severity.NOTICE,
-            PropertyChange(
-                "PipelineDefinition.PipelineDefinitionBody", json.dumps(before), json.dumps(after)
-            ),
+            PropertyChange("PipelineDefinition.PipelineDefinitionBody", json.dumps(before), json.dumps(after)),
             reasons=("The next execution trains with another definition; running ones keep theirs.",),
         ),
         changed(topic, Action.CREATED),
@@ -236,7 +245,9 @@ def _estimate(environment: str, *, is_after: bool) -> CostEstimate:
     workspace = resource(environment, "workbench", "AWS::Grafana::Workspace", "Dashboards")
     count, kind, price = (2, "ml.m5.xlarge", 0.257) if is_after else (1, "ml.m5.large", 0.128)
     lines = [
-        CostLine(endpoint, f"{count} x {kind}, real-time", "idle", count * price * 730, f"{count} x ${price} an hour x 730 h"),
+        CostLine(
+            endpoint, f"{count} x {kind}, real-time", "idle", count * price * 730, f"{count} x ${price} an hour x 730 h"
+        ),
         CostLine(nat, "1 NAT gateway", "idle", 35.04, "$0.048 an hour x 730 h"),
         CostLine(nat, "40 GB through the gateway", "load", 1.92, "40 GB x $0.048"),
         CostLine(logs, "5 GB of logs", "load", 2.85, "5 GB x $0.57"),
@@ -291,14 +302,19 @@ def rich() -> Review:
                 cost_after=_estimate(environment, is_after=True),
                 findings=_findings(environment),
                 pictures=(Picture("Stacks and what changes in them", SVG, MERMAID),),
-                notes=("Two changes of one endpoint are deployed one after the other.",) if environment == "prod" else (),
+                notes=("Two changes of one endpoint are deployed one after the other.",)
+                if environment == "prod"
+                else (),
             )
             for environment in ("dev", "staging", "prod")
         ),
         met=(
             Met(
                 "replacement-with-data",
-                tuple(f"S3 Bucket `Data` of {name} is replaced, and its data is lost." for name in ("dev", "staging", "prod")),
+                tuple(
+                    f"{name}: AWS::S3::Bucket Data in sagestack-{name}-foundation is replaced; its data are lost"
+                    for name in ("dev", "staging", "prod")
+                ),
             ),
             Met(
                 "iam-widening",
@@ -312,7 +328,8 @@ def rich() -> Review:
             Met("cost>10%", ("dev: from $133.25 to $415.03 a month (+211 %).",)),
         ),
         asked=("data-loss", "replacement-with-data", "iam-widening", "lost-boundary", "cost>10%"),
-        **PRICES,
+        price_date=PRICE_DATE,
+        price_source=PRICE_SOURCE,
     )
 
 
@@ -328,13 +345,16 @@ def harmless() -> Review:
                 ACCOUNTS[one.environment],
                 REGION,
                 changes=(
-                    changed(one, Action.UPDATED, Severity.NOTICE, PropertyChange("DisplayName", "Alarms", "Housing alarms")),
+                    changed(
+                        one, Action.UPDATED, Severity.NOTICE, PropertyChange("DisplayName", "Alarms", "Housing alarms")
+                    ),
                 ),
             )
             for one in topic
         ),
         asked=("replacement-with-data", "iam-widening", "cost>10%"),
-        **PRICES,
+        price_date=PRICE_DATE,
+        price_source=PRICE_SOURCE,
     )
 
 
@@ -354,13 +374,20 @@ def empty() -> Review:
             for name in ("dev", "staging", "prod")
         ),
         asked=("replacement-with-data", "iam-widening", "cost>10%"),
-        **PRICES,
+        price_date=PRICE_DATE,
+        price_source=PRICE_SOURCE,
     )
 
 
 def monster(resources: int = 240) -> Review:
     """More than anybody wants to read: hundreds of resources with long texts, in three environments."""
-    types = ("AWS::S3::Bucket", "AWS::IAM::Role", "AWS::SageMaker::Endpoint", "AWS::Lambda::Function", "AWS::Logs::LogGroup")
+    types = (
+        "AWS::S3::Bucket",
+        "AWS::IAM::Role",
+        "AWS::SageMaker::Endpoint",
+        "AWS::Lambda::Function",
+        "AWS::Logs::LogGroup",
+    )
     severities = (Severity.DANGER, Severity.WARNING, *[Severity.NOTICE] * 6)
     actions = (Action.REPLACED, Action.UPDATED, Action.CREATED, Action.DELETED, Action.MAY_BE_REPLACED)
 
@@ -377,7 +404,11 @@ def monster(resources: int = 240) -> Review:
             action = actions[number % len(actions)]
             own = environment if number % 7 == 0 else ""
             properties = (
-                PropertyChange("Description", f"before {number} " + "lorem ipsum " * 40, f"after {number} {own} " + "dolor sit " * 40),
+                PropertyChange(
+                    "Description",
+                    f"before {number} " + "lorem ipsum " * 40,
+                    f"after {number} {own} " + "dolor sit " * 40,
+                ),
                 PropertyChange("Tags[0].Value", {"a": [number] * 30}, {"a": [number] * 29 + [0], "b": "c" * 80}),
             )
             changes.append(
@@ -422,26 +453,31 @@ def monster(resources: int = 240) -> Review:
         tuple(of(name) for name in ("dev", "staging", "prod")),
         met=(Met("replacement-with-data", tuple(f"Model {number} is replaced." for number in range(400))),),
         asked=("replacement-with-data", "iam-widening", "cost>10%"),
-        **PRICES,
+        price_date=PRICE_DATE,
+        price_source=PRICE_SOURCE,
     )
 
 
 HOSTILE = (
-    "<script>alert(1)</script> | `code` ``more`` ]]> --> </details> <img src=x onerror=alert(1)> {{ 7*7 }} @everyone #1 "
-    "[link](javascript:alert(1)) \u202eevil\u202c \x1b[31mred \x00 مرحبا 🙈 &amp; \"quoted\" 'single' \\ $(rm -rf) ```\n## heading"
+    "<script>alert(1)</script> | `code` ``more`` ]]> --> </details> <img src=x onerror=alert(1)> {{ 7*7 }} @everyone "
+    "#1 [link](javascript:alert(1)) \u202eevil\u202c \x1b[31mred \x00 مرحبا 🙈 &amp; \"quoted\" 'single' \\ "
+    "$(rm -rf) ```\n## heading"
 )
+_IN_XML = html.escape(re.sub("[\x00\x1b]", "", HOSTILE))
 HOSTILE_SVG = f"""<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 10 10"
  onload="alert(1)"><script>alert(1)</script><style>* {{ background: url(https://evil.example/) }}</style>
 <foreignObject><body xmlns="http://www.w3.org/1999/xhtml"><img src="x" onerror="alert(1)"/></body></foreignObject>
 <a xlink:href="javascript:alert(1)"><text x="1" y="5" onclick="alert(1)" style="fill:url(https://evil.example/)">kept</text></a>
 <image href="https://evil.example/pixel.png"/><use href="https://evil.example/x.svg#y"/>
 <rect width="5" height="5" fill="url(https://evil.example/#a)"/><animate attributeName="href" to="javascript:alert(1)"/>
-<text>{HOSTILE.replace("&", "&amp;").replace("<", "&lt;").replace(chr(0), "").replace(chr(27), "")}</text></svg>"""
+<text>{_IN_XML}</text></svg>"""
 
 
 def hostile() -> Review:
     """Every text is what somebody would write to break the page, the comment or the terminal."""
-    one = Resource("dev", HOSTILE, HOSTILE, HOSTILE, HOSTILE, {"Type": HOSTILE, "Properties": {HOSTILE: HOSTILE}}, HOSTILE)
+    one = Resource(
+        "dev", HOSTILE, HOSTILE, HOSTILE, HOSTILE, {"Type": HOSTILE, "Properties": {HOSTILE: HOSTILE}}, HOSTILE
+    )
     return Review(
         Side(HOSTILE, None),
         Side(HOSTILE, "0" * 40, is_dirty=True),

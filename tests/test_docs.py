@@ -144,7 +144,7 @@ def test_code_parses(document: Path) -> None:
 
 def test_the_reference_of_the_command_line_has_every_command_with_its_options() -> None:
     text = (PROJECT_ROOT / "docs/reference/cli.md").read_text()
-    sections = dict(re.findall(r"^## `sagestack (\w+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^## `sagestack ([\w-]+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     assert set(sections) == set(COMMANDS)
     shared = {"--env", "--model", "--json"}
     for name, section in sections.items():

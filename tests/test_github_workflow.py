@@ -51,9 +51,7 @@ def _steps(documents: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _of(delivery: Delivery) -> dict[str, Any]:
     """The workflows of other settings, as data."""
     environments = {stage.environment: load_environment(stage.environment) for stage in delivery.stages}
-    return {
-        each.file: YAML(typ="safe").load(to_yaml(each)) for each in workflow.workflows(delivery, environments)
-    }
+    return {each.file: YAML(typ="safe").load(to_yaml(each)) for each in workflow.workflows(delivery, environments)}
 
 
 def test_what_is_in_the_repository_is_what_is_generated() -> None:

@@ -13,7 +13,7 @@ from tests.local_cloud_fixtures import LocalCloud
 
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-local-cloud/bin/python"
-SEAMS = [ROOT / "local_cloud" / f"ministack_{name}.py" for name in ("seams", "cloudwatch", "drift", "scope")]
+SEAMS = [ROOT / "local_cloud" / f"ministack_{name}.py" for name in ("seams", "cloudwatch", "deployments", "drift", "scope")]
 
 SIGNATURES = {
     "core.iam_actions.access_denied_response": [
@@ -40,6 +40,9 @@ SIGNATURES = {
         "account_id",
     ],
     "core.iam_evaluator.evaluate": ["ctx", "policies", "limits"],
+    "core.iam_evaluator._gather_role_policies": ["role_name", "account_id"],
+    "core.iam_evaluator._permissions_boundary": ["store", "name", "account_id"],
+    "core.iam_evaluator._resolve_managed_policy_document": ["policy_arn", "account_id"],
     "core.iam_evaluator.resolve_principal": ["access_key_id", "account_id", "credential"],
     "core.persistence.save_state": ["service", "data"],
     "core.responses.set_request_account_id": ["access_key_id"],
@@ -57,6 +60,7 @@ SIGNATURES = {
         "physical_id",
         "detailed_status",
     ],
+    "services.cloudformation.handlers._p": ["params", "key", "default"],
     "services.cloudformation.provisioners._cw_metric_alarm_record": ["name", "props"],
     "services.cloudwatch._dims_key": ["dims"],
     "services.cloudwatch._dispatch_alarm_actions": ["alarm", "old_state", "new_state", "reason"],
@@ -118,6 +122,7 @@ TABLES = (
     "services.cloudformation.provisioners._REPLACING_PROPERTIES",
     "services.cloudformation.provisioners._STACK_TAG_PROPERTY",
     "services.cloudformation._stacks",
+    "services.cloudformation.handlers._ACTION_HANDLERS",
     "services.cloudformation.drift._DRIFT_READERS",
     "services.cloudwatch._alarms._data",
     "services.cloudwatch._composite_alarms._data",

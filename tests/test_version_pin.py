@@ -129,7 +129,7 @@ def test_a_host_that_sends_on_to_another_does_not_take_the_token_there(repositor
             pass
 
     with served("github", repository) as address, ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         server.target = address  # type: ignore[attr-defined]
         own = f"http://127.0.0.1:{server.server_port}"
         with pytest.raises(HostError, match=f"is sent on to {address}, which is not given the token"):

@@ -10,16 +10,11 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
+from functions.version_pin.git_hosts import APIS
 from functions.version_pin.pin import NoPin, with_pin
 from sagestack import settings
 from sagestack.functions import Function
 from sagestack.model_registry import ModelRegistry
-
-_APIS = {
-    "github": "https://api.github.com",
-    "gitlab": "https://gitlab.com/api/v4",
-    "bitbucket": "https://api.bitbucket.org/2.0",
-}
 
 
 class VersionPin(Construct):
@@ -78,7 +73,7 @@ class VersionPin(Construct):
                 "ENVIRONMENT": environment.name,
                 "MODEL": model.name,
                 "GIT_HOST": git.host,
-                "GIT_API": git.api_url or _APIS[git.host],
+                "GIT_API": git.api_url or APIS[git.host],
                 "REPOSITORY": git.repository,
                 "BRANCH": git.branch,
                 "CHANGE": git.change,

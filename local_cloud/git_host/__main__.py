@@ -53,7 +53,7 @@ def main() -> int:
         # In a thread: it waits for the loop of the main one to end.
         stop = threading.Thread(target=host.shutdown, daemon=True)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.ident or stop.start())
+            signal.signal(number, lambda *_: _start_once(stop))
         print(
             f"{arguments.name} is served at {host.url} (token: {host.token}).\n"
             f"  git remote add local http://sagestack:{host.token}@127.0.0.1:{host.server_address[1]}/{arguments.name}.git",
@@ -61,6 +61,11 @@ def main() -> int:
         )
         host.serve_forever(poll_interval=0.1)
     return 0
+
+
+def _start_once(thread: threading.Thread) -> None:
+    if thread.ident is None:
+        thread.start()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
-"""Pull requests and comments on them: https://docs.github.com/rest/pulls/pulls, /rest/issues/comments"""
+"""Pull requests, from the first commit to the merge: https://docs.github.com/rest/pulls/pulls"""
 
 from __future__ import annotations
 
-import re
-
 from local_cloud.git_host.answers import Answer, Refused, Request, Shapes, invalid, not_built, not_found, page
-from local_cloud.git_host.pulls import IssueComment, Pull, State, Store, now
+from local_cloud.git_host.pulls import Pull, State, Store, now
 from local_cloud.git_host.repository import Conflict, Moved, NotThere, Repository
 
 MAX_BODY = 65_536
@@ -52,7 +50,7 @@ class PullsApi:
         title = request.text("title", "PullRequest").strip()
         if not title:
             raise invalid("PullRequest", "title", "missing_field")
-        body = self._body(request, "PullRequest", default="")
+        body = body_of(request, "PullRequest", default="")
         owner, _, branch = request.text("head", "PullRequest").rpartition(":")
         base = request.text("base", "PullRequest")
         if owner not in ("", self._shapes.owner):
@@ -83,12 +81,12 @@ class PullsApi:
 
     def get_pull(self, request: Request) -> Answer:
         with self._store.changing() as kept:
-            pull = self._found(kept, request)
+            pull = self.found(kept, request)
             return Answer(200, self._shapes.pull(pull, self._is_mergeable(pull)))
 
     def update_pull(self, request: Request) -> Answer:
         with self._store.changing() as kept:
-            pull = self._found(kept, request)
+            pull = self.found(kept, request)
             state = request.body.get("state", pull.state)
             if state not in ("open", "closed"):
                 raise invalid("PullRequest", "state")
@@ -96,7 +94,7 @@ class PullsApi:
                 pull.base_sha = self._tip(request.text("base", "PullRequest"), "base")
                 pull.base = request.text("base", "PullRequest")
             pull.title = request.text("title", "PullRequest", pull.title)
-            pull.body = self._body(request, "PullRequest", default=pull.body)
+            pull.body = body_of(request, "PullRequest", default=pull.body)
             if state == "open" and not pull.is_open:
                 self._reopen(kept, pull)
             elif state == "closed" and pull.is_open:
@@ -106,13 +104,13 @@ class PullsApi:
 
     def list_files(self, request: Request) -> Answer:
         with self._store.changing() as kept:
-            pull = self._found(kept, request)
+            pull = self.found(kept, request)
         changes = self._repository.files_between(pull.base_sha, pull.head_sha)
         return page(request, [self._shapes.file(change, pull.head_sha) for change in changes])
 
     def is_merged(self, request: Request) -> Answer:
         with self._store.changing() as kept:
-            if self._found(kept, request).merged_at is None:
+            if self.found(kept, request).merged_at is None:
                 raise not_found()
         return Answer(204)
 
@@ -123,7 +121,7 @@ class PullsApi:
         if method not in ("merge", "squash"):
             raise invalid("PullRequest", "merge_method")
         with self._store.changing() as kept:
-            pull = self._found(kept, request)
+            pull = self.found(kept, request)
             if not pull.is_open:
                 raise Refused(405, "Pull Request is not mergeable")
             if request.body.get("sha") not in (None, pull.head_sha):
@@ -144,39 +142,12 @@ class PullsApi:
             self._end(pull, is_merged=True)
         return Answer(200, {"sha": commit, "merged": True, "message": "Pull Request successfully merged"})
 
-    def list_comments(self, request: Request) -> Answer:
-        with self._store.changing() as kept:
-            number = self._found(kept, request).number
-            found = [self._shapes.comment(each) for each in kept.comments if each.number == number]
-        return page(request, found)
+    def found(self, kept: State, request: Request) -> Pull:
+        """The one that the path names, with what git did since.
 
-    def create_comment(self, request: Request) -> Answer:
-        body = self._body(request, "IssueComment")
-        with self._store.changing() as kept:
-            pull, at = self._found(kept, request), now()
-            kept.last_comment += 1
-            comment = IssueComment(kept.last_comment, pull.number, body, self._login, at, at)
-            kept.comments.append(comment)
-            pull.updated_at = at
-            return Answer(201, self._shapes.comment(comment))
-
-    def get_comment(self, request: Request) -> Answer:
-        with self._store.reading() as kept:
-            return Answer(200, self._shapes.comment(_comment(kept, request)))
-
-    def update_comment(self, request: Request) -> Answer:
-        body = self._body(request, "IssueComment")
-        with self._store.changing() as kept:
-            comment = _comment(kept, request)
-            comment.body, comment.updated_at = body, now()
-            return Answer(200, self._shapes.comment(comment))
-
-    def delete_comment(self, request: Request) -> Answer:
-        with self._store.changing() as kept:
-            kept.comments.remove(_comment(kept, request))
-        return Answer(204)
-
-    def _found(self, kept: State, request: Request) -> Pull:
+        Raises:
+            Refused: there is none of this number.
+        """
         number = int(request.parts["number"])
         found = next((pull for pull in kept.pulls if pull.number == number), None)
         if found is None:
@@ -257,33 +228,20 @@ class PullsApi:
         except NotThere:
             raise invalid("PullRequest", field) from None
 
-    def _body(self, request: Request, resource: str, default: str | None = None) -> str:
-        # GitHub takes null for a pull request without a text.
-        given = request.body if request.body.get("body") is not None else {}
-        body = given.get("body", default)
-        if body is None or (resource == "IssueComment" and isinstance(body, str) and not body.strip()):
-            raise invalid(resource, "data", "unprocessable", "Body cannot be blank")
-        if not isinstance(body, str):
-            raise invalid(resource, "body")
-        if len(body) > MAX_BODY:
-            raise invalid(resource, "data", "unprocessable", _BODY_TOO_LONG)
-        return body
 
+def body_of(request: Request, resource: str, default: str | None = None) -> str:
+    """The text of a pull request or a comment; there must be one where there is no default.
 
-def _comment(kept: State, request: Request) -> IssueComment:
-    wanted = int(request.parts["id"])
-    for comment in kept.comments:
-        if comment.id == wanted:
-            return comment
-    raise not_found()
-
-
-_LINE = re.compile(r"^", re.MULTILINE)
-
-
-def page_of(pull: Pull, comments: list[IssueComment], patch: str, merge: str) -> str:
-    """A pull request as plain text, for a browser: there are no pages here, but its address is printed."""
-    state = "merged" if pull.merged_at else pull.state
-    said = "".join(f"\n--- {each.user}, {each.updated_at} ---\n{_LINE.sub('  ', each.body)}\n" for each in comments)
-    ways = f"\nTo merge it:\n  {merge}\n" if pull.is_open else ""
-    return f"#{pull.number} {pull.title} ({state})\n{pull.head} -> {pull.base}\n\n{pull.body}\n\n{patch}\n{said}{ways}"
+    Raises:
+        Refused: it is missing, no text, or too long.
+    """
+    # GitHub takes null for a pull request without a text.
+    given = request.body if request.body.get("body") is not None else {}
+    body = given.get("body", default)
+    if body is None or (resource == "IssueComment" and isinstance(body, str) and not body.strip()):
+        raise invalid(resource, "data", "unprocessable", "Body cannot be blank")
+    if not isinstance(body, str):
+        raise invalid(resource, "body")
+    if len(body) > MAX_BODY:
+        raise invalid(resource, "data", "unprocessable", _BODY_TOO_LONG)
+    return body

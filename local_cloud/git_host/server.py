@@ -9,32 +9,23 @@ import json
 import logging
 import re
 import urllib.parse
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from local_cloud.git_host.answers import Answer, Refused, Request, Shapes, not_built, not_found, user
+from local_cloud.git_host.comments_api import CommentsApi, page_of
 from local_cloud.git_host.contents_api import ContentsApi
 from local_cloud.git_host.pulls import Store
-from local_cloud.git_host.pulls_api import PullsApi, page_of
+from local_cloud.git_host.pulls_api import PullsApi
 from local_cloud.git_host.repository import GitError, Repository
+from local_cloud.git_host.routes import NOT_BUILT, NOT_BUILT_ABOVE, routes
 from local_cloud.git_host.smart_http import BadRequest, answer_git, body_of
 
 LOGIN = "sagestack"
 """The one account: whoever has the token."""
 _log = logging.getLogger(__name__)
 
-# What GitHub has below a repository and this host has not: refused by name, so that nobody takes it for a mistake of theirs.
-_NOT_BUILT = re.compile(
-    r"(actions|activity|assignees|attestations|autolinks|automated-security-fixes|check-runs|check-suites|code-scanning"
-    r"|codeowners|collaborators|comments|commits|compare|contributors|dependabot|dependency-graph|deployments|dispatches"
-    r"|environments|events|forks|git|hooks|import|installation|interaction-limits|invitations|issues|keys|labels|languages"
-    r"|license|merge-upstream|merges|milestones|notifications|pages|private-vulnerability-reporting|properties|pulls|readme"
-    r"|releases|rules|rulesets|secret-scanning|security-advisories|stargazers|stats|statuses|subscribers|subscription|tags"
-    r"|tarball|teams|topics|traffic|transfer|vulnerability-alerts|zipball|branches|contents)(/.*)?"
-)
-_NOT_BUILT_ABOVE = re.compile(r"/(user|users|orgs|search|app|apps|graphql|gists|notifications|rate_limit|meta)(/.*)?")
 _MEDIA = re.compile(r"application/vnd\.github\.(?:v3\.)?(raw|html|object|diff|patch|text|full|sha|base64)\b")
 """Other forms of the answers; https://docs.github.com/rest/using-the-rest-api/getting-started-with-the-rest-api#media-types"""
 
@@ -77,7 +68,8 @@ class GitHost(ThreadingHTTPServer):
         self.repository = Repository(repository)
         shapes = Shapes(self.url, name, branch)
         self._pulls = PullsApi(self.repository, self._store, shapes, LOGIN)
-        self._routes = _routes(ContentsApi(self.repository, shapes), self._pulls)
+        comments = CommentsApi(self._store, shapes, LOGIN, self._pulls)
+        self._routes = routes(ContentsApi(self.repository, shapes), self._pulls, comments)
 
     @property
     def url(self) -> str:
@@ -100,7 +92,7 @@ class GitHost(ThreadingHTTPServer):
         prefix = f"/repos/{self.name}"
         # GitHub does not distinguish cases in the names of owners and repositories.
         if path.lower() != prefix.lower() and not path.lower().startswith(f"{prefix.lower()}/"):
-            if _NOT_BUILT_ABOVE.fullmatch(path):
+            if NOT_BUILT_ABOVE.fullmatch(path):
                 raise not_built(f"{method} {path}")
             raise not_found()
         below = path[len(prefix) :]
@@ -111,7 +103,7 @@ class GitHost(ThreadingHTTPServer):
                     raise Refused(400, "Body should be a JSON object")
                 parts = {name: urllib.parse.unquote(value) for name, value in found.groupdict().items()}
                 return act(Request(method, path, query, body or {}, self.url, parts))
-        if _NOT_BUILT.fullmatch(below.removeprefix("/")):
+        if NOT_BUILT.fullmatch(below.removeprefix("/")):
             raise not_built(f"{method} {path}")
         raise not_found()
 
@@ -132,40 +124,6 @@ class GitHost(ThreadingHTTPServer):
 
     def _files(self, base: str, head: str) -> list[Any]:
         return list(self.repository.files_between(base, head))
-
-
-Route = tuple[str, re.Pattern[str], Callable[[Request], Answer]]
-
-
-def _routes(contents: ContentsApi, pulls: PullsApi) -> list[Route]:
-    """What is built, below `/repos/OWNER/NAME`."""
-    pull, comment = "/pulls/(?P<number>[0-9]{1,9})", "/issues/comments/(?P<id>[0-9]{1,9})"
-    said, reference = "/issues/(?P<number>[0-9]{1,9})/comments", "/git/refs/heads/(?P<branch>.+)"
-    table: list[tuple[str, str, Callable[[Request], Answer]]] = [
-        ("GET", "", contents.get_repository),
-        ("GET", "/contents/?(?P<path>.*)", contents.read),
-        ("PUT", "/contents/(?P<path>.+)", contents.write),
-        ("GET", "/git/ref/heads/(?P<branch>.+)", contents.get_reference),
-        ("POST", "/git/refs", contents.create_reference),
-        ("PATCH", reference, contents.update_reference),
-        ("DELETE", reference, contents.delete_reference),
-        ("GET", "/branches", contents.list_branches),
-        ("GET", "/branches/(?P<branch>.+)", contents.get_branch),
-        ("GET", "/commits/(?P<reference>[^/]+)", contents.get_commit),
-        ("GET", "/pulls", pulls.list_pulls),
-        ("POST", "/pulls", pulls.create_pull),
-        ("GET", pull, pulls.get_pull),
-        ("PATCH", pull, pulls.update_pull),
-        ("GET", f"{pull}/files", pulls.list_files),
-        ("GET", f"{pull}/merge", pulls.is_merged),
-        ("PUT", f"{pull}/merge", pulls.merge),
-        ("GET", said, pulls.list_comments),
-        ("POST", said, pulls.create_comment),
-        ("GET", comment, pulls.get_comment),
-        ("PATCH", comment, pulls.update_comment),
-        ("DELETE", comment, pulls.delete_comment),
-    ]
-    return [(method, re.compile(pattern), act) for method, pattern, act in table]
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -21,6 +21,7 @@ from tests.bench import (
     housing_quality,
     killed_server,
     project,
+    reviews,
     xgboost_serving,
     xgboost_training,
 )
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "invocations": project.invocations,
     "synth": project.synths,
     "demo": project.demo,
+    "review": reviews.reviews,
     "updates": endpoint_updates.updates,
     "killed": killed_server.killed,
     "queue": asynchronous_queue.queue,

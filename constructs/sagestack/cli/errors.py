@@ -20,6 +20,7 @@ ErrorCode = Literal[
     "run-failed",
     "model-error",
     "aws",
+    "git-host",
     "interrupted",
     "internal",
 ]

@@ -9,7 +9,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sagestack.cli.commands import cloud, delivery, demo, deploy, drift, invoke, laptop, logs, review, run, status, versions
+from sagestack.cli.commands import (
+    bootstrap,
+    cloud,
+    comment,
+    delivery,
+    demo,
+    deploy,
+    drift,
+    git_host,
+    invoke,
+    laptop,
+    logs,
+    prices,
+    review,
+    run,
+    status,
+    versions,
+)
 from sagestack.cli.errors import INTERRUPTED, CliError, explained
 from sagestack.cli.options import State
 from sagestack.cli.output import Output
@@ -120,9 +137,13 @@ for command, panel in (
     (invoke.invoke, _MODEL),
     (status.status, _LOOK),
     (logs.logs, _LOOK),
+    (bootstrap.bootstrap, _GIT),
     (drift.drift, _GIT),
+    (comment.comment, _GIT),
+    (git_host.git_host, _GIT),
 ):
     app.command(rich_help_panel=panel, help=_reflowed(command.__doc__ or ""))(command)
+app.add_typer(prices.prices, name="prices", rich_help_panel=_LOOK, help=_reflowed(prices.group.__doc__ or ""))
 app.add_typer(delivery.delivery, name="delivery", rich_help_panel=_GIT, help=_reflowed(delivery.group.__doc__ or ""))
 
 

@@ -34,7 +34,7 @@ def promote(session: Session, model: str, number: int | None) -> Promotion:
     Raises:
         CliError: the version is not in the environment's registry, or not approved.
     """
-    group = registry.group_name(session, model)
+    group = _group(session, model)
     version = (
         registry.newest(session, group, registry.APPROVED) if number is None else registry.find(session, group, number)
     )
@@ -64,14 +64,52 @@ def pin(session: Session, model: str, number: int | None) -> Promotion:
 
 
 def missing_pins(session: Session) -> dict[str, int]:
-    """The pinned versions that the environment's registry does not have: a deployment of them would fail."""
+    """The pinned versions that are not in the registry that they are of: a deployment of them would fail.
+
+    Versions of another account's registry (`versions_from`) are not looked up.
+    """
+    from sagestack.settings import EnvironmentNames
+
     missing = {}
     for model, settings in session.environment.models.items():
         number = settings.served_version
         if number is None:
             continue
-        group = session.find_parameter(session.names.model(model).model_package_group_name_parameter)
+        if settings.versions_from is not None and not _is_here(session, settings.versions_from):
+            # Another account lets this one's endpoint roles read, not whoever deploys; CloudFormation says what is missing.
+            continue
+        source = EnvironmentNames(settings.versions_from or session.environment.name)
+        group = session.find_parameter(source.model(model).model_package_group_name_parameter)
         known = {version.number for version in registry.versions(session, group)} if group else set()
         if number not in known:
             missing[model] = number
     return missing
+
+
+def _group(session: Session, model: str) -> str:
+    """The group that has the versions which an environment serves: its own, or that of `versions_from`.
+
+    Raises:
+        CliError: that environment is not deployed, or in another account.
+    """
+    from sagestack.settings import EnvironmentNames
+
+    source = session.environment.models[model].versions_from
+    if source is None:
+        return registry.group_name(session, model)
+    if not _is_here(session, source):
+        raise CliError(
+            f"{session.environment.name} serves versions of {source}'s registry, which is in another account or region: from"
+            " here it cannot be asked which of them are approved.",
+            hint=f"sagestack promote --after {source} proposes what {source} serves, and asks no registry.",
+        )
+    name = EnvironmentNames(source).model(model).model_package_group_name_parameter
+    return session.parameter(name, f"model registry for {model}, which {source} has to be deployed for")
+
+
+def _is_here(session: Session, environment: str) -> bool:
+    """Whether another environment is in this one's account and region."""
+    from sagestack.settings import load_environment
+
+    there = load_environment(environment, session.root)
+    return (there.account, there.region) == (session.environment.account, session.environment.region)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +65,8 @@ class StackTemplate:
     """Logical id to construct path, as in `Resource.path`."""
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Construct path below the stack to `file:line`."""
+    acknowledged: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Construct path below the stack, empty for the stack, to the rules that code accepts for it and below, with reasons."""
     has_termination_protection: bool = False
     file: Path | None = None
 
@@ -146,7 +148,22 @@ def read_assembly(directory: Path, environment: str) -> Assembly:
                 if entry["type"] == "aws:cdk:logicalId"
             },
             sources={path.removeprefix(prefix): line for path, line in sources.items() if path.startswith(prefix)},
+            acknowledged={
+                f"{path}/".removeprefix(prefix).removesuffix("/").removesuffix("/Resource"): rules
+                for path, entries in metadata.items()
+                if (rules := _acknowledged(entries))
+            },
             has_termination_protection=bool(properties.get("terminationProtection")),
             file=file,
         )
     return Assembly(environment, stacks, directory)
+
+
+def _acknowledged(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What `Validations.of(construct).acknowledge` left: rules with the plugin before them, `AwsSolutions::AwsSolutions-S1`."""
+    return {
+        rule.partition("::")[2]: reason
+        for entry in entries
+        if entry["type"] == "aws:cdk:acknowledged-rules"
+        for rule, reason in entry["data"].items()
+    }

@@ -107,7 +107,7 @@ class Cache(AbstractContextManager["Cache"]):
 
 def _oldest(folder: Path, kept: int) -> list[Path]:
     """All but the newest of what is in a folder."""
-    paths = [path for path in folder.glob("[!.]*")]
+    paths = list(folder.glob("[!.]*"))
     return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)[kept:]
 
 

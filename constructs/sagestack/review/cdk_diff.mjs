@@ -5,15 +5,24 @@ import { createRequire } from 'node:module';
 const [root] = process.argv.slice(2);
 const { fullDiff } = createRequire(`${root}/package.json`)('@aws-cdk/cloudformation-diff');
 
-const answers = JSON.parse(readFileSync(0, 'utf8')).map(([before, after]) => {
-  const impacts = {};
+function impacts(before, after) {
+  const found = {};
   fullDiff(before, after).resources.forEachDifference((logicalId, change) => {
     const properties = {};
     for (const [name, difference] of Object.entries(change.propertyUpdates)) {
       properties[name] = difference.changeImpact;
     }
-    impacts[logicalId] = { impact: change.changeImpact, properties };
+    found[logicalId] = { impact: change.changeImpact, properties };
   });
-  return impacts;
+  return found;
+}
+
+// It reads policies on the way, and throws on one that it does not understand: that costs this stack's answer, and no other's.
+const answers = JSON.parse(readFileSync(0, 'utf8')).map(([before, after]) => {
+  try {
+    return { impacts: impacts(before, after) };
+  } catch (error) {
+    return { error: String(error) };
+  }
 });
 process.stdout.write(JSON.stringify(answers));

@@ -16,6 +16,7 @@ from sagestack.review.assembly import StackTemplate
 
 _SCRIPT = Path(__file__).with_suffix(".mjs")
 _SECONDS = 60
+_ALONE = "is said by the resource schemas alone: CDK's own diff was not heard"
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,16 @@ class SecondOpinion:
 _problems: list[str] = []
 
 
-def why_missing() -> str | None:
-    """Why CDK's diff was not heard the last time that it was asked in this process, as a note; None where it was."""
-    return _problems[-1] if _problems else None
+def problems() -> tuple[str, ...]:
+    """Why CDK's diff was not heard in this process, as notes for a review; empty where it always was."""
+    return tuple(_problems)
 
 
 def second_opinion(pairs: Sequence[tuple[StackTemplate, StackTemplate]], root: Path = PROJECT_ROOT) -> SecondOpinion:
     """Asks `@aws-cdk/cloudformation-diff` about pairs of templates, in one process of about a second.
 
-    Without Node or the package a review goes on with the resource schemas alone, since those know almost all of it; `why_missing` then
-    says why, for the review's notes.
+    Without Node or the package a review goes on with the resource schemas alone, since those know almost all of it;
+    `problems` then says why.
 
     Args:
         pairs: the same stack before and after. With none, nothing is started.
@@ -91,13 +92,13 @@ def second_opinion(pairs: Sequence[tuple[StackTemplate, StackTemplate]], root: P
         return _none(f"it ended with exit code {error.returncode} and said: {said.strip()}")
     except (OSError, ValueError) as error:
         return _none(f"it could not be asked: {error}")
-    _problems.clear()
-    return SecondOpinion(
-        {
-            after.name: {logical_id: Impact(**impact) for logical_id, impact in answer.items()}
-            for (_, after), answer in zip(different, answers, strict=True)
-        }
-    )
+    impacts = {}
+    for (_, after), answer in zip(different, answers, strict=True):
+        if "error" in answer:
+            _note(f"In stack {after.name} what is replaced {_ALONE}, since it ended with {answer['error']}.")
+        else:
+            impacts[after.name] = {name: Impact(**impact) for name, impact in answer["impacts"].items()}
+    return SecondOpinion(impacts)
 
 
 def _compared(stack: StackTemplate) -> dict[str, Any]:
@@ -105,8 +106,10 @@ def _compared(stack: StackTemplate) -> dict[str, Any]:
 
 
 def _none(why: str) -> SecondOpinion:
-    _problems[:] = [
-        f"What is replaced is said by the resource schemas alone: CDK's own diff was not heard, since {why}. "
-        "`make setup` installs what it needs."
-    ]
+    _note(f"What is replaced {_ALONE}, since {why}. `make setup` installs what it needs.")
     return SecondOpinion()
+
+
+def _note(problem: str) -> None:
+    if problem not in _problems:
+        _problems.append(problem)

@@ -12,11 +12,16 @@ from pathlib import Path
 
 from sagestack.review.git import Repository
 from sagestack.settings import source
+from sagestack.settings.delivery import FILE
 from sagestack.settings.environment import LOCAL, environment_file, known_environments, pins_file
 
 NOT_FOR_SYNTH = (".github", "docs", "tests")
 """Folders at the top that a side goes without, so that a change of them alone makes nothing anew. That a synth does not
 need them is not believed but so: they are not there."""
+
+BOOTSTRAP = "bootstrap"
+DELIVERY = "delivery"
+"""Parts of an app, as `-c part=NAME` names them. The second belongs to all environments, and is reviewed as one of them."""
 
 _NEEDED = ("app.py", "cdk.json", "constructs/sagestack/__init__.py", "environments")
 
@@ -37,6 +42,21 @@ class Checkout:
     @property
     def environments(self) -> list[str]:
         return [] if self.missing else known_environments(self.folder)
+
+    @property
+    def has_delivery(self) -> bool:
+        """Whether there is a pipeline on AWS that deploys the environments, in a stack of its own."""
+        if self.missing or not (self.folder / "stacks" / "delivery.py").exists() or DELIVERY in self.environments:
+            return False
+        try:
+            return source.read(self.folder / FILE, root=self.folder).content.get("pipeline") is not None
+        except (source.UnreadableError, OSError):
+            return False
+
+    def parts_of(self, environment: str) -> tuple[str, ...]:
+        """What belongs to an environment and is deployed apart from it, by who may; the local cloud has nothing of it."""
+        is_there = environment != LOCAL and (self.folder / "stacks" / "bootstrap.py").exists()
+        return (BOOTSTRAP,) if is_there else ()
 
 
 def of_commit(repository: Repository, commit: str, folder: Path) -> Checkout:

@@ -73,7 +73,8 @@ class Repository:
             hint = f"If it is on the server: git fetch {ref.split('/', 1)[0]} {ref.split('/', 1)[1]}"
         else:
             hint = "`git branch --all` lists the branches; a folder that `cdk synth` wrote works, too."
-        raise CliError(f"Git knows no commit {ref!r}{suggestion(ref, names)}.", hint=hint, code="not-found")
+        near = suggestion(ref, names)
+        raise CliError(f"Git knows no commit {ref!r}{near or '.'}", hint=hint, code="not-found")
 
     def base_of(self, ref: str, head: str) -> Base:
         """The commit from which a change started that is to go into `ref`, as a pull request shows it (`ref...head`).

@@ -159,11 +159,10 @@ def _outcome(resource: Resource, stack: StackTemplate, attribute: str, successor
     if held is None:
         return Outcome("none")
     policy = policy_of(successor or resource, attribute)
-    start = "The new one starts without" if successor else "It goes with"
-    begin = f"{start} {held.what}."
+    begin = f"The new one starts without {held.what}." if successor else f"It holds {held.what}."
     if policy in _KEEPS:
-        begin = f"{begin} The old one is kept" if successor else f"It is kept with {held.what}"
-        return Outcome("kept", f"{begin} ({attribute} {policy}), outside of the stack from then on.", held.weight)
+        kept = f"{begin} The old one is kept" if successor else f"Kept with {held.what}"
+        return Outcome("kept", f"{kept} ({attribute} {policy}), outside of the stack from then on.", held.weight)
     if policy == "Snapshot":
         return Outcome("kept", f"{begin} A snapshot is kept ({attribute} Snapshot).", held.weight)
     if held.deletion == "kept":
@@ -176,8 +175,9 @@ def _outcome(resource: Resource, stack: StackTemplate, attribute: str, successor
     if held.deletion == "refused" and not _is_emptied(resource, stack, held):
         return Outcome("refused", f"{begin} {held.how} ({attribute} {policy}).", held.weight)
     how = f" {held.how}." if held.how and held.deletion == "lost" else ""
-    emptied = " It is emptied first." if held.deletion == "refused" else ""
-    return Outcome("lost", f"{begin} Lost ({attribute} {policy}).{how}{emptied}", held.weight)
+    gone = "emptied and deleted" if held.deletion == "refused" else "deleted"
+    lost = f"{begin} The old one is {gone}" if successor else f"{gone.capitalize()} with {held.what}"
+    return Outcome("lost", f"{lost} ({attribute} {policy}).{how}", held.weight)
 
 
 def policy_of(resource: Resource, attribute: str) -> str:

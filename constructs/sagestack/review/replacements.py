@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sagestack.review.assembly import Assembly, Resource
 from sagestack.review.cdk_diff import Impact, SecondOpinion
 from sagestack.review.drafts import Draft
+from sagestack.review.property_changes import ATTRIBUTES
 from sagestack.review.results import Action, PropertyChange, Severity
 from sagestack.review.schemas import Replaces, is_custom, schema_of
-from sagestack.review.templates import Exports, as_text, canonical, references
+from sagestack.review.templates import Exports, references
 
 _RANK = {Action.UPDATED: 0, Action.MAY_BE_REPLACED: 1, Action.REPLACED: 2}
+_SAYS: Mapping[str, Replaces] = {"WILL_REPLACE": "yes", "MAY_REPLACE": "may", "WILL_UPDATE": "no"}
 _ACTIONS: Mapping[Replaces, Action] = {"no": Action.UPDATED, "may": Action.MAY_BE_REPLACED, "yes": Action.REPLACED}
 
 
@@ -30,25 +32,33 @@ def decide(draft: Draft, opinion: SecondOpinion) -> None:
         )
         return
     impact = opinion.of(draft.after.stack, draft.after.logical_id)
-    if impact is not None and not is_custom(draft.after.type):
+    schema = schema_of(draft.after.type)
+    if schema is None:
+        draft.properties = tuple(_unknown(change, impact) for change in draft.properties)
+        draft.becauses.append(f"There is no resource schema of {draft.after.type} to say what changes in place.")
+    elif impact is not None and not is_custom(draft.after.type):
         draft.properties = tuple(_with(draft, change, impact) for change in draft.properties)
     for change in draft.properties:
         if _RANK[_ACTIONS[change.replaces]] > _RANK[draft.action]:
             draft.action = _ACTIONS[change.replaces]
-    for change in draft.properties:
-        if change.replaces == "yes":
-            draft.becauses.append(f"`{change.path}` cannot change in place.")
-        elif change.replaces == "may" and draft.action is Action.MAY_BE_REPLACED:
-            draft.becauses.append(
-                f"Whether `{change.path}` can change in place depends on more than the template tells."
-            )
+    certain = _listed(change.path for change in draft.properties if change.replaces == "yes")
+    if certain:
+        draft.becauses.append(f"{certain} cannot change in place.")
+    elif draft.action is Action.MAY_BE_REPLACED:
+        possible = _listed(change.path for change in draft.properties if change.replaces == "may")
+        draft.becauses.append(f"Whether {possible} can change in place depends on more than the template tells.")
+
+
+def _listed(paths: Iterable[str]) -> str:
+    *others, last = [f"`{path}`" for path in paths] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _with(draft: Draft, change: PropertyChange, impact: Impact) -> PropertyChange:
-    top = change.path.partition(".")[0].partition("[")[0]
-    if top not in impact.properties:
-        return change
-    says: Replaces = {"WILL_REPLACE": "yes", "MAY_REPLACE": "may"}.get(impact.properties[top], "no")  # type: ignore[assignment]
+    top = _top(change)
+    if impact.properties.get(top) not in _SAYS:
+        return change  # a property that CDK does not know
+    says = _SAYS[impact.properties[top]]
     if says == change.replaces:
         return change
     if _RANK[_ACTIONS[says]] > _RANK[_ACTIONS[change.replaces]]:
@@ -65,6 +75,18 @@ def _with(draft: Draft, change: PropertyChange, impact: Impact) -> PropertyChang
         f"The resource schema says that `{top}` {_verb(change.replaces)}, CDK's diff that it {_verb(says)}."
     )
     return change
+
+
+def _unknown(change: PropertyChange, impact: Impact | None) -> PropertyChange:
+    """Without a schema CDK's word counts, and where it has none, either may be."""
+    if change.path in ATTRIBUTES:
+        return change
+    says = impact.properties.get(_top(change), "") if impact else ""
+    return replace(change, replaces=_SAYS.get(says, "may"))
+
+
+def _top(change: PropertyChange) -> str:
+    return change.path.partition(".")[0].partition("[")[0]
 
 
 def _verb(replaces: Replaces) -> str:
@@ -157,51 +179,3 @@ def _places(properties: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...
                 yield f"{name}.{inner}", (name, inner), each
         else:
             yield name, (name,), value
-
-
-def physical_name(resource: Resource) -> dict[str, Any] | None:
-    """The properties that name a resource in the account, where the template writes them; None where AWS makes the name up."""
-    schema = schema_of(resource.type)
-    kind = resource.type.rpartition("::")[2]
-    candidates = [
-        *([schema.identifiers] if schema and schema.identifiers else []),
-        *(
-            (name,)
-            for name in ("Name", f"{kind}Name", f"{kind}Identifier", "PolicyName", "GroupName", "RepositoryName")
-        ),
-    ]
-    for names in candidates:
-        if all(name in resource.properties for name in names):
-            return {name: canonical(resource.properties[name]) for name in names}
-    return None
-
-
-def check_names(draft: Draft, drafts: Mapping[str, Draft]) -> None:
-    """Says that a replacement under the same name fails: CloudFormation makes the new one before it deletes the old.
-
-    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-updating-stacks-update-behaviors.html
-    """
-    if not draft.is_replaced or draft.before is None or draft.after is None or draft.before.type != draft.after.type:
-        return
-    old, new = physical_name(draft.before), physical_name(draft.after)
-    if old is None or old != new:
-        return
-    for reference in references(list(new.values())):
-        target = drafts.get(f"{draft.after.stack}/{reference.logical_id}")
-        if target is not None and target.is_replaced:
-            return  # the name changes with what it refers to
-    name = ", ".join(as_text(value) for value in new.values())
-    way = (
-        f"Keep the logical id: undo the rename, or `override_logical_id({draft.renamed_from!r})`."
-        if draft.renamed_from
-        else f"Undo {_what(draft)}, or give the new one another name in the same commit."
-    )
-    draft.say(
-        Severity.DANGER,
-        f"The deployment fails: CloudFormation makes the new one before it deletes the old, and {name} already exists. {way}",
-    )
-
-
-def _what(draft: Draft) -> str:
-    paths = [f"`{change.path}`" for change in draft.properties if change.replaces == "yes"]
-    return f"the change of {', '.join(paths)}" if paths else "what replaces it"

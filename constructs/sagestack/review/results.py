@@ -36,7 +36,8 @@ class PropertyChange:
     """One property that differs.
 
     Attributes:
-        path: with dots, list places in brackets: `ProductionVariants[0].InstanceType`.
+        path: with dots, list places in brackets: `LifecycleConfiguration.Rules[0].Status`; by name where the items have one:
+            `ProductionVariants[AllTraffic].InstanceType`. Documents in text go on: `DefinitionString.States[...]`.
         before: None where it was not there; the raw value of the template otherwise.
         after: the same.
         replaces: whether CloudFormation makes a new resource for it.
@@ -55,7 +56,8 @@ class ResourceChange:
     Attributes:
         before: None for what is new.
         after: None for what leaves the template.
-        properties: what differs, empty for what is new or deleted; `DeletionPolicy` and its like count as properties.
+        properties: what differs, empty for what is new or deleted, and for what changes only since it refers to something that
+            is replaced; `DeletionPolicy` and its like count as properties.
         data: what becomes of the data that it holds: `none` holds none; `kept` the retention policy saves it (out of the stack's
             hands from then on); `lost`; `refused` CloudFormation fails, as for a bucket that is not empty.
         interruption: what callers notice while it happens, in a sentence; None for nothing.
@@ -142,9 +144,14 @@ class CostLine:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What one side of an environment costs in a month."""
+    """What one side of an environment costs in a month.
+
+    Attributes:
+        at_load: what the lines of kind `load` are computed for, in words.
+    """
 
     lines: tuple[CostLine, ...] = ()
+    at_load: str = ""
 
     @property
     def idle(self) -> float:

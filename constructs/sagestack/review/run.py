@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,10 @@ from sagestack.review.results import (
     Review,
     RuleFinding,
 )
-from sagestack.review.sides import OpenSide, Progress, Synthesized, open_sides, synthesize
+from sagestack.review.sides import OpenSide, open_sides
+from sagestack.review.synthesis import Progress, Synthesized, synthesize
 from sagestack.settings.errors import suggestion
+from sagestack.settings.names import EnvironmentNames
 from sagestack.settings.review_conditions import Condition
 
 CACHE = Path("cdk.out") / "review-cache"
@@ -43,6 +45,8 @@ class Analyses:
     check: Callable[[Sequence[Assembly | None]], Sequence[Any]]
     """The rules, of all assemblies at once, since the start of the tools takes longer than their rules."""
     compare: Callable[[Any, Any], tuple[RuleFinding, ...]]
+    unneeded: Callable[[Sequence[Any], Sequence[Any]], tuple[str, ...]]
+    """Acceptances that accept nothing any more, from what was checked of the bases and of the heads."""
     pictures: Callable[[Assembly | None, Assembly | None, Sequence[ResourceChange]], tuple[Picture, ...]]
 
 
@@ -90,8 +94,8 @@ def run_review(
         assemblies = synthesize(root, before, after, names, cache, progress)
         progress("Reading prices")
         asked = (analyses or _real_analyses)(cache.findings)
-        reviews = _analyzed(names, assemblies, asked, progress)
-        notes = [*before.notes, *after.notes, *_library_notes(before, after)]
+        reviews, unneeded = _analyzed(names, assemblies, asked, progress)
+        notes = [*before.notes, *after.notes, *_library_notes(before, after), *unneeded]
     return Outcome(
         Review(
             base=before.side,
@@ -124,7 +128,7 @@ def _chosen(wanted: Sequence[str], before: OpenSide, after: OpenSide) -> list[st
 
 def _analyzed(
     names: Sequence[str], assemblies: Synthesized, asked: Analyses, progress: Progress
-) -> tuple[EnvironmentReview, ...]:
+) -> tuple[tuple[EnvironmentReview, ...], tuple[str, ...]]:
     pairs = {name: (assemblies.base.get(name), assemblies.head.get(name)) for name in names}
     progress("Comparing, and checking rules")
     with ThreadPoolExecutor(1) as pool:
@@ -133,10 +137,12 @@ def _analyzed(
         compared = {name: _compared(*pair, asked) for name, pair in pairs.items()}
         progress("Checking rules")
         checked = checking.result()
-    return tuple(
-        _review(name, *pairs[name], compared[name], asked.compare(*checked[2 * place : 2 * place + 2]))
+    old, new = checked[::2], checked[1::2]
+    reviews = tuple(
+        _review(name, *pairs[name], compared[name], asked.compare(old[place], new[place]))
         for place, name in enumerate(names)
     )
+    return reviews, asked.unneeded(old, new)
 
 
 @dataclass(frozen=True)
@@ -188,10 +194,19 @@ def _review(
         # Rules that an environment breaks no more because it left the app are not mended.
         findings=findings if after is not None else (),
         pictures=compared.pictures,
-        notes=(*several_at_once(before, after, compared.changes), *compared.notes),
+        notes=(*several_at_once(before, after, compared.changes), *_bootstrap_notes(name, compared), *compared.notes),
         is_new=before is None,
         is_gone=after is None,
     )
+
+
+def _bootstrap_notes(name: str, compared: _Compared) -> Iterator[str]:
+    stack = EnvironmentNames(name).bootstrap_stack
+    if any(change.resource.stack == stack for change in compared.changes):
+        yield (
+            f"Stack {stack} says who may deploy {name}, and no deployment changes it: an administrator does, with `sagestack"
+            f" bootstrap --env {name}`."
+        )
 
 
 def _library_notes(before: OpenSide, after: OpenSide) -> list[str]:
@@ -226,10 +241,21 @@ def _real_analyses(findings: Path) -> Analyses:
     from sagestack.review.costs import estimate
     from sagestack.review.permissions import permission_changes
     from sagestack.review.pictures import pictures
-    from sagestack.review.prices import load_prices
-    from sagestack.review.rules import check, compare
+    from sagestack.review.prices import PriceTableError, load_prices
+    from sagestack.review.rules import CheckFailed, check, compare, no_longer_needed
 
-    prices = load_prices()
+    def checked(assemblies: Sequence[Assembly | None]) -> Sequence[Any]:
+        try:
+            return check(assemblies, cache=findings)
+        except CheckFailed as error:
+            raise CliError(
+                f"The rules could not be checked: {error}", hint="`make setup` installs what they need.", code="set-up"
+            ) from error
+
+    try:
+        prices = load_prices()
+    except PriceTableError as error:
+        raise CliError(str(error), hint="`sagestack prices refresh` writes it anew.", code="settings") from error
     return Analyses(
         changes=resource_changes,
         permissions=permission_changes,
@@ -237,7 +263,8 @@ def _real_analyses(findings: Path) -> Analyses:
         price_date=prices.date,
         price_source=prices.source,
         notes=change_notes,
-        check=lambda assemblies: check(assemblies, cache=findings),
+        check=checked,
         compare=compare,
+        unneeded=no_longer_needed,
         pictures=pictures,
     )

@@ -118,8 +118,9 @@ def policy_in_words(config: object) -> str:
     if isinstance(rolling, Mapping):
         return f"rolling, {_size(rolling.get('MaximumBatchSize'))} at a time"
     policy = config.get("BlueGreenUpdatePolicy")
-    routing = policy.get("TrafficRoutingConfiguration", {}) if isinstance(policy, Mapping) else {}
-    match routing.get("Type", "ALL_AT_ONCE"):
+    routing = policy.get("TrafficRoutingConfiguration") if isinstance(policy, Mapping) else None
+    routing = routing if isinstance(routing, Mapping) else {}
+    match routing.get("Type"):
         case "CANARY":
             wait = f" for {_count(routing['WaitIntervalInSeconds'])} s" if "WaitIntervalInSeconds" in routing else ""
             return f"blue/green, a canary of {_size(routing.get('CanarySize'))} first{wait}"
@@ -143,10 +144,24 @@ def _alarm_name(value: object, stack: Mapping[str, Resource]) -> str:
     return as_text(value)
 
 
+_UNITS = {"INSTANCE_COUNT": ("instance", "instances"), "COPY_COUNT": ("copy", "copies")}
+
+
 def _size(size: object) -> str:
     if not isinstance(size, Mapping):
         return "an unknown size"
-    return f"{as_text(size.get('Value'))} {'%' if size.get('Type') == 'CAPACITY_PERCENT' else 'instances'}"
+    value = as_text(size.get("Value"))
+    one, many = _UNITS.get(as_text(size.get("Type")), ("%", "%"))
+    return f"{value} {one if value == '1' else many}"
+
+
+def watched_by(alarms: Sequence[str]) -> str:
+    """How many alarms watch, as the end of a sentence."""
+    return (
+        "watched by an alarm that rolls it back"
+        if len(alarms) == 1
+        else f"watched by {len(alarms)} alarms that roll it back"
+    )
 
 
 def _count(value: object) -> int:

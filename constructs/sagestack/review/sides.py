@@ -1,29 +1,25 @@
-"""The two states that a review compares: what they are, which environments they have, and their assemblies."""
+"""The two states that a review compares: what they are, where their files are, and which environments they have."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from sagestack.cli.errors import CliError
-from sagestack.review import checkout, traced_app
+from sagestack.review import checkout
 from sagestack.review.assembly import Assembly, read_assembly
 from sagestack.review.cache import Cache
 from sagestack.review.checkout import Checkout
 from sagestack.review.git import Repository
 from sagestack.review.results import Side
-from sagestack.review.synth import SynthError, Synthesizer
 
-# Each takes about 250 MB, Node included; more of them would not fit beside the rest into what a review may take.
-_AT_ONCE = 4
+# As environment files may be called.
+_ENVIRONMENT = re.compile(r"[a-z][a-z0-9]{0,11}")
 
 Which = Literal["base", "head"]
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -43,16 +39,6 @@ class OpenSide:
     notes: tuple[str, ...] = ()
     files: Checkout | None = None
     folders: dict[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Synthesized:
-    """The assemblies of both sides by environment, and how many of them were there already."""
-
-    base: dict[str, Assembly]
-    head: dict[str, Assembly]
-    made: int
-    reused: int
 
 
 def open_sides(
@@ -82,7 +68,7 @@ def open_sides(
     else:
         now = Side("the working tree", repository.commit_of("HEAD"), repository.is_dirty)
         files = checkout.of_working_tree(repository, cache.work_folder("head"))
-        there = OpenSide("head", now, tuple(files.environments), files=files)
+        there = OpenSide("head", now, _names(files), files=files)
     if there.files is not None and there.files.missing:
         raise CliError(
             f"{there.side.label} is no Sagestack project: it has no {' and no '.join(there.files.missing)}.",
@@ -118,7 +104,11 @@ def _commit_side(which: Which, side: Side, repository: Repository, cache: Cache,
         notes.append(
             f"{side.label} is from before this project: it has no {' and no '.join(files.missing)}. So everything is new."
         )
-    return OpenSide(which, side, tuple(files.environments), tuple(notes), files)
+    return OpenSide(which, side, _names(files), tuple(notes), files)
+
+
+def _names(files: Checkout) -> tuple[str, ...]:
+    return (*files.environments, *([checkout.DELIVERY] if files.has_delivery else []))
 
 
 def _synthesized_side(which: Which, label: str, folders: dict[str, Path]) -> OpenSide:
@@ -131,14 +121,18 @@ def _assembly_folders(root: Path, written: str, wanted: Sequence[str]) -> dict[s
     Raises:
         CliError: a path that holds no assembly, or one of which nobody says the environment.
     """
-    folder = next((each for each in (Path(written), root / written) if each.is_dir()), None)
+    folder = next((each for each in (Path(written), root / written) if written and each.is_dir()), None)
     if folder is None:
         if written.startswith((".", "/", "~")) and Path(written).suffix != ".git":
             raise CliError(f"There is no folder {written}.", hint=_FOLDER_HINT, code="not-found")
         return {}
     if (folder / "manifest.json").is_file():
         return {_environment_of(folder, wanted): folder}
-    inside = {path.parent.name: path.parent for path in sorted(folder.glob("*/manifest.json"))}
+    inside = {
+        path.parent.name: path.parent
+        for path in sorted(folder.glob("*/manifest.json"))
+        if _ENVIRONMENT.fullmatch(path.parent.name)
+    }
     if not inside and written.startswith((".", "/", "~")):
         raise CliError(
             f"{written} is a folder, and holds no assembly: no manifest.json.", hint=_FOLDER_HINT, code="usage"
@@ -153,7 +147,7 @@ _FOLDER_HINT = "A folder that `cdk synth` wrote, as `make synth ENV=dev` writes 
 def _environment_of(folder: Path, wanted: Sequence[str]) -> str:
     if len(wanted) == 1:
         return wanted[0]
-    stacks = _read(folder, "").stacks
+    stacks = read(folder, "").stacks
     names = {parts[1] for name in stacks if len(parts := name.split("-")) > 2 and parts[0] == "sagestack"}
     if len(names) == 1:
         return names.pop()
@@ -164,7 +158,8 @@ def _environment_of(folder: Path, wanted: Sequence[str]) -> str:
     )
 
 
-def _read(folder: Path, environment: str) -> Assembly:
+def read(folder: Path, environment: str) -> Assembly:
+    """An assembly, or a `CliError` that says why it is none."""
     try:
         return read_assembly(folder, environment)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -173,116 +168,3 @@ def _read(folder: Path, environment: str) -> Assembly:
             hint=_FOLDER_HINT,
             code="usage",
         ) from None
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    side: OpenSide
-    environment: str
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.environment} of {self.side.side.label}"
-
-
-def synthesize(
-    root: Path, base: OpenSide, head: OpenSide, environments: Sequence[str], cache: Cache, progress: Progress
-) -> Synthesized:
-    """Brings both sides of the environments into assemblies: from the cache, else by their app.py, one for each core at once.
-
-    Raises:
-        CliError: a side does not synthesize; says which, where, and the last lines that it said.
-    """
-    found: dict[tuple[Which, str], Assembly] = {}
-    jobs: dict[tuple[str, str], list[_Job]] = {}
-    synthesizer = Synthesizer(root)
-    reused = 0
-    versions = ""
-    for side in (base, head):
-        for name in environments:
-            if name in side.folders:
-                found[side.which, name] = _read(side.folders[name], name)
-            elif side.files is not None and name in side.environments:
-                versions = versions or synthesizer.versions()
-                job = _Job(side, name, _key(side.files, versions))
-                if entry := cache.find(job.key, name):
-                    found[side.which, name] = _read(entry, name)
-                    reused += 1
-                else:
-                    # Both sides may be the same; then one synth serves both.
-                    jobs.setdefault((job.key, name), []).append(job)
-    todo = [group[0] for group in jobs.values()]
-    for job, folder in _all(synthesizer, todo, cache, progress).items():
-        for each in jobs[job.key, job.environment]:
-            found[each.side.which, each.environment] = _read(folder, each.environment)
-    return Synthesized(
-        {name: found["base", name] for name in environments if ("base", name) in found},
-        {name: found["head", name] for name in environments if ("head", name) in found},
-        made=len(todo),
-        reused=reused,
-    )
-
-
-def _key(files: Checkout, versions: str) -> str:
-    program = Path(traced_app.__file__).read_bytes()
-    return sha256(f"{files.digest} {versions} ".encode() + program).hexdigest()[:32]
-
-
-def _all(synthesizer: Synthesizer, jobs: Sequence[_Job], cache: Cache, progress: Progress) -> dict[_Job, Path]:
-    def run(job: _Job) -> Path:
-        assert job.side.files is not None  # since it is to be synthesized
-        made = cache.work_folder(f"{job.side.which}-{job.environment}.out")
-        synthesizer.synthesize(job.side.files.folder, job.environment, made)
-        return cache.keep(job.key, job.environment, made)
-
-    if not jobs:
-        return {}
-    done: dict[_Job, Path] = {}
-    failed: dict[_Job, SynthError] = {}
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as pool:
-        running: dict[Future[Path], _Job] = {pool.submit(run, job): job for job in jobs}
-        try:
-            while running:
-                left = [str(job) for job in running.values()]
-                progress(f"Synthesizing {left[0]} ({len(jobs) - len(left)} of {len(jobs)} done)")
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    job = running.pop(future)
-                    try:
-                        done[job] = future.result()
-                    except SynthError as error:
-                        failed[job] = error
-        except BaseException:
-            synthesizer.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    if failed:
-        raise _failure(failed)
-    return done
-
-
-def _failure(failed: dict[_Job, SynthError]) -> CliError:
-    """One error for all that did not synthesize; what failed of the same is told once."""
-    messages: dict[tuple[Which, str], list[_Job]] = {}
-    for job in sorted(failed, key=lambda each: (each.side.which, each.environment)):
-        messages.setdefault((job.side.which, str(failed[job])), []).append(job)
-    parts = []
-    for (which, said), jobs in messages.items():
-        side = jobs[0].side.side
-        commit = f" ({side.commit[:12]})" if side.commit and not side.is_dirty else ""
-        names = ", ".join(job.environment for job in jobs)
-        lines = "\n".join(f"  {line}" for line in said.splitlines())
-        parts.append(f"The {which}, {side.label}{commit}, does not synthesize for {names}:\n{lines}")
-    sides = {job.side.which for job in failed}
-    return CliError(
-        "\n".join(parts),
-        hint="Choose another base: --base REF."
-        if sides == {"base"}
-        else "`make synth ENV=NAME` shows all that it says.",
-        code="synth-failed",
-        details={
-            "failed": [
-                {"side": job.side.which, "environment": job.environment, "said": error.lines}
-                for job, error in sorted(failed.items(), key=lambda item: (item[0].side.which, item[0].environment))
-            ]
-        },
-    )

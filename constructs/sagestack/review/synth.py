@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,19 +60,14 @@ class Synthesizer:
 
     def versions(self) -> str:
         """What a template depends on besides the files: another one of these, and nothing is reused."""
-        node = subprocess.run(
-            ["node", "--version"], env={**os.environ, "PATH": self._path}, capture_output=True, text=True, check=False
-        )
-        libraries = " ".join(f"{name} {version(name)}" for name in ("aws-cdk-lib", "constructs", "jsii", "pydantic"))
-        python = ".".join(map(str, sys.version_info[:3]))
-        return f"python {python} node {node.stdout.split('.')[0]} {libraries}"
+        return _versions(self._path)
 
-    def synthesize(self, folder: Path, environment: str, output: Path) -> None:
-        """Writes the assembly of an environment.
+    def synthesize(self, folder: Path, context: Mapping[str, str], output: Path) -> None:
+        """Writes the assembly of an environment, or of a part of it.
 
         Args:
             folder: the files of the project.
-            environment: its name.
+            context: what `cdk synth -c` would be given: `env`, `part`.
             output: a folder that does not exist yet.
 
         Raises:
@@ -85,7 +81,7 @@ class Synthesizer:
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=self._variables(folder, environment, output),
+                env=self._variables(folder, context, output),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -115,7 +111,7 @@ class Synthesizer:
             for process in self._running:
                 process.terminate()
 
-    def _variables(self, folder: Path, environment: str, output: Path) -> dict[str, str]:
+    def _variables(self, folder: Path, context: Mapping[str, str], output: Path) -> dict[str, str]:
         passed = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
         return {
             **passed,
@@ -123,7 +119,7 @@ class Synthesizer:
             # Before the installed package, which is the reviewing project's own.
             "PYTHONPATH": os.pathsep.join([str(folder / "constructs"), str(folder)]),
             "CDK_OUTDIR": str(output),
-            "CDK_CONTEXT_JSON": json.dumps(context_of(folder, environment)),
+            "CDK_CONTEXT_JSON": json.dumps(context_of(folder, context)),
             "CDK_VALIDATION": "false",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
@@ -131,8 +127,18 @@ class Synthesizer:
         }
 
 
-def context_of(folder: Path, environment: str) -> dict[str, Any]:
-    """The context that `cdk synth -c env=NAME` gives the app, and that rules broken are no reason to fail.
+@cache
+def _versions(path: str) -> str:
+    node = subprocess.run(
+        ["node", "--version"], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    libraries = " ".join(f"{name} {version(name)}" for name in ("aws-cdk-lib", "constructs", "jsii", "pydantic"))
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"python {python} node {node.stdout.split('.')[0]} {libraries}"
+
+
+def context_of(folder: Path, given: Mapping[str, str]) -> dict[str, Any]:
+    """The context that `cdk synth -c NAME=VALUE` gives the app, and that rules are no matter of this synth.
 
     Source: https://docs.aws.amazon.com/cdk/v2/guide/context.html, and what the CDK CLI makes of settings in cdk.json.
     """
@@ -140,7 +146,7 @@ def context_of(folder: Path, environment: str) -> dict[str, Any]:
     remembered = folder / "cdk.context.json"
     context: dict[str, Any] = json.loads(remembered.read_text(encoding="utf-8")) if remembered.exists() else {}
     context |= settings.get("context", {})
-    context["env"] = environment
+    context |= given
     if settings.get("pathMetadata", True):
         context["aws:cdk:enable-path-metadata"] = True
     if settings.get("assetMetadata", True):
@@ -148,6 +154,8 @@ def context_of(folder: Path, environment: str) -> dict[str, Any]:
     context |= _reporting(settings)
     if not settings.get("staging", True):
         context["aws:cdk:disable-asset-staging"] = True
+    # Our app.py leaves its rules out; one from before it could does not fail of them, as under the CDK CLI.
+    context["sagestack:review"] = True
     context["@aws-cdk/core:failSynthOnValidationErrors"] = False
     return context
 

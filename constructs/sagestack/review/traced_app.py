@@ -1,8 +1,7 @@
 """Runs an app.py and writes down which line of the project made each construct.
 
 A program, started by its path in the folder of the project that is to be synthesized, so that nothing of the reviewing
-project's own package gets into the process. It changes no template: it only looks when jsii is asked for an object, and
-leaves out the app's validation plugins, since the review checks rules itself and an app that breaks one is to be reviewed, too.
+project's own package gets into the process. It changes nothing: it only looks when jsii is asked for an object.
 """
 
 from __future__ import annotations
@@ -75,16 +74,6 @@ def _is_of(frame: FrameType, obj: object) -> bool:
     return code.co_name == "__init__" and bool(code.co_varnames) and frame.f_locals.get(code.co_varnames[0]) is obj
 
 
-def leave_out_validation() -> None:
-    """Makes `cdk.Validations.of(app).add_plugins(...)` add none."""
-    import aws_cdk
-
-    validations: Any = getattr(aws_cdk, "Validations", None)
-    # Older CDK has plugins of other kinds; their failure comes after the assembly is complete.
-    if validations is not None:
-        validations.add_plugins = lambda self, *plugins: None
-
-
 def main() -> None:
     root = Path.cwd()
     import sagestack
@@ -95,7 +84,6 @@ def main() -> None:
         sys.exit(FOREIGN_PACKAGE)
     recorder = Recorder(root)
     recorder.install()
-    leave_out_validation()
     script = str(root / "app.py")
     sys.argv = [script]
     try:

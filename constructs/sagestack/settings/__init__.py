@@ -1,6 +1,13 @@
 """The environments and the models, typed: read by the stacks and by the command line alike. Imports no CDK."""
 
-from sagestack.settings.delivery import AwsPipeline, Delivery, DeliveryStage, load_delivery
+from sagestack.settings.delivery import (
+    AwsPipeline,
+    Delivery,
+    DeliveryStage,
+    GitHubDelivery,
+    github_delivery,
+    load_delivery,
+)
 from sagestack.settings.environment import (
     LOCAL,
     LOCAL_ACCOUNT,
@@ -65,6 +72,7 @@ __all__ = [
     "EnvironmentNames",
     "FrontDoor",
     "Git",
+    "GitHubDelivery",
     "Hosting",
     "InferenceComponents",
     "JwtAuthorizer",
@@ -91,6 +99,7 @@ __all__ = [
     "check_hosting",
     "check_instance_type",
     "environment_file",
+    "github_delivery",
     "kept_by_endpoint",
     "known_environments",
     "load_delivery",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,15 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_
 from sagestack.settings import source
 from sagestack.settings.base import Settings
 from sagestack.settings.cron import check_cron
-from sagestack.settings.environment import LOCAL, PROJECT_ROOT, Account, Region, known_environments
+from sagestack.settings.environment import (
+    LOCAL,
+    PROJECT_ROOT,
+    Account,
+    Environment,
+    Region,
+    known_environments,
+    load_environment,
+)
 from sagestack.settings.errors import Allowed, Misfit, SettingsError, described, suggestion
 from sagestack.settings.review_conditions import parse_conditions
 from sagestack.settings.source import SettingsFile
@@ -165,6 +174,34 @@ def load_delivery(root: Path = PROJECT_ROOT) -> Delivery:
         raise SettingsError(problems)
     delivery._file = file
     return delivery
+
+
+@dataclass(frozen=True)
+class GitHubDelivery:
+    """GitHub deploys an environment."""
+
+    delivery: Delivery
+    makes_identity: bool
+    """Whether this environment's bootstrap makes GitHub's identity provider: that of the first stage in its account does."""
+
+
+def github_delivery(environment: Environment, root: Path = PROJECT_ROOT) -> GitHubDelivery | None:
+    """How GitHub deploys an environment; None where it does not: no delivery.yaml, another host, or no stage of it.
+
+    Raises:
+        SettingsError: `delivery.yaml`, or an environment before this one in it, is not valid.
+    """
+    if not (root / FILE).exists():
+        return None
+    delivery = load_delivery(root)
+    names = [stage.environment for stage in delivery.stages]
+    if delivery.repository.host != "github" or delivery.repository.api_url or environment.name not in names:
+        return None
+    before = names[: names.index(environment.name)]
+    is_made = environment.account in delivery.accounts_with_oidc_provider or any(
+        load_environment(name, root).account == environment.account for name in before
+    )
+    return GitHubDelivery(delivery, makes_identity=not is_made)
 
 
 def _unknown(name: str, known: list[str]) -> str:

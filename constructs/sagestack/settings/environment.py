@@ -16,6 +16,7 @@ from sagestack.settings.git import Git
 from sagestack.settings.hosting import Hosting, RealTime, Serverless
 from sagestack.settings.hosting_checks import hosting_problems
 from sagestack.settings.instance_types import check_instance_type
+from sagestack.settings.load import Load
 from sagestack.settings.source import SettingsFile
 
 LOCAL = "local"
@@ -168,6 +169,12 @@ class Environment(Settings):
     retention: Retention
     git: Annotated[Git | None, Allowed("null, or host, repository, token_secret_arn")] = None
     """Where approvals are taken; null: nowhere, and `sagestack promote` pins by hand."""
+    permissions_boundary: Annotated[bool, Allowed("true or false")] = True
+    """Whether roles carry the boundary that `sagestack bootstrap` makes, without which its deployment policy refuses them.
+
+    Off for `local`, where nobody is kept from anything and the bootstrap is not run by default.
+    """
+    load: Annotated[Load, Allowed("what is expected in a month, for the review's estimate of cost")] = Load()
     tags: Annotated[
         dict[TagKey, TagValue],
         Field(max_length=40),
@@ -209,6 +216,17 @@ class Environment(Settings):
                         " an environment with network: null",
                     )
                     for name in serverless
+                )
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _load_is_of_models(self) -> Environment:
+        if unknown := [name for name in self.load.models if name not in self.models]:
+            raise Misfit(
+                *(
+                    (("load", "models", name), f"there is no model {name!r}{suggestion(name, self.models)}")
+                    for name in unknown
                 )
             )
         return self
@@ -280,6 +298,7 @@ def load_environment(name: str, root: Path = PROJECT_ROOT) -> Environment:
         _merge_pins(content, root, problems)
     if name == LOCAL:
         _leave_capture_off(content)
+        content.setdefault("permissions_boundary", False)
     environment = _validated(Environment, {**content, "name": name}, file, problems) if file else None
     if problems or environment is None:
         raise SettingsError(problems)

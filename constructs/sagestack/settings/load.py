@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field
 
 from sagestack.settings.base import Settings
 from sagestack.settings.errors import Allowed
+from sagestack.settings.names import ModelNames
 
 HOURS_PER_MONTH = 730
 """As AWS counts a month: 365 x 24 / 12 hours. https://docs.aws.amazon.com/pricing-calculator/latest/userguide/what-is-pricing-calculator.html"""
@@ -59,7 +61,9 @@ class Load(ModelLoad):
     function_seconds: Seconds = 1.0
     image_gb: Amount = 2.0
     """In each repository of images."""
-    models: Annotated[dict[str, ModelLoad], Allowed("names of models, each with some of the keys that say load per model")] = {}
+    models: Annotated[
+        dict[str, ModelLoad], Allowed("names of models, each with some of the keys that say load per model")
+    ] = {}
 
     def of(self, model: str) -> ModelLoad:
         """What is expected of one model: what is said of it, and for the rest what is said of all."""
@@ -67,10 +71,15 @@ class Load(ModelLoad):
         own = self.models.get(model)
         return ModelLoad(**{**common, **({name: getattr(own, name) for name in own.model_fields_set} if own else {})})
 
-    def of_stack(self, stack: str) -> ModelLoad:
+    def of_stack(self, environment: str, stack: str) -> ModelLoad:
         """Of the model that a stack is about, by its name: `sagestack-prod-housing-serving` is about `housing`."""
-        named = [model for model in self.models if f"-{model}-" in f"-{stack}-"]
-        return self.of(max(named, key=len)) if named else self.of("")
+        owners = (name for name in self.models if self._is_about(stack, ModelNames(environment, name)))
+        return self.of(next(owners, ""))
+
+    @staticmethod
+    def _is_about(stack: str, names: ModelNames) -> bool:
+        # One word behind the model's name: the stacks of `housing-in-town` are not about `housing`.
+        return re.fullmatch(rf"{re.escape(names.pipeline)}-[a-z]+", stack) is not None
 
     @property
     def in_words(self) -> str:
@@ -90,5 +99,4 @@ class Load(ModelLoad):
 
 
 def _differences(own: ModelLoad) -> str:
-    said = ", ".join(f"{name} {getattr(own, name)}" for name in ModelLoad.model_fields if name in own.model_fields_set)
-    return said
+    return ", ".join(f"{name} {getattr(own, name)}" for name in ModelLoad.model_fields if name in own.model_fields_set)

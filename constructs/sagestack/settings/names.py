@@ -38,9 +38,9 @@ class EnvironmentNames:
         return f"{_PREFIX}-{self.environment}-bootstrap"
 
     @property
-    def deployment_policy(self) -> str:
-        """What CloudFormation may do when it deploys this environment."""
-        return f"{_PREFIX}-{self.environment}-deployment"
+    def deployment_policies(self) -> tuple[str, str]:
+        """What CloudFormation may do when it deploys this environment: with what works, and with what that stands on."""
+        return f"{_PREFIX}-{self.environment}-deployment", f"{_PREFIX}-{self.environment}-deployment-base"
 
     @property
     def permissions_boundary(self) -> str:

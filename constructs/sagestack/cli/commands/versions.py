@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sagestack.cli import registry
 from sagestack.cli.errors import CliError
-from sagestack.cli.options import EnvOption, JsonOption, ModelOption, state_of
+from sagestack.cli.options import EnvOption, JsonOption, ModelOption, State, state_of
+
+if TYPE_CHECKING:
+    from sagestack.cli.next_stage import Plan, Step
 
 
 def approve(
@@ -58,6 +61,17 @@ def promote(
     ] = None,
     environment: EnvOption = "local",
     model: ModelOption = None,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after",
+            metavar="ENV",
+            help="Propose what ENV serves for the stage after it in delivery.yaml, by pull requests.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --after: show what would be proposed; needs no token.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Pin the version that an environment serves.
@@ -65,14 +79,30 @@ def promote(
     Writes environments/ENV.yaml (for local a file that git ignores) and deploys nothing: the change is there to be
     reviewed.
 
+    With [bold]--after[/bold] nothing is written here: for each model a pull request on the git host proposes the version that
+    ENV pins in this commit for the next stage. CI runs it once the deployment of ENV and its gate have succeeded.
+
     Examples:
     [cyan]sagestack promote[/cyan]
     [cyan]sagestack promote 3 --env prod[/cyan]
     [cyan]sagestack promote none --env dev[/cyan]
+    [cyan]sagestack promote --after dev[/cyan]
+    [cyan]sagestack promote --after dev --dry-run[/cyan]
     """
     from sagestack.cli import promotion
 
     state = state_of(context)
+    if after is not None:
+        source = context.get_parameter_source("environment")
+        if version is not None or (source is not None and source.name != "DEFAULT"):
+            raise CliError(
+                "--after takes the version and the environment from delivery.yaml and the pins: leave out VERSION and --env.",
+                code="usage",
+            )
+        _promote_after(state, after, model, dry_run)
+        return
+    if dry_run:
+        raise CliError("--dry-run belongs to --after: without it, `git diff` shows what was pinned.", code="usage")
     out = state.output
     number = None if version in (None, "none") else _number(version, "a whole number from 1, or none")
     name = state.model(model)
@@ -98,6 +128,59 @@ def promote(
             "diff": done.diff,
         }
     )
+
+
+def _promote_after(state: State, after: str, model: str | None, dry_run: bool) -> None:
+    """Open the pull requests, or show them, and say what became of each model."""
+    from sagestack.cli import next_stage
+    from sagestack.cli.hosted_repository import open_repository
+
+    out = state.output
+    planned = next_stage.plan(state.root, after, None if model is None else state.model(model))
+    if planned.stage is None:
+        out.say(f"{after} is the last stage of delivery.yaml: nothing comes after it.")
+    for left in planned.skipped:
+        out.say(f"{left.model}: {left.reason}.")
+    proposals: list[dict[str, Any]] = []
+    skipped = list(planned.skipped)
+    if dry_run:
+        for step in planned.steps:
+            proposals.append(next_stage.as_json(planned, step, None))
+            diff = next_stage.shown(state.root, planned, step)
+            out.say(
+                f"{step.model}: version {step.version} would be proposed for {planned.stage}:"
+                if diff
+                else _pinned(planned, step)
+            )
+            out.say(diff)
+    elif planned.steps:
+        hosted = open_repository(state.root)
+        for step, done in next_stage.carry_out(state.root, hosted, planned):
+            if isinstance(done, next_stage.Skipped):
+                skipped.append(done)
+                out.say(f"{done.model}: {done.reason}.")
+                continue
+            proposals.append(told := next_stage.as_json(planned, step, done))
+            if told["outcome"] == "unchanged":
+                out.say(_pinned(planned, step))
+            else:
+                word = "is proposed" if done.is_new else "was proposed already"
+                out.say(f"{step.model}: version {step.version} {word} for {planned.stage}: {done.address}")
+            for review in done.closed:
+                out.say(f"  It takes the place of {review.address}, which is closed.")
+    out.result(
+        {
+            "after": after,
+            "stage": planned.stage,
+            "dry_run": dry_run,
+            "proposals": proposals,
+            "skipped": [{"model": each.model, "reason": each.reason} for each in skipped],
+        }
+    )
+
+
+def _pinned(planned: Plan, step: Step) -> str:
+    return f"{step.model}: {planned.stage} pins version {step.version} already."
 
 
 def _number(text: str, allowed: str) -> int:

@@ -20,9 +20,12 @@ __all__ = ["permission_changes"]
 def permission_changes(before: Assembly | None, after: Assembly | None) -> tuple[PermissionChange, ...]:
     """What principals, resources, keys and networks allow after a change and did not before, and the other way round.
 
+    A stack that leaves the application, and an environment that does, is not deleted by any deployment: what it allows stays
+    allowed, so nothing is said of it.
+
     Args:
         before: None where the environment is new: then all of it is wider.
-        after: None where it is gone: then all of it is narrower.
+        after: None where it is gone.
 
     Returns:
         The most dangerous first; what is wider before what is narrower.
@@ -44,11 +47,16 @@ def permission_changes(before: Assembly | None, after: Assembly | None) -> tuple
 
 
 def _changes(before: Assembly | None, after: Assembly | None) -> Iterator[PermissionChange]:
+    if after is None:
+        return
+    if before is not None:
+        staying = {name: stack for name, stack in before.stacks.items() if name in after.stacks}
+        before = Assembly(before.environment, staying, before.directory)
     same = pairs(before, after)
     names = Names()
     # The new side first: what is on both is called by its new name.
     new, old = Reader(after, names), Reader(before, names, same)
-    newer = {resource.address: resource for resource in (after.resources if after else [])}
+    newer = {resource.address: resource for resource in after.resources}
     older = {old.identity(resource).address: resource for resource in (before.resources if before else [])}
     accounts = {stack.name: new.text({"Ref": "AWS::AccountId"}, stack) for stack in _stacks(before, after)}
     sides = Sides(

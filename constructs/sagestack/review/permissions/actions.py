@@ -113,3 +113,13 @@ def takes_resources(action: str) -> bool:
         return not known or any(takes_resources(each) for each in known)
     found = _known(service).get(name)
     return found is None or any(found["resource_types"])
+
+
+def needs_several(action: str) -> bool:
+    """Whether a request is about resources of several types, and must be allowed on each of them.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+    """
+    service, _, name = action.lower().partition(":")
+    found = _known(service).get(name)
+    return found is not None and sum(kind["required"] for kind in found["resource_types"].values()) > 1

@@ -149,7 +149,7 @@ def _is_more(
     patterns: Sequence[str],
 ) -> bool:
     """Whether the statement speaks of a resource, in this pattern, that none of the others speaks of and none denies."""
-    if not others and not denials:
+    if not statement.resources.is_negated and not others and not denials:
         return True
     if not statement.resources.is_negated and any(
         not other.resources.is_negated and any(matches(resource, pattern) for pattern in other.resources.patterns)

@@ -72,7 +72,7 @@ def matches(text: str, pattern: str) -> bool:
 
 
 def exists(patterns: Sequence[str], inside: int | None, wanted: Callable[[frozenset[int]], bool]) -> bool:
-    """Whether there is a string whose matching patterns, by their places in the list, are wanted.
+    """Whether there is a string, not an empty one, whose matching patterns, by their places in the list, are wanted.
 
     Args:
         patterns: all that can matter.
@@ -84,13 +84,15 @@ def exists(patterns: Sequence[str], inside: int | None, wanted: Callable[[frozen
     """
     globs = [_compiled(pattern) for pattern in patterns]
     start = (1,) * len(globs)
-    seen, waiting = {start}, [start]
+    # Not seen yet: no name is empty, so that is judged once a character has led back to it.
+    seen: set[tuple[int, ...]] = set()
+    waiting = [(start, True)]
     while waiting:
-        states = waiting.pop()
+        states, is_empty = waiting.pop()
         matching = frozenset(
             place for place, (glob, state) in enumerate(zip(globs, states, strict=True)) if state & glob.end
         )
-        if (inside is None or inside in matching) and wanted(matching):
+        if not is_empty and (inside is None or inside in matching) and wanted(matching):
             return True
         if len(seen) > _ENOUGH:
             return True
@@ -98,7 +100,7 @@ def exists(patterns: Sequence[str], inside: int | None, wanted: Callable[[frozen
             following = tuple(glob.step(state, character) for glob, state in zip(globs, states, strict=True))
             if (inside is None or following[inside]) and following not in seen:
                 seen.add(following)
-                waiting.append(following)
+                waiting.append((following, False))
     return False
 
 

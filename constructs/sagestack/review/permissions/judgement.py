@@ -14,6 +14,26 @@ from sagestack.review.results import PermissionFlag, Severity
 
 _MANAGES = "Permissions management"
 _CHANGES = {"Write", _MANAGES, known.UNKNOWN}
+_WORKING = (
+    "kms:decrypt",
+    "kms:describekey",
+    "kms:encrypt",
+    "kms:generatedatakey*",
+    "kms:reencrypt*",
+    "logs:createloggroup",
+    "logs:createlogstream",
+    "logs:putlogevents",
+    "cloudwatch:putmetricdata",
+    "xray:puttelemetryrecords",
+    "xray:puttracesegments",
+    "ec2:createnetworkinterfacepermission",
+    "ec2:deletenetworkinterfacepermission",
+)
+"""What changes nothing that others have, whatever the reference calls it.
+
+The use of a key, telling what happened, and what every job and function needs in a network:
+https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +66,7 @@ def flags(facts: Facts) -> frozenset[PermissionFlag]:
         found.add(PermissionFlag.LOST_DENIAL)
     if not facts.denied and facts.kind in ("identity", "boundary") and _is_wildcard(facts):
         found.add(PermissionFlag.NEW_WILDCARD)
-    if not facts.denied and _MANAGES in known.levels(facts.actions) and not _is_root_of_key(facts):
+    if not facts.denied and _MANAGES in known.levels(_beyond_work(facts)) and not _is_root_of_key(facts):
         found.add(PermissionFlag.PERMISSIONS_MANAGEMENT)
     return frozenset(found)
 
@@ -62,15 +82,35 @@ def severity(facts: Facts) -> Severity:
         return Severity.NOTICE if quiet else Severity.WARNING
     if _is_root_of_key(facts) and facts.is_new_owner:
         return Severity.NOTICE
+    if PermissionFlag.PERMISSIONS_MANAGEMENT in marks and not _is_bounded(facts):
+        return Severity.DANGER
     if PermissionFlag.NEW_WILDCARD in marks:
-        return Severity.DANGER if levels & _CHANGES else Severity.WARNING
+        return Severity.DANGER if levels & _CHANGES and not _is_limited(facts) else Severity.WARNING
     if PermissionFlag.PERMISSIONS_MANAGEMENT in marks:
-        return Severity.WARNING if _is_bounded(facts) else Severity.DANGER
+        return Severity.WARNING
     if not facts.is_new_owner or known.UNKNOWN in levels:
         return Severity.WARNING
     if facts.kind in ("resource", "key"):
         return Severity.WARNING if "service without a source" in facts.exposures else Severity.NOTICE
-    return Severity.WARNING if "Write" in levels and not facts.is_new_target else Severity.NOTICE
+    return Severity.WARNING if _changes_something(facts) and not facts.is_new_target else Severity.NOTICE
+
+
+def _changes_something(facts: Facts) -> bool:
+    return "Write" in known.levels(_beyond_work(facts))
+
+
+def _beyond_work(facts: Facts) -> list[str]:
+    return [action for action in facts.actions if not any(known.covers(each, action.lower()) for each in _WORKING)]
+
+
+def _is_limited(facts: Facts) -> bool:
+    """Whether a condition says which resources, where their names do not: by a tag, the account, or a key of the service."""
+    services = {f"{action.partition(':')[0].lower()}:" for action in facts.actions}
+    return any(
+        condition.key.lower().startswith((*services, "aws:resource", "aws:requesttag"))
+        and not condition.is_satisfied_by_absence
+        for condition in facts.conditions
+    )
 
 
 def _is_root_of_key(facts: Facts) -> bool:
@@ -89,9 +129,11 @@ def _is_bounded(facts: Facts) -> bool:
 def _is_wildcard(facts: Facts) -> bool:
     if any(action == "*" or action.endswith(":*") or action.startswith("not ") for action in facts.actions):
         return True
-    return any(is_open(target) for target in facts.targets) and any(
-        known.takes_resources(action) for action in facts.actions
-    )
+    is_open_in_part = any(is_open(target) for target in facts.targets)
+    if not all(is_open(target) for target in facts.targets) and all(map(known.needs_several, facts.actions)):
+        # The request must be allowed on each of its resources: a network interface without a name yet, in this subnet.
+        return False
+    return is_open_in_part and any(known.takes_resources(action) for action in facts.actions)
 
 
 def is_open(target: str) -> bool:

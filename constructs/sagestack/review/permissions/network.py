@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sagestack.review.assembly import Resource, StackTemplate
 from sagestack.review.permissions.globs import is_reference
-from sagestack.review.permissions.references import Names, Reader
+from sagestack.review.permissions.references import Names, Reader, listed_values
 from sagestack.review.permissions.rows import Sides
 from sagestack.review.results import PermissionChange, PermissionFlag, Severity
 
@@ -73,13 +73,12 @@ def groups(reader: Reader, names: Names) -> dict[str, Group]:
 
 
 def _inline(resource: Resource, stack: StackTemplate, reader: Reader) -> Iterator[Rule]:
-    for rule in resource.properties.get("SecurityGroupIngress", []):
+    for rule in listed_values(resource.properties.get("SecurityGroupIngress")):
         yield from _rules(rule, "ingress", stack, reader)
     if "SecurityGroupEgress" not in resource.properties:
         # Without rules of its own, a group in a VPC lets everything out.
         yield Rule("egress", _ALL, 0, _LAST, "0.0.0.0/0")
-        yield Rule("egress", _ALL, 0, _LAST, "::/0")
-    for rule in resource.properties.get("SecurityGroupEgress", []):
+    for rule in listed_values(resource.properties.get("SecurityGroupEgress")):
         yield from _rules(rule, "egress", stack, reader)
 
 
@@ -159,10 +158,11 @@ def network_changes(before: Group | None, after: Group | None, sides: Sides) -> 
 def _row(
     rule: Rule, resource: Resource, sides: Sides, direction: Literal["wider", "narrower"], *, is_new: bool
 ) -> PermissionChange:
-    everyone = rule.peer in ("0.0.0.0/0", "::/0")
     is_public = _is_public(rule.peer)
     what = _traffic(rule)
-    peer = "anyone on the internet" if everyone else sides.names.readable(rule.peer)
+    who = "anyone" if rule.direction == "ingress" else "anything"
+    everyone = {"0.0.0.0/0": f"{who} on the internet", "::/0": f"{who} on the internet (IPv6)"}
+    peer = everyone.get(rule.peer) or sides.names.readable(rule.peer)
     new = " (a new security group)" if is_new else ""
     now = "may now" if direction == "wider" else "may no longer"
     if is_new:
@@ -170,7 +170,7 @@ def _row(
     if rule.direction == "ingress":
         sentence = f"{peer} {now} reach {resource.path}{new} by {what}"
     else:
-        sentence = f"What is in {resource.path}{new} {now} reach {'anything' if everyone else peer} by {what}"
+        sentence = f"What is in {resource.path}{new} {now} reach {peer} by {what}"
     severity, flags = Severity.NOTICE, set()
     if direction == "wider" and rule.direction == "ingress":
         severity = Severity.DANGER if is_public else Severity.NOTICE if is_new else Severity.WARNING

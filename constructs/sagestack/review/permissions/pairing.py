@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sagestack.review.assembly import Assembly, Resource
-from sagestack.review.permissions.references import Place
+from sagestack.review.permissions.references import Place, listed_values
 
 _ALIKE = 0.6
 """From which similarity on a resource that left and one that came are taken for one that was renamed."""
@@ -68,7 +68,9 @@ class _Contents:
         self._names = names
         self._attached: dict[Place, list[Any]] = {}
         for resource in assembly.resources:
-            for role in resource.properties.get("Roles", []) if resource.type.startswith("AWS::IAM::") else []:
+            if not resource.type.startswith("AWS::IAM::"):
+                continue
+            for role in listed_values(resource.properties.get("Roles")):
                 if isinstance(role, dict) and "Ref" in role:
                     self._attached.setdefault((resource.stack, role["Ref"]), []).append(
                         resource.properties.get("PolicyDocument")

@@ -78,10 +78,11 @@ class Names:
 
     def readable(self, text: str) -> str:
         """The text for a person: a reference's ARN is the name of its construct."""
-        shorter = _ARN_OF_A_REFERENCE.sub(r"\1", text)
+        shorter = _ARN_OF_A_REFERENCE.sub(r"\1", _STREAMS_OF_A_LOG_GROUP.sub(r"\1", text))
         return "".join(self._labels[each] if is_reference(each) else each for each in shorter)
 
 
+_STREAMS_OF_A_LOG_GROUP = re.compile(rf"(:log-group:[{FIRST_REFERENCE}-{LAST_REFERENCE}]):\*$")
 _ARN_OF_A_REFERENCE = re.compile(
     rf"arn:[^:/]*:[^:/]*:[^:/]*:[^:/]*:(?:[a-zA-Z-]+[/:])?([{FIRST_REFERENCE}-{LAST_REFERENCE}])"
 )
@@ -112,11 +113,15 @@ class Reader:
 
     def texts(self, value: Any, stack: StackTemplate) -> list[str]:
         """A string or a list of strings."""
-        listed = value if isinstance(value, list) else [value]
-        return [self.text(each, stack) for each in listed if each not in (None, _NO_VALUE)]
+        return [self.text(each, stack) for each in listed_values(value)]
 
     def text(self, value: Any, stack: StackTemplate) -> str:
         """The value as one string; what is only known at deployment is in it as a private character."""
+        found = self._computed(value, stack)
+        return self._opaque(value, stack) if found is None else found
+
+    def _computed(self, value: Any, stack: StackTemplate) -> str | None:
+        """None for what is no string, or a function that only the deployment can compute."""
         match value:
             case str():
                 return value
@@ -142,9 +147,8 @@ class Reader:
             case {"Fn::FindInMap": [str(name), first, second, *_]}:
                 found = stack.template.get("Mappings", {}).get(name, {}).get(self.text(first, stack), {})
                 found = found.get(self.text(second, stack))
-                if isinstance(found, str):
-                    return found
-        return self._opaque(value, stack)
+                return found if isinstance(found, str) else None
+        return None
 
     def _opaque(self, value: Any, stack: StackTemplate) -> str:
         """What cannot be computed here: the same text, with the same references, is the same value."""
@@ -153,9 +157,9 @@ class Reader:
 
     def _rendered(self, value: Any, stack: StackTemplate) -> Any:
         match value:
-            case {"Ref": _} | {"Fn::GetAtt": _} | {"Fn::ImportValue": _} | {"Fn::Join": _} | {"Fn::Sub": _}:
-                return self.text(value, stack)
             case dict():
+                if len(value) == 1 and (found := self._computed(value, stack)) is not None:
+                    return found
                 return {key: self._rendered(each, stack) for key, each in value.items()}
             case list():
                 return [self._rendered(each, stack) for each in value]
@@ -225,3 +229,9 @@ def partition(stack: StackTemplate) -> str:
     if stack.region.startswith("cn-"):
         return "aws-cn"
     return "aws-us-gov" if stack.region.startswith("us-gov-") else "aws"
+
+
+def listed_values(value: Any) -> list[Any]:
+    """What is there: a list, or one thing where a list may stand."""
+    found = value if isinstance(value, list) else [value]
+    return [each for each in found if each not in (None, _NO_VALUE)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +15,7 @@ from sagestack.review.permissions.exposure import exposure
 from sagestack.review.permissions.globs import matches
 from sagestack.review.permissions.judgement import Facts, flags, severity
 from sagestack.review.permissions.references import Names
-from sagestack.review.permissions.scopes import VPC_ENDPOINT, Scope
+from sagestack.review.permissions.scopes import GUARDS_OF_MANY, VPC_ENDPOINT, Scope
 from sagestack.review.permissions.sentences import (
     action_labels,
     condition_labels,
@@ -68,19 +69,44 @@ def scope_changes(before: Scope | None, after: Scope | None, sides: Sides) -> It
     assert scope is not None
     old, new = _statements(before), _statements(after)
     is_new, is_gone = _came(before, scope, sides.is_new), _came(after, scope, sides.is_gone)
+    if scope.resource.type == VPC_ENDPOINT and (is_new or is_gone):
+        return
     if not is_gone:
         for row in _rows(gains(old, new)):
-            yield _told(row, scope, sides, "wider", is_new, new)
+            yield _told(row, scope, sides, "wider", is_new)
+    if is_gone:
+        yield from _gone(scope, old, sides)
+        return
     if not is_new:
         for row in _rows(gains(new, old)):
-            if not (is_gone and row.group.denied):
-                yield _told(row, scope, sides, "narrower", is_gone, old)
-    if is_gone:
-        return
+            yield _told(row, scope, sides, "narrower", False)
     unread = (after.unreadable if after else set()) - (before.unreadable if before else set())
     gone = (before.unreadable if before else set()) - (after.unreadable if after else set())
     if unread or gone:
         yield _unknown(scope, sides, unread or gone)
+
+
+def _gone(scope: Scope, statements: set[Statement], sides: Sides) -> Iterator[PermissionChange]:
+    """One line: nobody decides about a single permission of a role, a bucket or a key that is deleted."""
+    allowed = [statement for statement in statements if statement.allows]
+    if scope.kind == "trust" or not allowed:
+        return
+    actions = sorted({action for statement in allowed for action in action_labels(statement.actions.patterns)})
+    targets = sorted({target for statement in allowed for target in statement.resources.patterns})
+    services = sorted({action.partition(":")[0] for action in actions})
+    what = "with its permissions" if scope.kind == "identity" else "with what its policy allowed"
+    yield PermissionChange(
+        direction="narrower",
+        kind=scope.kind,
+        resource=scope.resource,
+        principal=scope.label,
+        actions=tuple(actions),
+        access_levels=known.levels(actions),
+        targets=tuple(sides.names.readable(target) for target in targets),
+        conditions=(),
+        severity=Severity.NOTICE,
+        sentence=f"{scope.label} is gone, {what} in {listed(services)}",
+    )
 
 
 def _came(side: Scope | None, scope: Scope, whether: Callable[[Resource], bool]) -> bool:
@@ -107,32 +133,32 @@ def _rows(found: Iterable[Gain]) -> list[_Row]:
     return [_Row(group, _without_covered_targets(targets), actions) for (group, actions), targets in by_actions.items()]
 
 
-def _without_covered(actions: set[str]) -> tuple[str, ...]:
+def _without_covered(actions: Iterable[str]) -> tuple[str, ...]:
     """Without those that a pattern among them includes."""
+    return _smallest(actions, lambda pattern, action: known.covers(pattern, action.lower()))
+
+
+def _without_covered_targets(targets: Iterable[str]) -> tuple[str, ...]:
+    return _smallest(targets, lambda pattern, target: matches(target, pattern))
+
+
+def _smallest(patterns: Iterable[str], covers: Callable[[str, str], bool]) -> tuple[str, ...]:
+    """The patterns that cover all; of two that cover each other, the first."""
+    ordered = sorted(set(patterns))
     return tuple(
-        sorted(
-            action
-            for action in actions
-            if not any(
-                other != action and known.is_pattern(other) and known.covers(other, action.lower()) for other in actions
-            )
+        one
+        for place, one in enumerate(ordered)
+        if not any(
+            other != one
+            and not other.startswith("not ")
+            and covers(other, one)
+            and (at < place or not covers(one, other))
+            for at, other in enumerate(ordered)
         )
     )
 
 
-def _without_covered_targets(targets: list[str]) -> tuple[str, ...]:
-    return tuple(
-        sorted(
-            target
-            for target in targets
-            if not any(other != target and not other.startswith("not ") and matches(target, other) for other in targets)
-        )
-    )
-
-
-def _told(
-    row: _Row, scope: Scope, sides: Sides, direction: Direction, is_whole: bool, statements: set[Statement]
-) -> PermissionChange:
+def _told(row: _Row, scope: Scope, sides: Sides, direction: Direction, is_whole: bool) -> PermissionChange:
     names, account = sides.names, sides.account(scope.resource)
     is_self = row.group.principal == SELF
     who = scope.label if is_self else principal_label(row.group.principal, names, account)
@@ -151,49 +177,62 @@ def _told(
             (found := names.resources(target)) and all(sides.is_new(each) for each in found) for target in row.targets
         ),
     )
-    # What an endpoint's policy lets through needs a permission elsewhere as well: it opens nothing by itself.
-    is_filter = scope.resource.type == VPC_ENDPOINT
-    if is_filter:
-        facts = Facts(**{**facts.__dict__, "exposures": frozenset()})
     conditions = condition_labels(row.group.conditions, names)
-    targets = tuple(names.readable(target) for target in row.targets)
+    itself = _itself(scope)
+    targets = tuple(
+        itself if itself and target == "*" else names.readable(re.sub("^not ", "everything but ", target))
+        for target in row.targets
+    )
     sentence = _sentence(row, scope, names, direction, who, is_whole, conditions)
     return PermissionChange(
         direction=direction,
         kind=scope.kind,
         resource=scope.resource,
         principal=who,
-        actions=row.actions,
+        actions=tuple(action_labels(row.actions)),
         access_levels=known.levels(action.removeprefix("not ") for action in row.actions)
         if not any(action.startswith("not ") for action in row.actions)
         else known.levels(["*"]),
         targets=targets,
         conditions=conditions,
-        severity=severity(facts) if direction == "wider" else Severity.NOTICE,
+        severity=_severity(facts, scope, direction),
         sentence=sentence,
-        flags=flags(facts) if direction == "wider" else frozenset(),
+        flags=flags(facts) if direction == "wider" and scope.resource.type != VPC_ENDPOINT else frozenset(),
     )
+
+
+def _severity(facts: Facts, scope: Scope, direction: Direction) -> Severity:
+    if direction == "narrower":
+        return Severity.NOTICE
+    # What an endpoint's policy lets through needs a permission elsewhere as well: it opens nothing by itself.
+    return Severity.WARNING if scope.resource.type == VPC_ENDPOINT else severity(facts)
 
 
 def _sentence(
     row: _Row, scope: Scope, names: Names, direction: Direction, who: str, is_whole: bool, conditions: tuple[str, ...]
 ) -> str:
     what = listed(action_labels(row.actions))
-    on = listed(target_labels(row.targets, row.group.service, names))
+    if row.targets != ("*",) or any(known.takes_resources(action) for action in row.actions):
+        what += f" on {listed(target_labels(row.targets, row.group.service, names, _itself(scope)))}"
     if scope.kind == "trust":
         return _trust_sentence(row, scope, names, direction, who, is_whole, conditions)
     if row.group.denied:
         whom = "" if row.group.principal in (SELF, "*") else f" to {who}"
         mine = f"{who}: " if row.group.principal == SELF else ""
         verb = "is no longer denied" if direction == "wider" else "is now denied"
-        return f"{mine}{what} on {on} {verb}{whom}{only_if(conditions)}"
+        return f"{mine}{what} {verb}{whom}{only_if(conditions)}"
     if is_whole and row.group.principal == SELF:
         kind = scope.resource.type.rpartition("::")[2].lower()
-        new = f"{who} (a new {kind}) may" if direction == "wider" else f"{who} is gone, and with it"
-        return f"{new} {what} on {on}{only_if(conditions)}"
+        return f"{who} (a new {kind}) may {what}{only_if(conditions)}"
     verb = "may now" if direction == "wider" else "may no longer"
     more = _before(row, names, conditions) if direction == "wider" else _left(row, names, conditions)
-    return f"{who} {verb} {what} on {on}{only_if(conditions)}{more}"
+    return f"{who} {verb} {what}{only_if(conditions)}{more}"
+
+
+def _itself(scope: Scope) -> str | None:
+    """What `*` is in a policy that guards one thing."""
+    guards_one = scope.kind == "key" or (scope.kind == "resource" and scope.resource.type not in GUARDS_OF_MANY)
+    return scope.label if guards_one else None
 
 
 def _before(row: _Row, names: Names, conditions: tuple[str, ...]) -> str:
@@ -252,10 +291,8 @@ def _trust_sentence(
     if row.group.denied:
         verb = "is no longer kept from assuming" if direction == "wider" else "is now kept from assuming"
         return f"{who} {verb} {role}{how}{only_if(conditions)}"
-    if is_whole and direction == "wider":
-        return f"{role} (a new role) may be assumed by {who}{how}{only_if(conditions)}"
     if is_whole:
-        return f"{role} is gone, which {who} could assume{how}{only_if(conditions)}"
+        return f"{role} (a new role) may be assumed by {who}{how}{only_if(conditions)}"
     verb = "may now assume" if direction == "wider" else "may no longer assume"
     more = _before(row, names, conditions) if direction == "wider" else _left(row, names, conditions)
     return f"{who} {verb} {role}{how}{only_if(conditions)}{more}"

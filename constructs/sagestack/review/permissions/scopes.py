@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sagestack.review.assembly import Resource, StackTemplate
 from sagestack.review.permissions.conditions import Condition
-from sagestack.review.permissions.references import Names, Reader
+from sagestack.review.permissions.references import Names, Reader, listed_values
 from sagestack.review.permissions.statements import (
     Selection,
     Statement,
@@ -73,6 +73,8 @@ GUARDS = {
     "AWS::OpenSearchService::Domain": Guard("AccessPolicies"),
 }
 VPC_ENDPOINT = "AWS::EC2::VPCEndpoint"
+GUARDS_OF_MANY = {VPC_ENDPOINT, "AWS::Logs::ResourcePolicy", "AWS::ECR::RegistryPolicy"}
+"""Where `*` is more than the resource that the policy is attached to."""
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 """What `functions/repository_policy` lets another account do."""
 
@@ -118,8 +120,8 @@ class _Collector:
         properties = resource.properties
         if resource.type in PRINCIPALS:
             scope = self._own(resource, stack, "identity")
-            for policy in _listed(properties.get("Policies")):
-                self._add(scope, policy.get("PolicyDocument") if "PolicyDocument" in policy else policy, stack)
+            for policy in listed_values(properties.get("Policies")):
+                self._add(scope, policy.get("PolicyDocument", policy) if isinstance(policy, dict) else policy, stack)
             if resource.type == "AWS::IAM::Role":
                 trust = self._own(resource, stack, "trust")
                 self._add(trust, properties.get("AssumeRolePolicyDocument"), stack, own_resource=trust.label)
@@ -156,7 +158,9 @@ class _Collector:
     def _attached(self, policy: Resource, stack: StackTemplate) -> Iterator[Scope]:
         """The scopes of the principals that a policy is attached to; of a managed one that nobody has, its own."""
         named = [
-            (kind, name) for kind, attribute in PRINCIPALS.items() for name in _listed(policy.properties.get(attribute))
+            (kind, name)
+            for kind, attribute in PRINCIPALS.items()
+            for name in listed_values(policy.properties.get(attribute))
         ] + [
             (_NAMES[attribute], policy.properties[attribute]) for attribute in _NAMES if attribute in policy.properties
         ]
@@ -206,7 +210,7 @@ class _Collector:
         if guard.guarded is None:
             yield self._own(resource, stack, guard.kind)
             return
-        for value in _listed(resource.properties.get(guard.guarded)):
+        for value in listed_values(resource.properties.get(guard.guarded)):
             yield self._about(self._reader.text(value, stack), resource, guard.kind)
 
     def _about(self, text: str, resource: Resource, kind: Kind = "resource") -> Scope:
@@ -219,7 +223,7 @@ class _Collector:
     def _lambda_permission(self, resource: Resource, stack: StackTemplate) -> None:
         """https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-permission.html"""
         properties = resource.properties
-        scope = self._about(self._reader.text(properties["FunctionName"], stack), resource)
+        scope = self._about(self._reader.text(properties.get("FunctionName", ""), stack), resource)
         wanted = {
             "SourceArn": ("ArnLike", "aws:SourceArn"),
             "SourceAccount": ("StringEquals", "aws:SourceAccount"),
@@ -233,15 +237,17 @@ class _Collector:
             for name, (operator, key) in wanted.items()
             if name in properties
         ]
-        name = self._reader.text(properties["Principal"], stack)
+        name = self._reader.text(properties.get("Principal", "*"), stack)
         kind = "AWS" if name == "*" or "arn:" in name or name.isdigit() or self._names.resource(name) else "Service"
         scope.statements.add(
             Statement(
                 allows=True,
                 principals=Selection((principal(kind, name, self._reader, stack),)),
-                actions=Selection((self._reader.text(properties["Action"], stack),)),
+                actions=Selection((self._reader.text(properties.get("Action", "lambda:*"), stack),)),
                 # By name or by ARN, it is the same function.
-                resources=Selection((self._names.readable(self._reader.text(properties["FunctionName"], stack)),)),
+                resources=Selection(
+                    (self._names.readable(self._reader.text(properties.get("FunctionName", ""), stack)),)
+                ),
                 conditions=tuple(sorted(conditions)),
             )
         )
@@ -252,33 +258,30 @@ class _Collector:
         scope = self._about(self._reader.text(properties.get("EventBusName", "default"), stack), resource)
         statement = properties.get("Statement")
         if statement is None:
-            condition = properties.get("Condition", {})
+            condition = properties.get("Condition") or {}
+            if isinstance(condition, dict) and {"Type", "Key", "Value"} <= condition.keys():
+                operator, key = (self._reader.text(condition[name], stack) for name in ("Type", "Key"))
+                condition = {operator: {key: condition["Value"]}}
             statement = {
                 "Effect": "Allow",
                 "Principal": properties.get("Principal", "*"),
                 "Action": properties.get("Action", "events:PutEvents"),
-                "Condition": {condition["Type"]: {condition["Key"]: condition["Value"]}} if condition else {},
+                "Condition": condition,
             }
         self._add(scope, {"Statement": statement}, stack, own_resource=scope.label)
 
     def _repository_statement(self, resource: Resource, stack: StackTemplate) -> None:
         """The project's own resource, which keeps a statement in the policy of a repository that another stack owns."""
         properties = resource.properties
-        repository = self._reader.text(properties["RepositoryName"], stack)
+        repository = self._reader.text(properties.get("RepositoryName", ""), stack)
         scope = self._about(repository, resource)
-        account = self._reader.text(properties["Account"], stack)
+        account = self._reader.text(properties.get("Account", "*"), stack)
         self._add(
             scope,
             {"Statement": {"Effect": "Allow", "Principal": {"AWS": account}, "Action": list(PULL)}},
             stack,
             own_resource=scope.label,
         )
-
-
-def _listed(value: Any) -> list[Any]:
-    """What is there: a list, or one thing where a list may stand."""
-    found = value if isinstance(value, list) else [value]
-    return [each for each in found if each not in (None, {"Ref": "AWS::NoValue"})]
 
 
 _SPECIAL: dict[str, Callable[[_Collector, Resource, StackTemplate], None]] = {

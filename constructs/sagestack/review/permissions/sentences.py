@@ -48,21 +48,25 @@ def principal_label(principal: str, names: Names, account: str) -> str:
 
 def listed(words: Sequence[str]) -> str:
     """`a, b and c`, with a count for what is too much to read."""
+    if not words:
+        return "nothing"
     if len(words) > _MOST:
         words = [*words[: _MOST - 1], f"{len(words) - _MOST + 1} more"]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def target_labels(targets: Iterable[str], service: str, names: Names) -> list[str]:
-    return [_target(target, service, names) for target in targets]
+def target_labels(targets: Iterable[str], service: str, names: Names, itself: str | None = None) -> list[str]:
+    """The targets for a person; `itself` is what `*` means in a policy of one resource."""
+    return [itself if itself and target == "*" else _target(target, service, names) for target in targets]
 
 
 def _target(target: str, service: str, names: Names) -> str:
     if target.startswith("not "):
         return f"everything but {names.readable(target.removeprefix('not '))}"
     if is_open(target) and not any(is_reference(each) for each in target):
-        noun = _NOUNS.get(service, "anything")
-        return noun if target == "*" or service not in _NOUNS else f"{noun} ({target})"
+        if target == "*":
+            return _NOUNS.get(service, "anything")
+        return f"{_NOUNS[service]} ({target})" if service in _NOUNS else target
     return names.readable(target)
 
 

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.htm
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,8 @@ def _statement(
 def _selection(raw: Mapping[str, Any], name: str, reader: Reader, stack: StackTemplate) -> Selection | None:
     for key in (name, f"Not{name}"):
         if key in raw:
-            return Selection(tuple(sorted(set(reader.texts(raw[key], stack)))), key.startswith("Not"))
+            texts = {re.sub(r"\*+", "*", text) for text in reader.texts(raw[key], stack)}
+            return Selection(tuple(sorted(texts)), key.startswith("Not"))
     return None
 
 

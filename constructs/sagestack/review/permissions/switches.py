@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sagestack.review.assembly import Resource
-from sagestack.review.permissions.references import Reader
+from sagestack.review.permissions.references import Reader, listed_values
 from sagestack.review.results import PermissionChange, PermissionFlag, Severity
 
 _BLOCKS = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
@@ -67,7 +67,7 @@ def _bucket(resource: Resource, was: Mapping[str, Any] | None, now: Mapping[str,
         yield _row(
             resource, "anyone", tuple(won), f"{resource.path} now blocks public access: {', '.join(won)}", wider=False
         )
-    acl, old_acl = now.get("AccessControl"), (was or {}).get("AccessControl")
+    acl, old_acl = str(now.get("AccessControl")), str((was or {}).get("AccessControl"))
     if acl != old_acl and acl in _PUBLIC_ACLS:
         yield _row(
             resource,
@@ -96,6 +96,10 @@ def _blocks(properties: Mapping[str, Any], *, is_new: bool) -> set[str]:
     return {name for name in _BLOCKS if str(found.get(name, False)).lower() == "true"}
 
 
+def _texts(properties: Mapping[str, Any], name: str) -> set[str]:
+    return {str(each) for each in listed_values(properties.get(name))}
+
+
 def _authorization(property_name: str, what: str) -> Callable[..., Iterator[PermissionChange]]:
     def changes(
         resource: Resource, was: Mapping[str, Any] | None, now: Mapping[str, Any]
@@ -104,7 +108,7 @@ def _authorization(property_name: str, what: str) -> Callable[..., Iterator[Perm
         if new == old or now.get("HttpMethod") == "OPTIONS":
             return
         where = f"{what} {resource.path}"
-        if new not in _CLOSED:
+        if str(new) not in _CLOSED:
             by_key = str(now.get("ApiKeyRequired", "")).lower() == "true"
             yield _row(
                 resource,
@@ -115,7 +119,7 @@ def _authorization(property_name: str, what: str) -> Callable[..., Iterator[Perm
                 severity=Severity.WARNING if by_key else Severity.DANGER,
                 flags=set() if by_key else {PermissionFlag.PUBLIC},
             )
-        elif old in _CLOSED:
+        elif str(old) in _CLOSED:
             yield _row(
                 resource,
                 f"callers by {new}",
@@ -152,7 +156,7 @@ def _provider(resource: Resource, was: Mapping[str, Any] | None, now: Mapping[st
             kind="trust",
         )
         return
-    if new := sorted(set(now.get("ClientIdList", [])) - set(was.get("ClientIdList", []))):
+    if new := sorted(_texts(now, "ClientIdList") - _texts(was, "ClientIdList")):
         yield _row(
             resource,
             str(url),
@@ -176,8 +180,11 @@ def _share(resource: Resource, was: Mapping[str, Any] | None, now: Mapping[str, 
     """https://docs.aws.amazon.com/ram/latest/userguide/what-is.html"""
     old = was or {}
     for name in ("Principals", "ResourceArns"):
-        if new := sorted(set(now.get(name, [])) - set(old.get(name, []))):
-            with_whom, what = ", ".join(now.get("Principals", [])), ", ".join(now.get("ResourceArns", []))
+        if new := sorted(_texts(now, name) - _texts(old, name)):
+            with_whom, what = (
+                ", ".join(sorted(_texts(now, "Principals"))),
+                ", ".join(sorted(_texts(now, "ResourceArns"))),
+            )
             yield _row(
                 resource,
                 with_whom,

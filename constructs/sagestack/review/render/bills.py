@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from sagestack.review.results import CostLine, EnvironmentReview, Resource
+from sagestack.review.assembly import Resource
+from sagestack.review.results import CostLine, EnvironmentReview
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Bill:
     def unknown(self) -> list[BillLine]:
         return [line for line in self.lines if line.is_unknown]
 
+    @property
+    def newly_unknown(self) -> list[BillLine]:
+        """What has no known price and was not there, or had one."""
+        return [line for line in self.unknown if line.before is None or line.before.usd_per_month is not None]
+
 
 def bill(environment: EnvironmentReview) -> Bill:
     """Pairs the lines of both sides by resource and kind, in their order."""
@@ -80,7 +86,8 @@ def bill(environment: EnvironmentReview) -> Bill:
         for line in estimate.lines:
             sides.setdefault((line.resource.address, line.kind), ([], []))[side].append(line)
     return Bill(
-        environment, tuple(BillLine(one, other) for before, after in sides.values() for one, other in _paired(before, after))
+        environment,
+        tuple(BillLine(one, other) for before, after in sides.values() for one, other in _paired(before, after)),
     )
 
 

@@ -7,18 +7,26 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from sagestack.review.render.words import visible
+
 _ELEMENTS = frozenset(
-    "svg g path polygon polyline ellipse circle rect line text tspan title desc defs marker clipPath "
-    "linearGradient radialGradient stop".split()
-)
+    {
+        "svg", "g", "path", "polygon", "polyline", "ellipse", "circle", "rect", "line", "text", "tspan",
+        "title", "desc", "defs", "marker", "clipPath", "linearGradient", "radialGradient", "stop",
+    }
+)  # fmt: skip
 _ATTRIBUTES = frozenset(
-    "viewBox width height x y x1 y1 x2 y2 cx cy r rx ry d points transform fill stroke stroke-width stroke-dasharray "
-    "stroke-linecap stroke-linejoin stroke-opacity fill-opacity fill-rule opacity font-family font-size font-weight "
-    "font-style text-anchor dominant-baseline text-decoration letter-spacing dx dy rotate textLength lengthAdjust "
-    "class id role aria-label aria-hidden aria-labelledby preserveAspectRatio offset stop-color stop-opacity clip-path "
-    "marker-end marker-start markerWidth markerHeight refX refY orient gradientUnits gradientTransform color "
-    "vector-effect paint-order".split()
-)
+    {
+        "viewBox", "width", "height", "x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "rx", "ry", "d",
+        "points", "transform", "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap",
+        "stroke-linejoin", "stroke-opacity", "fill-opacity", "fill-rule", "opacity", "font-family",
+        "font-size", "font-weight", "font-style", "text-anchor", "dominant-baseline", "text-decoration",
+        "letter-spacing", "dx", "dy", "rotate", "textLength", "lengthAdjust", "class", "id", "role",
+        "aria-label", "aria-hidden", "aria-labelledby", "preserveAspectRatio", "offset", "stop-color",
+        "stop-opacity", "clip-path", "marker-end", "marker-start", "markerWidth", "markerHeight", "refX",
+        "refY", "orient", "gradientUnits", "gradientTransform", "color", "vector-effect", "paint-order",
+    }
+)  # fmt: skip
 _UNWRAPPED = frozenset({"a", "switch"})
 """What is inside them is drawn; a link in a drawing leads out of the page, which has no network."""
 _NAMESPACE = "http://www.w3.org/2000/svg"
@@ -63,6 +71,7 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
             element.set(name, f"{prefix}{value}")
         elif "url(" in value:
             element.set(name, re.sub(r"url\(\s*['\"]?#", f"url(#{prefix}", value).replace("')", ")").replace('")', ")"))
+    element.text = visible(element.text) if element.text else None
     kept: list[ElementTree.Element] = []
     for child in element:
         if not isinstance(child.tag, str):
@@ -71,5 +80,6 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
             child.tag = f"{{{_NAMESPACE}}}g"
         if _name(child) in _ELEMENTS:
             _clean(child, prefix)
+            child.tail = visible(child.tail) if child.tail else None
             kept.append(child)
     element[:] = kept

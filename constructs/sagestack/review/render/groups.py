@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from sagestack.review.render.words import listed
 from sagestack.review.results import (
     EnvironmentReview,
     PermissionChange,
@@ -18,7 +19,8 @@ from sagestack.review.results import (
     Severity,
 )
 
-T = TypeVar("T", ResourceChange, PermissionChange, RuleFinding, Picture)
+Member = ResourceChange | PermissionChange | RuleFinding | Picture
+T = TypeVar("T", bound=Member)
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -74,6 +76,21 @@ def pictures(review: Review) -> list[Group[Picture]]:
     return _gathered(review, lambda environment: environment.pictures)
 
 
+def sentences(review: Review, where: Iterable[str]) -> list[str]:
+    """Sentences that begin with `ENV: `, those that are alike once: `dev, staging and prod: ...`, in the words of the first."""
+    neutral = {environment.environment: _neutral(environment) for environment in review.environments}
+    alike: dict[str, tuple[list[str], str]] = {}
+    for sentence in where:
+        name, mark, rest = sentence.partition(": ")
+        if not mark or name not in neutral:
+            alike.setdefault(sentence, ([], sentence))
+            continue
+        names, _ = alike.setdefault(f"\x00{neutral[name](rest)}", ([], rest))
+        if name not in names:
+            names.append(name)
+    return [f"{listed(names)}: {rest}" if names else rest for names, rest in alike.values()]
+
+
 def _gathered(review: Review, members: Callable[[EnvironmentReview], Iterable[T]]) -> list[Group[T]]:
     groups: dict[Hashable, list[tuple[EnvironmentReview, T]]] = {}
     for environment in review.environments:
@@ -106,16 +123,16 @@ def _neutral(environment: EnvironmentReview) -> Callable[[str], str]:
     return neutral
 
 
-def _stack_of(member: ResourceChange | PermissionChange | RuleFinding | Picture) -> str:
+def _stack_of(member: Member) -> str:
     match member:
-        case ResourceChange() | PermissionChange():
-            return member.resource.stack
         case RuleFinding():
             return member.stack
+        case ResourceChange() | PermissionChange():
+            return member.resource.stack
     return ""
 
 
-def _key(member: T, neutral: Callable[[str], str]) -> str:
+def _key(member: Member, neutral: Callable[[str], str]) -> str:
     values: list[Any]
     match member:
         case ResourceChange():
@@ -135,7 +152,7 @@ def _key(member: T, neutral: Callable[[str], str]) -> str:
         case RuleFinding():
             values = [
                 *(member.tool, member.rule, member.stack, member.severity, member.message),
-                *(member.state, member.accepted, member.resource and member.resource.path),
+                *(member.state, member.accepted, member.resource.path if member.resource else None),
             ]
         case Picture():
             values = [member.title, member.mermaid]

@@ -39,6 +39,7 @@ def to_html(review: Review) -> str:
             policy=_policy(style, script),
             verdict=words.verdict(review),
             explanation=words.explanation(review),
+            met=[(met, groups.sentences(review, met.where)) for met in review.met],
             tone=_tone(review),
             is_unchanged=words.changes_nothing(review),
             counts={environment.environment: words.counts(environment) for environment in review.environments},

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 from sagestack.review.assembly import Resource
 from sagestack.review.render import groups, words
 from sagestack.review.render.groups import Group
+from sagestack.review.render.sarif_rules import CHANGE_RULES, PERMISSION_RULES, WIDER, Rule
 from sagestack.review.results import (
     Action,
     PermissionChange,
-    PermissionFlag,
     ResourceChange,
     Review,
     RuleFinding,
@@ -28,94 +28,12 @@ RESULT_LIMIT = 5_000
 https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
 """
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_HELP = "https://docs.aws.amazon.com/"
 _LEVELS = {Severity.DANGER: "error", Severity.WARNING: "warning", Severity.NOTICE: "note"}
+_PROBLEMS = {Severity.DANGER: "error", Severity.WARNING: "warning", Severity.NOTICE: "recommendation"}
 _SCORES = {Severity.DANGER: "8.5", Severity.WARNING: "5.5", Severity.NOTICE: "2.0"}
 """GitHub's `high`, `medium` and `low` for what is about security."""
 _NO_SOURCE = "app.py"
 """Where everything is put together: the place of what has no line of its own."""
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """A rule of SARIF: what is wrong in general, and where it is explained."""
-
-    id: str
-    title: str
-    explanation: str
-    link: str | None = None
-    severity: Severity = Severity.WARNING
-    is_security: bool = False
-
-
-_USER_GUIDE = f"{_HELP}AWSCloudFormation/latest/UserGuide"
-_IAM_GUIDE = f"{_HELP}IAM/latest/UserGuide"
-_CHANGE_RULES = {
-    "data-loss": _Rule(
-        "sagestack/data-loss", "A deployment loses data",
-        "A resource that holds data is deleted or replaced, and no retention policy keeps the old one.",
-        f"{_HELP}AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html", Severity.DANGER,
-    ),
-    "refused": _Rule(
-        "sagestack/refused-deployment", "CloudFormation will refuse the deployment",
-        "A resource that still holds data is deleted or replaced, which the service does not do.",
-        f"{_USER_GUIDE}/troubleshooting.html", Severity.DANGER,
-    ),
-    "interruption": _Rule(
-        "sagestack/interruption", "Callers notice the deployment",
-        "While the resource changes, those who use it get errors or no answer.",
-        f"{_USER_GUIDE}/using-cfn-updating-stacks-update-behaviors.html", Severity.DANGER,
-    ),
-    "replacement": _Rule(
-        "sagestack/replacement", "A resource is replaced",
-        "CloudFormation makes a new resource and deletes the old one.",
-        f"{_USER_GUIDE}/using-cfn-updating-stacks-update-behaviors.html",
-    ),
-    "deletion": _Rule(
-        "sagestack/deletion", "A resource is deleted", "A resource leaves the template.",
-        f"{_HELP}AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html",
-    ),
-    "change": _Rule(
-        "sagestack/change", "A resource changes in a way that somebody should have meant",
-        "A resource is changed in place, and what it did before it does no more.",
-        f"{_USER_GUIDE}/using-cfn-updating-stacks-update-behaviors.html",
-    ),
-}  # fmt: skip
-_PERMISSION_RULES = {
-    PermissionFlag.PUBLIC: _Rule(
-        "sagestack/public-access", "Something becomes public", "A policy lets everybody in.",
-        f"{_IAM_GUIDE}/access-analyzer-concepts.html", Severity.DANGER, True,
-    ),
-    PermissionFlag.LOST_BOUNDARY: _Rule(
-        "sagestack/lost-boundary", "A role loses its permissions boundary",
-        "The boundary was the most that the role could be allowed to do.",
-        f"{_IAM_GUIDE}/access_policies_boundaries.html", Severity.DANGER, True,
-    ),
-    PermissionFlag.LOST_DENIAL: _Rule(
-        "sagestack/lost-denial", "A denial is gone", "What was denied, whoever else allowed it, is not denied any more.",
-        f"{_IAM_GUIDE}/reference_policies_evaluation-logic.html", Severity.DANGER, True,
-    ),
-    PermissionFlag.CROSS_ACCOUNT: _Rule(
-        "sagestack/cross-account-access", "Another account is let in",
-        "A policy names a principal of an account that is not the environment's.",
-        f"{_IAM_GUIDE}/reference_policies_evaluation-logic-cross-account.html", Severity.DANGER, True,
-    ),
-    PermissionFlag.PERMISSIONS_MANAGEMENT: _Rule(
-        "sagestack/permissions-management", "A principal may change permissions",
-        "Who may change policies or roles may give itself everything else.",
-        f"{_IAM_GUIDE}/access_policies_understand-policy-summary-access-level-summaries.html", Severity.DANGER, True,
-    ),
-    PermissionFlag.NEW_WILDCARD: _Rule(
-        "sagestack/new-wildcard", "A policy has a new wildcard",
-        "Actions, resources or principals are named by a pattern that takes in more than somebody listed.",
-        f"{_IAM_GUIDE}/best-practices.html#grant-least-privilege", Severity.DANGER, True,
-    ),
-}  # fmt: skip
-"""The gravest first: a permission with several flags is a result of the first one."""
-_WIDER = _Rule(
-    "sagestack/wider-permission", "A permission widens", "Something is allowed that was not.",
-    f"{_IAM_GUIDE}/best-practices.html#grant-least-privilege", Severity.WARNING, True,
-)  # fmt: skip
 
 
 def to_sarif(review: Review) -> dict[str, Any]:
@@ -125,7 +43,7 @@ def to_sarif(review: Review) -> dict[str, Any]:
     every result whether it is new. Fixed findings are left out: code scanning reads neither suppressions nor states, closes by
     itself what an upload lacks, and would open an alert for what is repaired; they are counted in the run's properties.
     """
-    results: list[tuple[Severity, _Rule, dict[str, Any]]] = [
+    results: list[tuple[Severity, Rule, dict[str, Any]]] = [
         *(_of_change(group) for group in groups.changes(review) if group.first.severity != Severity.NOTICE),
         *(_of_permission(group) for group in groups.permissions(review, "wider")),
         *(_of_finding(group) for group in groups.findings(review, lambda finding: finding.state != "fixed")),
@@ -135,6 +53,7 @@ def to_sarif(review: Review) -> dict[str, Any]:
     results.sort(key=lambda result: (result[2]["baselineState"] != "new", order.index(result[0])))
     left_out = len(results) - RESULT_LIMIT
     results = results[:RESULT_LIMIT]
+    _number_twins(result for _, _, result in results)
     rules = {rule.id: rule for _, rule, _ in results}
     places = {id_: place for place, id_ in enumerate(rules)}
     notices = [f"{left_out} more results are left out: code scanning shows {RESULT_LIMIT} of a run."] * (left_out > 0)
@@ -161,9 +80,7 @@ def to_sarif(review: Review) -> dict[str, Any]:
                         ],
                     }
                 ],
-                "results": [
-                    {"ruleId": rule.id, "ruleIndex": places[rule.id], **result} for _, rule, result in results
-                ],
+                "results": [{"ruleId": rule.id, "ruleIndex": places[rule.id], **result} for _, rule, result in results],
                 "properties": {
                     "base": review.base.commit or review.base.label,
                     "head": review.head.commit or review.head.label,
@@ -175,18 +92,27 @@ def to_sarif(review: Review) -> dict[str, Any]:
     }
 
 
-def _of_change(group: Group[ResourceChange]) -> tuple[Severity, _Rule, dict[str, Any]]:
+def _number_twins(results: Iterable[dict[str, Any]]) -> None:
+    """Two results that differ in nothing stay two: by GitHub's `HASH:NUMBER`."""
+    seen: Counter[str] = Counter()
+    for result in results:
+        fingerprint = result["partialFingerprints"]["sagestackReview/v1"]
+        seen[fingerprint] += 1
+        result["partialFingerprints"]["primaryLocationLineHash"] = f"{fingerprint[:16]}:{seen[fingerprint]}"
+
+
+def _of_change(group: Group[ResourceChange]) -> tuple[Severity, Rule, dict[str, Any]]:
     change = group.first
     if change.data == "lost":
-        rule = _CHANGE_RULES["data-loss"]
+        rule = CHANGE_RULES["data-loss"]
     elif change.data == "refused":
-        rule = _CHANGE_RULES["refused"]
+        rule = CHANGE_RULES["refused"]
     elif change.interruption:
-        rule = _CHANGE_RULES["interruption"]
+        rule = CHANGE_RULES["interruption"]
     elif change.action in (Action.REPLACED, Action.MAY_BE_REPLACED):
-        rule = _CHANGE_RULES["replacement"]
+        rule = CHANGE_RULES["replacement"]
     else:
-        rule = _CHANGE_RULES["deletion" if change.action is Action.DELETED else "change"]
+        rule = CHANGE_RULES["deletion" if change.action is Action.DELETED else "change"]
     sentences = [
         f"{words.headline(change)} in {words.listed(group.environments)}.",
         *change.reasons,
@@ -197,20 +123,20 @@ def _of_change(group: Group[ResourceChange]) -> tuple[Severity, _Rule, dict[str,
     return change.severity, rule, result
 
 
-def _of_permission(group: Group[PermissionChange]) -> tuple[Severity, _Rule, dict[str, Any]]:
+def _of_permission(group: Group[PermissionChange]) -> tuple[Severity, Rule, dict[str, Any]]:
     permission = group.first
-    rule = next((rule for flag, rule in _PERMISSION_RULES.items() if flag in permission.flags), _WIDER)
+    rule = next((rule for flag, rule in PERMISSION_RULES.items() if flag in permission.flags), WIDER)
     sentences = [permission.sentence, f"In {words.listed(group.environments)}."]
     about = [permission.kind, permission.principal, *permission.actions, *permission.targets, *permission.conditions]
     return permission.severity, rule, _result(group, permission.severity, sentences, permission.resource, rule, about)
 
 
-def _of_finding(group: Group[RuleFinding]) -> tuple[Severity, _Rule, dict[str, Any]]:
+def _of_finding(group: Group[RuleFinding]) -> tuple[Severity, Rule, dict[str, Any]]:
     finding = group.first
     # `AwsSolutions-IAM5[Resource::*]`: what is in brackets is of this finding, the rule is the same.
     name = finding.rule.split("[")[0]
     title = f"{finding.tool}: {name}"
-    rule = _Rule(
+    rule = Rule(
         words.visible(f"{finding.tool.replace(' ', '-')}/{name}"),
         words.visible(title),
         words.visible(f"A rule of {finding.tool}."),
@@ -233,14 +159,16 @@ def _result(
     severity: Severity,
     sentences: Iterable[str],
     resource: Resource | None,
-    rule: _Rule,
+    rule: Rule,
     about: Iterable[str],
 ) -> dict[str, Any]:
     stack = group.stacks[0]
     name = f"{stack}/{resource.path}" if resource else stack
     environment, _ = group.members[0]
     # Not the line: code above it moves, and the result stays the same one. Nor the environment: it may gain another.
-    identity = "\n".join([rule.id, name.replace(environment.environment, "*"), *about]).replace(environment.account, "*")
+    identity = "\n".join([rule.id, name.replace(environment.environment, "*"), *about]).replace(
+        environment.account, "*"
+    )
     fingerprint = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()[:32]
     return {
         "level": _LEVELS[severity],
@@ -251,10 +179,13 @@ def _result(
                 "logicalLocations": [{"fullyQualifiedName": words.visible(name), "kind": "resource"}],
             }
         ],
-        # Of these, GitHub reads the first one only, in this form: a hash, and a number for what has the same hash.
-        "partialFingerprints": {"primaryLocationLineHash": f"{fingerprint[:16]}:1", "sagestackReview/v1": fingerprint},
+        # GitHub reads only `primaryLocationLineHash`, which is put beside it.
+        "partialFingerprints": {"sagestackReview/v1": fingerprint},
         "baselineState": "new",
-        "properties": {"environments": list(group.environments), "stacks": [words.visible(one) for one in group.stacks]},
+        "properties": {
+            "environments": list(group.environments),
+            "stacks": [words.visible(one) for one in group.stacks],
+        },
     }
 
 
@@ -270,7 +201,7 @@ def _place(resource: Resource | None) -> dict[str, Any]:
     }
 
 
-def _descriptor(rule: _Rule) -> dict[str, Any]:
+def _descriptor(rule: Rule) -> dict[str, Any]:
     text = f"{rule.explanation} More: {rule.link}" if rule.link else rule.explanation
     descriptor: dict[str, Any] = {
         "id": rule.id,
@@ -279,7 +210,7 @@ def _descriptor(rule: _Rule) -> dict[str, Any]:
         "fullDescription": {"text": words.cut(rule.explanation, 1_024)},
         "help": {"text": text},
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
-        "properties": {"precision": "high", "problem.severity": {"note": "recommendation"}.get(_LEVELS[rule.severity], _LEVELS[rule.severity])},
+        "properties": {"precision": "high", "problem.severity": _PROBLEMS[rule.severity]},
     }
     if rule.link:
         descriptor["helpUri"] = rule.link

@@ -35,12 +35,12 @@ ACTION_EXPLANATIONS = {
     Action.CREATED: "It is new.",
 }
 
-DATA_WORDS = {"kept": "data kept", "lost": "data lost", "refused": "deployment refused"}
+DATA_WORDS = {"kept": "data kept", "lost": "data lost", "refused": "deletion refused"}
 """What becomes of the data; `none` has no word."""
 DATA_SENTENCES = {
-    "kept": "Its retention policy keeps the old one with its data; from then on no stack looks after it.",
+    "kept": "The old one stays with its data; from then on no stack looks after it.",
     "lost": "The data that it holds is lost.",
-    "refused": "CloudFormation will fail here, because it does not delete what still holds data.",
+    "refused": "AWS does not delete it while anything is in it: CloudFormation tries, goes on, and leaves it behind.",
 }
 
 FLAG_WORDS = {
@@ -74,7 +74,9 @@ CONDITION_WORDS = {
     "any-change": "anything changes",
 }
 
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -251,7 +253,9 @@ def explanation(review: Review) -> str:
         met = listed(condition_name(met.condition) for met in review.met)
         return f"{met[0].upper()}{met[1:]}."
     if changes_nothing(review):
-        return f"In {names} both sides synthesize to the same resources, permissions and cost. Merge with a light heart."
+        return (
+            f"In {names} both sides synthesize to the same resources, permissions and cost. There is nothing to deploy."
+        )
     if not asked(review):
         return "No condition was asked about, so nothing could be met. What changes is below."
     return f"None of the conditions that were asked about is met in {names}. What changes is below."

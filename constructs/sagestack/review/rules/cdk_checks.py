@@ -20,15 +20,29 @@ from cdk_nag import AwsSolutionsChecks, NagPack, NIST80053R5Checks
 
 from constructs import IConstruct
 from sagestack.review.results import Severity
-from sagestack.review.rules.found import AWS_SOLUTIONS, CLOUDFORMATION, NIST, NOT_CHECKED, Found
+from sagestack.review.rule_tools import AWS_SOLUTIONS, CLOUDFORMATION, NIST
+from sagestack.review.rules.found import NOT_CHECKED, Found
 
 _PACKS: Mapping[str, tuple[type[NagPack], str]] = {
     AWS_SOLUTIONS: (AwsSolutionsChecks, "https://github.com/cdklabs/cdk-nag/blob/main/RULES.md#awssolutions"),
     NIST: (NIST80053R5Checks, "https://github.com/cdklabs/cdk-nag/blob/main/RULES.md#nist-800-53-rev-5"),
 }
 
-# Whoever breaks one of these has opened something to the world. The rest is for somebody to decide.
-_OPENS = ("AwsSolutions-S2", "AwsSolutions-EC23", "AwsSolutions-RDS2", "PublicAccess", "PublicRead", "PublicWrite", "NotPublic")
+# Whoever breaks one of these has opened something to the world, in so many words. (Not S3BucketPublicReadProhibited: it is
+# broken by a bucket that says nothing, which S3 has closed by default since 2023.) The rest is for somebody to decide.
+_OPENS = frozenset(
+    {
+        "AwsSolutions-EC23",
+        "AwsSolutions-S2",
+        "NIST.800.53.R5-DMSReplicationNotPublic",
+        "NIST.800.53.R5-EC2RestrictedCommonPorts",
+        "NIST.800.53.R5-EC2RestrictedSSH",
+        "NIST.800.53.R5-LambdaFunctionPublicAccessProhibited",
+        "NIST.800.53.R5-RDSInstancePublicAccess",
+        "NIST.800.53.R5-RedshiftClusterPublicAccess",
+        "NIST.800.53.R5-S3BucketLevelPublicAccessProhibited",
+    }
+)
 
 _UNDECIDED = "Rule threw an error"
 """How cdk-nag begins where a rule met a reference that it cannot see through."""
@@ -39,7 +53,7 @@ _READ_BY_RULES = ("AWSTemplateFormatVersion", "Parameters", "Mappings", "Conditi
 
 @dataclass(frozen=True)
 class Template:
-    """A template to check: its file, and where it will be deployed."""
+    """A template to check: its file, and where it will be deployed; empty where that is open."""
 
     file: Path
     account: str
@@ -48,25 +62,56 @@ class Template:
 
 def check(templates: Sequence[Template]) -> list[list[Found]]:
     """What cdk-nag and CDK's validation find in each of the templates."""
+    return [[*nagged, *valid] for nagged, valid in zip(nag(templates), validate(templates), strict=True)]
+
+
+def nag(templates: Sequence[Template]) -> list[list[Found]]:
+    """What the packs of cdk-nag find in each of the templates."""
     app = cdk.App(analytics_reporting=False)
     found: list[list[Found]] = [[] for _ in templates]
     for index, template in enumerate(templates):
         try:
             _include(app, f"T{index}", template)
         except Exception as error:
-            # CDK raises all kinds through jsii. Half an included template would be half a check.
+            # jsii raises all kinds. Half an included template would be half a check.
             app.node.try_remove_child(f"T{index}")
-            reason = str(error).strip().partition("\n")[0]
-            found[index] += [
-                Found(tool, NOT_CHECKED, None, Severity.NOTICE, f"cdk-nag cannot read this template: {reason}")
-                for tool in _PACKS
-            ]
+            found[index] += [_not_checked(tool, error) for tool in _PACKS]
     for tool in _PACKS:
         for index, finding in _nag(app, tool):
             found[index].append(finding)
-    for index, finding in _validated(app, templates):
-        found[index].append(finding)
     return found
+
+
+def validate(templates: Sequence[Template]) -> list[list[Found]]:
+    """What CDK's own validation of templates, as each synth has it, finds in each of them."""
+    app = cdk.App(analytics_reporting=False)
+    plugin = cdk.CloudFormationValidatePlugin()
+    found = []
+    for template in templates:
+        try:
+            report = plugin.validate(_Synth(app, template))
+        except Exception as error:
+            found.append([_not_checked(CLOUDFORMATION, error)])
+            continue
+        found.append(
+            [
+                Found(
+                    CLOUDFORMATION,
+                    violation.rule_name,
+                    resource.resource_logical_id,
+                    Severity.WARNING if violation.severity == "error" else Severity.NOTICE,
+                    f"{violation.description} {violation.fix or ''}".strip(),
+                )
+                for violation in report.violations
+                for resource in violation.violating_resources
+            ]
+        )
+    return found
+
+
+def _not_checked(tool: str, error: Exception) -> Found:
+    reason = str(error).strip().partition("\n")[0]
+    return Found(tool, NOT_CHECKED, None, Severity.NOTICE, f"This tool cannot read the template: {reason}")
 
 
 def _include(app: cdk.App, id: str, template: Template) -> None:
@@ -78,7 +123,7 @@ def _include(app: cdk.App, id: str, template: Template) -> None:
         app,
         id,
         synthesizer=cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=False),
-        env=cdk.Environment(account=template.account, region=template.region),
+        env=cdk.Environment(account=template.account or None, region=template.region or None),
     )
     CfnInclude(stack, "Template", template_file=str(file))
 
@@ -114,52 +159,33 @@ def _place(path: str) -> tuple[int, str]:
 def _severity(violation: cdk.PolicyViolation) -> Severity:
     if violation.description.startswith(_UNDECIDED):
         return Severity.NOTICE
-    if any(word in violation.rule_name for word in _OPENS):
+    if violation.rule_name in _OPENS:
         return Severity.DANGER
     return Severity.WARNING if violation.severity == "error" else Severity.NOTICE
 
 
-def _validated(app: cdk.App, templates: Sequence[Template]) -> list[tuple[int, Found]]:
-    by_path = {str(template.file): index for index, template in enumerate(templates)}
-    report = cdk.CloudFormationValidatePlugin().validate(_Templates(app, templates))
-    return [
-        (
-            by_path[resource.template_path or ""],
-            Found(
-                CLOUDFORMATION,
-                violation.rule_name,
-                resource.resource_logical_id,
-                Severity.WARNING if violation.severity == "error" else Severity.NOTICE,
-                f"{violation.description} {violation.fix or ''}".strip(),
-            ),
-        )
-        for violation in report.violations
-        for resource in violation.violating_resources
-    ]
-
-
 @jsii.implements(cdk.IPolicyValidationContext)
-class _Templates:
-    """What CDK tells a validation plugin during a synth, told of templates that lie there already."""
+class _Synth:
+    """What CDK tells a validation plugin during a synth, told of a template that lies there already."""
 
-    def __init__(self, app: cdk.App, templates: Sequence[Template]) -> None:
+    def __init__(self, app: cdk.App, template: Template) -> None:
         self._app = app
-        self._templates = templates
+        self._template = template
 
     @property
     def template_paths(self) -> list[str]:
-        return [str(template.file) for template in self._templates]
+        return [str(self._template.file)]
 
     @property
     def stack_templates(self) -> list[cdk.PolicyValidationStack]:
+        file = str(self._template.file)
         return [
             cdk.PolicyValidationStack(
-                stack_construct_path=str(template.file),
-                template_path=str(template.file),
-                account_id=template.account,
-                region=template.region,
+                stack_construct_path=file,
+                template_path=file,
+                account_id=self._template.account or None,
+                region=self._template.region or None,
             )
-            for template in self._templates
         ]
 
     @property

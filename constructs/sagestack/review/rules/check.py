@@ -19,21 +19,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sagestack.cli.errors import CliError
 from sagestack.review.assembly import Assembly, StackTemplate
-from sagestack.review.rules.found import CFN_LINT, CLOUDFORMATION, Checked, Found
+from sagestack.review.rule_tools import CFN_LINT, CLOUDFORMATION
+from sagestack.review.rules.found import Checked, Found
 from sagestack.review.rules.own import broken_in
 
 _TOOLS = ("cdk_checks", "lint")
 _PACKAGES = ("aws-cdk-lib", "cdk-nag", "cfn-lint")
 
 
-class CheckFailed(Exception):  # noqa: N818  said of a run, not of a kind of error
-    """A tool ended without an answer; its own words are in the message."""
+class CheckFailed(CliError):
+    """A tool ended without an answer; its own last words are in the message."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A template as the tools get it. Alike are those with the same text, for the same place."""
+    """A template as the tools get it. Alike are those with the same text, for the same place.
+
+    A stack that is made for any account or region has an empty one.
+    """
 
     text: str
     account: str
@@ -49,7 +54,7 @@ def check(assemblies: Sequence[Assembly | None], *, cache: Path | None = None) -
 
     Args:
         assemblies: all of both sides: one call for a whole review, since starting the tools costs most of the time.
-        cache: a folder that keeps findings by template and tool versions, `cdk.out/review-cache/rules`. Default: nothing
+        cache: a folder that keeps findings by template and tool versions, `cdk.out/review-cache/findings`. Default: nothing
             is kept.
 
     Raises:
@@ -85,7 +90,9 @@ def versions() -> str:
 
 
 def _job(stack: StackTemplate) -> _Job:
-    return _Job(json.dumps(stack.template, sort_keys=True), stack.account, stack.region)
+    # CDK writes `unknown-account` and `unknown-region`, which other tools would take for names.
+    account, region = ("" if place.startswith("unknown-") else place for place in (stack.account, stack.region))
+    return _Job(json.dumps(stack.template, sort_keys=True), account, region)
 
 
 def _known(jobs: Mapping[str, _Job], cache: Path | None) -> dict[str, tuple[Found, ...]]:
@@ -143,9 +150,11 @@ def _run_tools_in(folder: Path, jobs: Mapping[str, _Job]) -> dict[str, tuple[Fou
 
 
 def _each_once(found: list[Found]) -> tuple[Found, ...]:
-    """CDK's validation speaks cfn-lint's rules: what both say of a resource is said by the one with the longer text."""
-    linted = {(each.rule, each.logical_id) for each in found if each.tool == CFN_LINT}
-    return tuple(each for each in found if each.tool != CLOUDFORMATION or (each.rule, each.logical_id) not in linted)
+    """CDK's validation has many of cfn-lint's rules, F3002 for E3002: what both say of a resource is said by cfn-lint."""
+    linted = {(each.rule[1:], each.logical_id) for each in found if each.tool == CFN_LINT}
+    return tuple(
+        each for each in found if each.tool != CLOUDFORMATION or (each.rule[1:], each.logical_id) not in linted
+    )
 
 
 class _Run:
@@ -172,7 +181,10 @@ class _Run:
         if self._process.wait() != 0:
             said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise CheckFailed(
-                f"sagestack.review.rules.{self._tool} ended with {self._process.returncode}: {said[-1] if said else 'no word'}"
+                f"The rules could not be checked: sagestack.review.rules.{self._tool} ended with"
+                f" {self._process.returncode}: {said[-1] if said else 'no word'}",
+                hint="`make setup` installs the tools anew. One that ended with -9 had too little memory: it takes up to 1 GB.",
+                code="set-up",
             )
         answers = json.loads(self._answer.read_text(encoding="utf-8"))
         return {

@@ -8,12 +8,6 @@ from typing import Any
 from sagestack.review.assembly import Assembly, Resource
 from sagestack.review.results import Severity
 
-AWS_SOLUTIONS = "cdk-nag AwsSolutions"
-NIST = "cdk-nag NIST.800.53.R5"
-CFN_LINT = "cfn-lint"
-CLOUDFORMATION = "CloudFormation"
-OWN = "sagestack"
-
 NOT_CHECKED = "not-checked"
 """The rule's name where a tool could not read a template: said, instead of a silence that looks like approval."""
 
@@ -23,7 +17,7 @@ class Found:
     """One rule, broken in one template.
 
     Attributes:
-        tool: one of the constants above.
+        tool: one of `rule_tools`.
         logical_id: None for what is about the template as a whole.
         link: where the rule is explained; None where there is no such page.
     """
@@ -58,3 +52,10 @@ class Checked:
         """The construct's path, the stack included, as acceptances name it."""
         resource = self.resource(stack, found)
         return f"{stack}/{resource.path}" if resource else stack
+
+    def acknowledged(self, stack: str, found: Found) -> str | None:
+        """Why the code of its construct, or of one around it, accepts a finding; None where it does not."""
+        parts = self.path(stack, found).split("/")[1:]
+        places = ("/".join(parts[:end]) for end in range(len(parts), -1, -1))
+        rules = self.assembly.stacks[stack].acknowledged
+        return next((rules[place][found.rule] for place in places if found.rule in rules.get(place, {})), None)

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from cfnlint.config import ConfigMixIn, ManualArgs
 from cfnlint.decode import decode_str
+from cfnlint.helpers import REGION_PRIMARY, REGIONS
 from cfnlint.match import Match
 from cfnlint.runner import Runner
 
 from sagestack.review.results import Severity
-from sagestack.review.rules.found import CFN_LINT, Found
+from sagestack.review.rule_tools import CFN_LINT
+from sagestack.review.rules.found import Found
 
 SWITCHED_OFF: Mapping[str, str] = {
     "W3005": "A dependency that a reference implies already: CDK writes them all out, and they harm nobody.",
@@ -24,17 +26,15 @@ SWITCHED_OFF: Mapping[str, str] = {
 """Rules that tell nobody anything here, and why. Informational rules (I) are off by cfn-lint's own default."""
 
 
-
-
 def check(templates: Sequence[tuple[Path, str]]) -> list[list[Found]]:
-    """What cfn-lint finds in each template, by the resource schemas of its region."""
+    """What cfn-lint finds in each template, by the schemas of its region, or of us-east-1 where that is open."""
     # Not `cfnlint.api.lint`, which loads all rules again for each template and takes three times as long.
     runners = {region: Runner(ConfigMixIn(**_asked(region))) for region in {region for _, region in templates}}
     return [_found_in(file, runners[region]) for file, region in templates]
 
 
 def _asked(region: str) -> ManualArgs:
-    return ManualArgs(regions=[region], ignore_checks=[*SWITCHED_OFF, "I"])
+    return ManualArgs(regions=[region if region in REGIONS else REGION_PRIMARY], ignore_checks=[*SWITCHED_OFF, "I"])
 
 
 def _found_in(file: Path, runner: Runner) -> list[Found]:

@@ -56,7 +56,6 @@
     for (const [value, count] of [...counts].sort()) chosen[kind].add(new Option(`${value} (${count})`, value));
   }
   const search = find("search");
-  const reset = find("reset");
   const openAll = find("open-all");
 
   const apply = () => {
@@ -77,7 +76,6 @@
       block.hidden = isFiltered && !has;
       if (block.matches("[data-stack-fold]") && isFiltered && has) block.open = true;
     }
-    reset.hidden = !isFiltered;
     find("shown").textContent = isFiltered ? `${shown} of ${items.length} shown` : "";
     find("more-filters").classList.toggle("active", kinds.some((kind) => chosen[kind].value));
   };

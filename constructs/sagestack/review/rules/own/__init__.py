@@ -6,7 +6,8 @@ A rule is a module with a `RULE`; a new one is added to `RULES` here.
 from __future__ import annotations
 
 from sagestack.review.assembly import Assembly, StackTemplate
-from sagestack.review.rules.found import OWN, Found
+from sagestack.review.rule_tools import OWN
+from sagestack.review.rules.found import Found
 from sagestack.review.rules.own import (
     alarm_action,
     data_capture,

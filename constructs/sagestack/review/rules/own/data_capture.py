@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from sagestack.review.assembly import Resource
 from sagestack.review.results import Severity
 from sagestack.review.rules.own.rule import Around, Rule
-from sagestack.review.rules.own.values import each, may_be_missing, may_be_other_than, part
+from sagestack.review.rules.own.values import may_be_missing, may_be_other_than, part
+from sagestack.review.rules.own.variants import CONFIG, holds_components, is_serverless, variants_of
 
 
 def _broken(config: Resource, around: Around) -> Iterator[str]:
     if not around.retains:
         return
-    variants = each(config.properties.get("ProductionVariants"))
-    # SageMaker captures neither for serverless variants nor for inference components, whose variants name no model.
-    can_capture = any("ServerlessConfig" not in variant and "ModelName" in variant for variant in variants)
+    # SageMaker captures for neither of the two.
+    can_capture = any(not is_serverless(variant) and not holds_components(variant) for variant in variants_of(config))
     capture = config.properties.get("DataCaptureConfig")
     enabled = part(capture, "EnableCapture")
     # Without EnableCapture, a configuration of capture is in force.
@@ -28,6 +28,6 @@ RULE = Rule(
     promise="A real-time or asynchronous endpoint captures requests where the environment's stacks are protected from deletion.",
     severity=Severity.WARNING,
     link="https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html",
-    types=frozenset({"AWS::SageMaker::EndpointConfig"}),
+    types=frozenset({CONFIG}),
     broken=_broken,
 )

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from sagestack.review.assembly import Resource
 from sagestack.review.results import Severity
 from sagestack.review.rules.own.rule import Around, Rule
-from sagestack.review.rules.own.values import each, may_be_missing, part, referred
+from sagestack.review.rules.own.values import may_be_missing, part
+from sagestack.review.rules.own.variants import holds_components, is_serverless, variants_of_endpoint
 
 
 def _broken(endpoint: Resource, around: Around) -> Iterator[str]:
-    if _serves_components(endpoint, around):
+    variants = variants_of_endpoint(endpoint, around)
+    if variants and all(is_serverless(variant) or holds_components(variant) for variant in variants):
+        # SageMaker has no deployment guardrails for the former; of the latter, components are updated, not the endpoint.
         return
     deployment = endpoint.properties.get("DeploymentConfig")
     if may_be_missing(deployment):
@@ -19,19 +22,10 @@ def _broken(endpoint: Resource, around: Around) -> Iterator[str]:
         return
     if may_be_missing(part(deployment, "AutoRollbackConfiguration", "Alarms")):
         yield "No alarm rolls it back (AutoRollbackConfiguration): a bad version stays until somebody sees it."
-    if may_be_missing(part(deployment, "BlueGreenUpdatePolicy")) and may_be_missing(part(deployment, "RollingUpdatePolicy")):
+    if may_be_missing(part(deployment, "BlueGreenUpdatePolicy")) and may_be_missing(
+        part(deployment, "RollingUpdatePolicy")
+    ):
         yield "It has neither a BlueGreenUpdatePolicy nor a RollingUpdatePolicy: there is nothing to go back to."
-
-
-def _serves_components(endpoint: Resource, around: Around) -> bool:
-    """Whether what is updated is an inference component, with a deployment configuration of its own.
-
-    The variants of such an endpoint name no model.
-    """
-    names = referred(endpoint.properties.get("EndpointConfigName"))
-    configs = [config for config in around.of_type("AWS::SageMaker::EndpointConfig") if config.logical_id in names]
-    variants = [variant for config in configs for variant in each(config.properties.get("ProductionVariants"))]
-    return bool(variants) and all(part(variant, "ModelName") is None for variant in variants)
 
 
 RULE = Rule(

@@ -8,15 +8,13 @@ from sagestack.review.assembly import Resource
 from sagestack.review.results import Severity
 from sagestack.review.rules.own.instances import some_take_a_key
 from sagestack.review.rules.own.rule import Around, Rule
-from sagestack.review.rules.own.values import each, may_be_missing, part
+from sagestack.review.rules.own.values import may_be_missing, part
+from sagestack.review.rules.own.variants import CONFIG, is_serverless, variants_of
 
 
 def _broken(config: Resource, around: Around) -> Iterator[str]:
-    variants = [*each(config.properties.get("ProductionVariants")), *each(config.properties.get("ShadowProductionVariants"))]
-    # A serverless variant has no instance, and no volume.
-    if some_take_a_key(part(variant, "InstanceType") for variant in variants) and may_be_missing(
-        config.properties.get("KmsKeyId")
-    ):
+    instance_types = [part(variant, "InstanceType") for variant in variants_of(config) if not is_serverless(variant)]
+    if some_take_a_key(instance_types) and may_be_missing(config.properties.get("KmsKeyId")):
         yield "The volumes of its instances have no KmsKeyId: models and requests lie on disks without a key of yours."
 
 
@@ -26,6 +24,6 @@ RULE = Rule(
     " which take none.",
     severity=Severity.WARNING,
     link="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html",
-    types=frozenset({"AWS::SageMaker::EndpointConfig"}),
+    types=frozenset({CONFIG}),
     broken=_broken,
 )

@@ -19,7 +19,7 @@ def _broken(pipeline: Resource, around: Around) -> Iterator[str]:
         network = job.request.get("NetworkConfig", {}) if job.type == "Processing" else job.request
         isolated = job.value(network.get("EnableNetworkIsolation", False))
         if isolated not in (True, UNKNOWN) and not network.get("VpcConfig"):
-            yield f"The {job.type.lower()} step {job.name!r} reaches the internet: neither EnableNetworkIsolation nor a VpcConfig."
+            yield f"The {job.type.lower()} step {job.name!r} reaches the internet: no EnableNetworkIsolation, no VpcConfig."
 
 
 RULE = Rule(

@@ -16,7 +16,7 @@ def _broken(pipeline: Resource, around: Around) -> Iterator[str]:
         groups = job.cluster.get("InstanceGroups") or [job.cluster]
         instance_types = [job.value(group.get("InstanceType")) for group in groups]
         if some_take_a_key(instance_types) and not job.cluster.get("VolumeKmsKeyId"):
-            yield f"The {job.type.lower()} step {job.name!r} has no VolumeKmsKeyId: its data lies on disks without a key of yours."
+            yield f"The {job.type.lower()} step {job.name!r} has no VolumeKmsKeyId: its data lies on disks without your key."
 
 
 RULE = Rule(

@@ -14,7 +14,7 @@ _NAMES = {"AWS::SageMaker::Model": "ModelName", "AWS::SageMaker::EndpointConfig"
 def _broken(resource: Resource, around: Around) -> Iterator[str]:
     name = resource.properties.get(_NAMES[resource.type])
     if isinstance(name, str):
-        yield f"It is named {name!r}: the first change fails, since CloudFormation makes the new one before it deletes the old one."
+        yield f"It is named {name!r}: the first change fails, since CloudFormation makes the new one before it deletes the old."
 
 
 RULE = Rule(

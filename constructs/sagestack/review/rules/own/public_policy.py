@@ -43,7 +43,14 @@ _NARROWING = frozenset(
         "s3:dataaccesspointaccount",
     }
 )
-_OPERATORS = ("StringEquals", "StringLike", "ArnEquals", "ArnLike", "ForAnyValue:StringEquals", "ForAnyValue:StringLike")
+_OPERATORS = (
+    "StringEquals",
+    "StringLike",
+    "ArnEquals",
+    "ArnLike",
+    "ForAnyValue:StringEquals",
+    "ForAnyValue:StringLike",
+)
 
 
 def _broken(resource: Resource, around: Around) -> Iterator[str]:
@@ -57,7 +64,9 @@ def _broken(resource: Resource, around: Around) -> Iterator[str]:
 def _statements(resource: Resource) -> Iterator[Mapping[str, Any]]:
     if resource.type == "AWS::Lambda::Permission":
         properties = resource.properties
-        narrowed = {key: properties[key] for key in ("SourceAccount", "SourceArn", "PrincipalOrgID") if key in properties}
+        narrowed = {
+            key: properties[key] for key in ("SourceAccount", "SourceArn", "PrincipalOrgID") if key in properties
+        }
         yield {
             "Effect": "Allow",
             "Principal": properties.get("Principal"),

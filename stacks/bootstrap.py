@@ -1,0 +1,70 @@
+"""Who may deploy an environment, and what a deployment may do: deployed once, by an administrator, before anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aws_cdk as cdk
+from sagestack.deployment_policy import DeploymentPolicy
+from sagestack.github_deployment_role import GitHubDeploymentRole, GitHubDriftRole, GitHubIdentity
+from sagestack.permissions_boundary import PermissionsBoundary
+from sagestack.settings import Environment
+from sagestack.settings.delivery import Delivery
+
+from constructs import Construct
+
+
+class BootstrapStack(cdk.Stack):
+    """The guards of an environment. No deployment can change them: `sagestack bootstrap` does, with its caller's own rights."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        environment: Environment,
+        delivery: Delivery | None,
+        makes_identity: bool,
+        **kwargs: Any,
+    ) -> None:
+        """Makes the stack.
+
+        Args:
+            environment: what is deployed, and where.
+            delivery: which repository deploys it; None where none does, or none on GitHub.
+            makes_identity: whether GitHub's identity provider is made here, once for the account.
+        """
+        # With the caller's own credentials, before and after `cdk bootstrap`: its roles, which all other stacks are deployed
+        # with, are what this guards. (CDK's "bootstrapless" synthesizer would use them where they are.)
+        super().__init__(scope, id, synthesizer=cdk.LegacyStackSynthesizer(), **kwargs)
+        boundary = PermissionsBoundary(self, "PermissionsBoundary", environment=environment)
+        self.deployment_policy = DeploymentPolicy(
+            self,
+            "DeploymentPolicy",
+            environment=environment,
+            boundary=boundary if environment.permissions_boundary else None,
+        )
+        for policy in self.deployment_policy.policies:
+            cdk.CfnOutput(self, f"{policy.node.id}PolicyArn", value=policy.managed_policy_arn)
+        if delivery is None:
+            return
+        identity = GitHubIdentity(self, "GitHub", is_there=not makes_identity)
+        role = GitHubDeploymentRole(
+            self,
+            "GitHubRole",
+            identity=identity,
+            repository=delivery.repository.name,
+            environment=environment.name,
+            models=list(environment.models),
+        )
+        cdk.CfnOutput(self, "GitHubRoleArn", value=role.role_arn)
+        if delivery.drift_schedule:
+            GitHubDriftRole(
+                self,
+                "GitHubDriftRole",
+                identity=identity,
+                repository=delivery.repository.name,
+                branch=delivery.repository.branch,
+                environment=environment.name,
+                models=list(environment.models),
+            )

@@ -1,0 +1,119 @@
+"""The review gives each recorded change the verdict that an expert gave it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sagestack.review.render.document import to_json
+from sagestack.review.results import Action, EnvironmentReview, Review
+from sagestack.review.run import run_review
+from sagestack.review.synth import Synthesizer
+from sagestack.settings import PROJECT_ROOT
+from sagestack.settings.review_conditions import KNOWN, parse_conditions
+
+from tests.recorded_changes import AUTOSCALING, RECORDED, Recorded, prod, replace
+
+pytestmark = pytest.mark.long
+
+CONDITIONS = tuple(name for name in KNOWN if not name.startswith("cost") and name != "unknown-cost")
+READ_BY_SYNTH = (
+    "app.py",
+    "cdk.json",
+    "delivery.yaml",
+    "stacks",
+    "constructs",
+    "functions",
+    "model_code",
+    "environments",
+)
+
+Reviewed = Callable[[Recorded], Review]
+
+
+def copy_project(target: Path) -> Path:
+    """What synth reads of the project, with a version in service in prod."""
+    target.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__", "*.pins.yaml", "*.egg-info")
+    for name in READ_BY_SYNTH:
+        source = PROJECT_ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=ignored)
+        else:
+            shutil.copy(source, target / name)
+    replace("environments/prod.yaml", "served_version: null", "served_version: 3")(target)
+    prod("initial_instance_count: 2\n", "initial_instance_count: 2\n" + AUTOSCALING)(target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The assembly of prod before any change."""
+    folder = tmp_path_factory.mktemp("base")
+    Synthesizer(PROJECT_ROOT).synthesize(copy_project(folder / "project"), "prod", folder / "prod")
+    return folder / "prod"
+
+
+@pytest.fixture(scope="module")
+def reviewed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
+    """Makes a change in a copy of the project, and reviews it."""
+    root = tmp_path_factory.mktemp("root")
+
+    def review(recorded: Recorded) -> Review:
+        folder = root / recorded.id
+        folder.mkdir()
+        project = copy_project(folder / "project")
+        recorded.edit(project)
+        Synthesizer(PROJECT_ROOT).synthesize(project, "prod", folder / "prod")
+        conditions = parse_conditions(",".join(CONDITIONS))
+        return run_review(root, str(base), str(folder / "prod"), ["prod"], conditions).review
+
+    return review
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.id)
+def test_the_review_says_what_the_expert_said(recorded: Recorded, reviewed: Reviewed) -> None:
+    review = reviewed(recorded)
+    (found,) = review.environments
+    verdict = {
+        "met": {met.condition for met in review.met},
+        "gravest": _gravest(found),
+        "dearer": _dearer(found),
+        "replaced": {c.resource.path for c in found.changes if c.action in (Action.REPLACED, Action.MAY_BE_REPLACED)},
+        "deleted": {c.resource.path for c in found.changes if c.action is Action.DELETED},
+    }
+    expected = {
+        "met": set(recorded.met),
+        "gravest": recorded.gravest,
+        "dearer": recorded.dearer,
+        "replaced": set(recorded.replaced) if recorded.replaced else verdict["replaced"],
+        "deleted": set(recorded.deleted) if recorded.deleted else verdict["deleted"],
+    }
+    told = "\n".join(f"{met.condition}: {where}" for met in review.met for where in met.where)
+    assert verdict == expected, f"{recorded.why}\n{told}"
+    text = json.dumps(to_json(review), ensure_ascii=False).lower()
+    assert [words for words in recorded.says if words.lower() not in text] == []
+
+
+def test_a_change_of_nothing_is_met_with_silence(reviewed: Reviewed) -> None:
+    review = reviewed(RECORDED[0])
+    (found,) = review.environments
+    assert (found.changes, found.permissions, found.notes) == ((), (), ())
+    assert [finding for finding in found.findings if finding.state != "old"] == []
+    assert found.cost_before == found.cost_after
+    assert not review.needs_a_human
+
+
+def test_there_are_at_least_25_of_them() -> None:
+    assert len({recorded.id for recorded in RECORDED}) >= 25
+
+
+def _gravest(found: EnvironmentReview) -> str | None:
+    order = ["danger", "warning", "notice"]
+    return min((change.severity.value for change in found.changes), key=order.index, default=None)
+
+
+def _dearer(found: EnvironmentReview) -> bool | None:
+    before, after = found.cost_before.total, found.cost_after.total
+    return None if abs(after - before) < 0.5 else after > before
