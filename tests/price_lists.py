@@ -7,7 +7,7 @@ import http.server
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sagestack.review.price_catalog import HUGE, OFFERS
+from sagestack.review.prices.catalog import HUGE, OFFERS
 
 PUBLISHED = "2026-10-30T16:02:58Z"
 COLUMNS = (

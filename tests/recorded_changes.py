@@ -53,6 +53,15 @@ def replace(file: str, old: str, new: str, count: int = 1) -> Edit:
     return edit
 
 
+def write(file: str, text: str) -> Edit:
+    """A file with this in it, and nothing else."""
+
+    def edit(root: Path) -> None:
+        (root / file).write_text(text, encoding="utf-8")
+
+    return edit
+
+
 def together(*edits: Edit) -> Edit:
     def edit(root: Path) -> None:
         for each in edits:
@@ -126,7 +135,7 @@ RECORDED: tuple[Recorded, ...] = (
     ),
     Recorded(
         "only-documentation",
-        lambda root: (root / "README.md").write_text("# Other words\n", encoding="utf-8") and None,
+        write("README.md", "# Other words\n"),
         "Nothing is deployed.",
         met=NOTHING,
         gravest=None,

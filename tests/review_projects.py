@@ -14,7 +14,7 @@ from typing import Any
 from sagestack.review.assembly import Assembly
 from sagestack.review.results import CostEstimate
 from sagestack.review.run import Analyses
-from sagestack.review.synth import SynthError, Synthesizer
+from sagestack.review.sides.synth import SynthError, Synthesizer
 
 
 def write_assembly(folder: Path, context: Mapping[str, str], output: Path, variables: Sequence[str]) -> None:

@@ -74,7 +74,7 @@ def test_refresh_takes_the_regions_of_the_environments_and_the_mirror_of_the_she
 
 
 def test_without_a_network_the_table_stays_and_the_error_says_so(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sagestack.review.price_download.ATTEMPTS", 1)
+    monkeypatch.setattr("sagestack.review.prices.download.ATTEMPTS", 1)
     before = (tables / "us-east-1.json").read_bytes()
     command = ["prices", "refresh", "--region", "us-east-1", "--directory", str(tables)]
     result = runner.invoke(app, [*command, "--price-list-url", "http://127.0.0.1:9", "--json"])

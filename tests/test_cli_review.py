@@ -12,7 +12,7 @@ import pytest
 from sagestack.cli.main import app
 from sagestack.review import run
 from sagestack.review.results import Action, ResourceChange, Severity
-from sagestack.review.synth import Synthesizer
+from sagestack.review.sides.synth import Synthesizer
 from typer.testing import CliRunner, Result
 
 from tests import review_projects

@@ -13,7 +13,9 @@ from tests.local_cloud_fixtures import LocalCloud
 
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-local-cloud/bin/python"
-SEAMS = [ROOT / "local_cloud" / f"ministack_{name}.py" for name in ("seams", "cloudwatch", "deployments", "drift", "scope")]
+SEAMS = [
+    ROOT / "local_cloud" / f"ministack_{name}.py" for name in ("seams", "cloudwatch", "deployments", "drift", "scope")
+]
 
 SIGNATURES = {
     "core.iam_actions.access_denied_response": [

@@ -6,12 +6,12 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from sagestack.review import prices as tables
-from sagestack.review.price_catalog import CATALOG, HUGE, OFFERS
-from sagestack.review.price_download import RefreshError, check_url
-from sagestack.review.price_list import PriceListError, read_price_list
-from sagestack.review.price_refresh import Refresh, refresh
 from sagestack.review.prices import PRICE_TABLES, Price, PriceTableError, load_prices
+from sagestack.review.prices import table as tables
+from sagestack.review.prices.catalog import CATALOG, HUGE, OFFERS
+from sagestack.review.prices.download import RefreshError, check_url
+from sagestack.review.prices.price_list import PriceListError, read_price_list
+from sagestack.review.prices.refresh import Refresh, refresh
 
 from tests import price_lists
 from tests.price_lists import COLUMNS, OWN_COLUMNS, price_list, row

@@ -9,7 +9,7 @@ import pytest
 from sagestack.review.render.document import to_json
 from sagestack.review.results import Action, EnvironmentReview, Review
 from sagestack.review.run import run_review
-from sagestack.review.synth import Synthesizer
+from sagestack.review.sides.synth import Synthesizer
 from sagestack.settings import PROJECT_ROOT
 from sagestack.settings.review_conditions import KNOWN, parse_conditions
 
@@ -51,7 +51,7 @@ def copy_project(target: Path) -> Path:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The assembly of prod before any change."""
     folder = tmp_path_factory.mktemp("base")
-    Synthesizer(PROJECT_ROOT).synthesize(copy_project(folder / "project"), "prod", folder / "prod")
+    Synthesizer(PROJECT_ROOT).synthesize(copy_project(folder / "project"), {"env": "prod"}, folder / "prod")
     return folder / "prod"
 
 
@@ -65,7 +65,7 @@ def reviewed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
         folder.mkdir()
         project = copy_project(folder / "project")
         recorded.edit(project)
-        Synthesizer(PROJECT_ROOT).synthesize(project, "prod", folder / "prod")
+        Synthesizer(PROJECT_ROOT).synthesize(project, {"env": "prod"}, folder / "prod")
         conditions = parse_conditions(",".join(CONDITIONS))
         return run_review(root, str(base), str(folder / "prod"), ["prod"], conditions).review
 

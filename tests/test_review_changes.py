@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from sagestack.layout import PROJECT_ROOT
-from sagestack.review import changes
 from sagestack.review.assembly import Assembly
-from sagestack.review.cdk_diff import SecondOpinion
 from sagestack.review.changes import change_notes, resource_changes
+from sagestack.review.changes import comparison as changes
+from sagestack.review.changes.cdk_diff import SecondOpinion
 from sagestack.review.results import Action, ResourceChange, Severity
 from sagestack.settings import load_environment
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from sagestack.review.assembly import Resource
+from sagestack.review.changes.endpoint_notes import several_at_once
 from sagestack.review.conditions import evaluate
-from sagestack.review.endpoint_notes import several_at_once
 from sagestack.review.results import (
     Action,
     CostEstimate,

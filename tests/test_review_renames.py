@@ -5,10 +5,10 @@ import dataclasses
 from typing import Any
 
 import pytest
-from sagestack.review import changes
 from sagestack.review.assembly import Assembly
-from sagestack.review.cdk_diff import SecondOpinion
+from sagestack.review.changes import comparison as changes
 from sagestack.review.changes import resource_changes
+from sagestack.review.changes.cdk_diff import SecondOpinion
 from sagestack.review.results import Action, ResourceChange
 
 from tests.review_samples import STACK, assembly

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 from sagestack.layout import PROJECT_ROOT
-from sagestack.review import cdk_diff, changes
 from sagestack.review.assembly import StackTemplate
-from sagestack.review.cdk_diff import Impact, SecondOpinion, second_opinion
-from sagestack.review.changes import change_notes, resource_changes
-from sagestack.review.held_data import HELD
+from sagestack.review.changes import cdk_diff, change_notes, resource_changes
+from sagestack.review.changes import comparison as changes
+from sagestack.review.changes.cdk_diff import Impact, SecondOpinion, second_opinion
+from sagestack.review.changes.held_data import HELD
+from sagestack.review.changes.schemas import schema_of
+from sagestack.review.changes.verdicts import MADE_ANEW
 from sagestack.review.results import Action
-from sagestack.review.schemas import schema_of
-from sagestack.review.verdicts import MADE_ANEW
 from sagestack.settings import load_environment
 
 from tests import synthesis
@@ -228,14 +228,14 @@ BEFORE, AFTER = ({"It": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName":
 
 def test_equal_templates_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "sagestack.review.cdk_diff.subprocess.run", lambda *_, **__: pytest.fail("a process was started")
+        "sagestack.review.changes.cdk_diff.subprocess.run", lambda *_, **__: pytest.fail("a process was started")
     )
     assert second_opinion([(stack("s", BEFORE), stack("s", BEFORE))]) == SecondOpinion()
     assert resource_changes(assembly(BEFORE), assembly(BEFORE)) == ()
 
 
 def test_without_node_the_schemas_decide_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sagestack.review.cdk_diff.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("sagestack.review.changes.cdk_diff.shutil.which", lambda *_, **__: None)
     (change,) = resource_changes(assembly(BEFORE), assembly(AFTER))
     assert change.action is Action.REPLACED
     assert change_notes(assembly(BEFORE), assembly(AFTER)) == (
@@ -262,4 +262,4 @@ def test_a_stack_that_it_cannot_read_costs_no_other_stack_its_answer() -> None:
 
 
 def test_the_script_stands_beside_its_module() -> None:
-    assert (PROJECT_ROOT / "constructs/sagestack/review/cdk_diff.mjs").exists()
+    assert (PROJECT_ROOT / "constructs/sagestack/review/changes/cdk_diff.mjs").exists()

@@ -15,16 +15,16 @@ import jsii
 import pytest
 from aws_cdk import aws_s3 as s3
 from sagestack.cli.errors import CliError
-from sagestack.review import cache as cache_module
-from sagestack.review import synthesis
 from sagestack.review.assembly import Assembly, read_assembly
-from sagestack.review.cache import Cache
-from sagestack.review.checkout import of_working_tree
-from sagestack.review.git import Repository
 from sagestack.review.results import Action, ResourceChange, Severity
 from sagestack.review.run import CACHE, Analyses, Outcome, run_review
-from sagestack.review.synth import Synthesizer, context_of
-from sagestack.review.traced_app import Recorder
+from sagestack.review.sides import cache as cache_module
+from sagestack.review.sides import synthesis
+from sagestack.review.sides.cache import Cache
+from sagestack.review.sides.checkout import of_working_tree
+from sagestack.review.sides.git import Repository
+from sagestack.review.sides.synth import Synthesizer, context_of
+from sagestack.review.sides.traced_app import Recorder
 
 from constructs import Construct
 from tests import review_projects

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sagestack.cli.errors import CliError
 from sagestack.review.assembly import Assembly
-from sagestack.review.cache import Cache
 from sagestack.review.conditions import evaluate
 from sagestack.review.results import (
     CostEstimate,
@@ -22,8 +22,9 @@ from sagestack.review.results import (
     Review,
     RuleFinding,
 )
-from sagestack.review.sides import OpenSide, open_sides
-from sagestack.review.synthesis import Progress, Synthesized, synthesize
+from sagestack.review.sides.cache import Cache
+from sagestack.review.sides.opening import OpenSide, open_sides
+from sagestack.review.sides.synthesis import Progress, Synthesized, synthesize
 from sagestack.settings.errors import suggestion
 from sagestack.settings.names import EnvironmentNames
 from sagestack.settings.review_conditions import Condition
@@ -93,7 +94,7 @@ def run_review(
         names = _chosen(environments, before, after)
         assemblies = synthesize(root, before, after, names, cache, progress)
         progress("Reading prices")
-        asked = (analyses or _real_analyses)(cache.findings)
+        asked = (analyses or partial(_real_analyses, root))(cache.findings)
         reviews, unneeded = _analyzed(names, assemblies, asked, progress)
         notes = [*before.notes, *after.notes, *_library_notes(before, after), *unneeded]
     return Outcome(
@@ -178,7 +179,7 @@ def _review(
     compared: _Compared,
     findings: tuple[RuleFinding, ...],
 ) -> EnvironmentReview:
-    from sagestack.review.endpoint_notes import several_at_once
+    from sagestack.review.changes.endpoint_notes import several_at_once
 
     assembly = after or before
     assert assembly is not None  # a name is of a side at least
@@ -235,10 +236,10 @@ def _pinned(folder: Path) -> Mapping[str, str]:
     return {name.strip(): version.split(";")[0].strip() for name, sign, version in pairs if sign}
 
 
-def _real_analyses(findings: Path) -> Analyses:
+def _real_analyses(root: Path, findings: Path) -> Analyses:
     # Imported when they are needed: a base that cannot be had should say so before seconds of imports.
     from sagestack.review.changes import change_notes, resource_changes
-    from sagestack.review.costs import estimate
+    from sagestack.review.costs import estimate, expected_load
     from sagestack.review.permissions import permission_changes
     from sagestack.review.pictures import pictures
     from sagestack.review.prices import PriceTableError, load_prices
@@ -259,7 +260,7 @@ def _real_analyses(findings: Path) -> Analyses:
     return Analyses(
         changes=resource_changes,
         permissions=permission_changes,
-        cost=lambda assembly: estimate(assembly, prices),
+        cost=lambda side: estimate(side, prices, expected_load(root, side.environment) if side else None),
         price_date=prices.date,
         price_source=prices.source,
         notes=change_notes,

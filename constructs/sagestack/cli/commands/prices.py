@@ -12,8 +12,8 @@ from sagestack.cli.errors import CliError
 from sagestack.cli.options import JsonOption, State, state_of
 
 if TYPE_CHECKING:
-    from sagestack.review.price_refresh import Refresh
     from sagestack.review.prices import Price, Prices, PriceTable
+    from sagestack.review.prices.refresh import Refresh
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
@@ -103,9 +103,9 @@ def refresh(
     [cyan]sagestack prices refresh --region eu-west-1 --with-nat[/cyan]
     """
     from sagestack.cli.report import Activity
-    from sagestack.review.price_download import PRICE_LIST_URL, RefreshError
-    from sagestack.review.price_refresh import refresh as refresh_table
     from sagestack.review.prices import PRICE_TABLES
+    from sagestack.review.prices.download import PRICE_LIST_URL, RefreshError
+    from sagestack.review.prices.refresh import refresh as refresh_table
 
     state = state_of(context)
     done = []

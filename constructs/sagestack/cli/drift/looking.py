@@ -123,11 +123,11 @@ def _undeployed(
 
 def _synthesized(session: Session) -> Assembly:
     from sagestack.review.assembly import read_assembly
-    from sagestack.review.synth import SynthError, Synthesizer
+    from sagestack.review.sides.synth import SynthError, Synthesizer
 
     folder = Path(tempfile.mkdtemp(prefix="sagestack-drift-"))
     try:
-        Synthesizer(session.root).synthesize(session.root, session.environment.name, folder / "assembly")
+        Synthesizer(session.root).synthesize(session.root, {"env": session.environment.name}, folder / "assembly")
         return read_assembly(folder / "assembly", session.environment.name)
     except SynthError as error:
         raise CliError(

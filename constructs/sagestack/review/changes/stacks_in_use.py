@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sagestack.review.assembly import Assembly, StackTemplate
-from sagestack.review.drafts import Draft
-from sagestack.review.held_data import HELD
+from sagestack.review.changes.drafts import Draft
+from sagestack.review.changes.held_data import HELD
+from sagestack.review.changes.templates import Exports, references
 from sagestack.review.results import Action, Severity
-from sagestack.review.templates import Exports, references
 
 _ANSWERS = {"AWS::SageMaker::Endpoint", "AWS::SageMaker::InferenceComponent", "AWS::SageMaker::NotebookInstance"}
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from sagestack.review.templates import canonical
+from sagestack.review.changes.templates import canonical
 
 Pointer = tuple[str, ...]
 Replaces = Literal["no", "may", "yes"]

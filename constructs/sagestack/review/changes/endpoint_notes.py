@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sagestack.review.assembly import Assembly
+from sagestack.review.changes.served_endpoints import Endpoint, endpoint_of
+from sagestack.review.changes.templates import references
 from sagestack.review.results import Action, ResourceChange
-from sagestack.review.served_endpoints import Endpoint, endpoint_of
-from sagestack.review.templates import references
 
 _ENDPOINT = "AWS::SageMaker::Endpoint"
 _SCALING = ("AWS::ApplicationAutoScaling::ScalableTarget", "AWS::ApplicationAutoScaling::ScalingPolicy")

@@ -10,12 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from sagestack.cli.errors import CliError
-from sagestack.review import traced_app
 from sagestack.review.assembly import Assembly
-from sagestack.review.cache import Cache
-from sagestack.review.checkout import BOOTSTRAP, DELIVERY, Checkout
-from sagestack.review.sides import OpenSide, Which, read
-from sagestack.review.synth import SynthError, Synthesizer
+from sagestack.review.sides import traced_app
+from sagestack.review.sides.cache import Cache
+from sagestack.review.sides.checkout import BOOTSTRAP, DELIVERY, Checkout
+from sagestack.review.sides.opening import OpenSide, Which, read
+from sagestack.review.sides.synth import SynthError, Synthesizer
 
 # Each takes about 250 MB, Node included; more of them would not fit beside the rest into what a review may take.
 _AT_ONCE = 4

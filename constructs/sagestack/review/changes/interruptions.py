@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sagestack.review.drafts import Context, Draft
-from sagestack.review.endpoint_updates import judge_component, judge_endpoint, judge_model
+from sagestack.review.changes.drafts import Context, Draft
+from sagestack.review.changes.endpoint_updates import judge_component, judge_endpoint, judge_model
+from sagestack.review.changes.templates import as_text
 from sagestack.review.results import Action, Severity
-from sagestack.review.templates import as_text
 
 _APIS = {"AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api", "AWS::Lambda::Url"}
 

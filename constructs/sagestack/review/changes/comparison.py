@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sagestack.review.assembly import Assembly, Resource, StackTemplate
-from sagestack.review.cdk_diff import problems, second_opinion
-from sagestack.review.drafts import Context, Draft
-from sagestack.review.physical_names import check_created_names
-from sagestack.review.property_changes import property_changes
-from sagestack.review.renames import renames
-from sagestack.review.replacements import Followers, decide
-from sagestack.review.results import Action, ResourceChange, Severity
-from sagestack.review.stacks_in_use import (
+from sagestack.review.changes.cdk_diff import problems, second_opinion
+from sagestack.review.changes.drafts import Context, Draft
+from sagestack.review.changes.physical_names import check_created_names
+from sagestack.review.changes.property_changes import property_changes
+from sagestack.review.changes.renames import renames
+from sagestack.review.changes.replacements import Followers, decide
+from sagestack.review.changes.stacks_in_use import (
     check_exports,
     is_same_stack,
     note_on_stack_that_stays,
     stacks_that_stay,
     withdrawn_exports,
 )
-from sagestack.review.verdicts import MADE_ANEW, judge
+from sagestack.review.changes.verdicts import MADE_ANEW, judge
+from sagestack.review.results import Action, ResourceChange, Severity
 
 _SEVERITIES = list(Severity)
 _ACTIONS = list(Action)

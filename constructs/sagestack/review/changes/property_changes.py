@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sagestack.review.assembly import Resource
+from sagestack.review.changes.schemas import Pointer, ResourceSchema, schema_of
+from sagestack.review.changes.templates import canonical, document, is_intrinsic, unordered
 from sagestack.review.results import PropertyChange
-from sagestack.review.schemas import Pointer, ResourceSchema, schema_of
-from sagestack.review.templates import canonical, document, is_intrinsic, unordered
 
 ATTRIBUTES = {"DeletionPolicy": "Delete", "UpdateReplacePolicy": "Delete", "Condition": None, "UpdatePolicy": None}
 """What counts besides properties, with CloudFormation's defaults. `Metadata` and `DependsOn` change nothing that is there."""

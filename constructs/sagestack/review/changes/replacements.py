@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from sagestack.review.assembly import Assembly, Resource
-from sagestack.review.cdk_diff import Impact, SecondOpinion
-from sagestack.review.drafts import Draft
-from sagestack.review.property_changes import ATTRIBUTES
+from sagestack.review.changes.cdk_diff import Impact, SecondOpinion
+from sagestack.review.changes.drafts import Draft
+from sagestack.review.changes.property_changes import ATTRIBUTES
+from sagestack.review.changes.schemas import Replaces, is_custom, schema_of
+from sagestack.review.changes.templates import Exports, references
 from sagestack.review.results import Action, PropertyChange, Severity
-from sagestack.review.schemas import Replaces, is_custom, schema_of
-from sagestack.review.templates import Exports, references
 
 _RANK = {Action.UPDATED: 0, Action.MAY_BE_REPLACED: 1, Action.REPLACED: 2}
 _SAYS: Mapping[str, Replaces] = {"WILL_REPLACE": "yes", "MAY_REPLACE": "may", "WILL_UPDATE": "no"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PRICE_TABLES = Path(__file__).parent / "price_tables"
+PRICE_TABLES = Path(__file__).parent / "tables"
 """Where the tables are; `sagestack prices refresh` writes them, git keeps them."""
 FORMAT = 1
 

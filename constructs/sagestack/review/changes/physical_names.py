@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagestack.review.assembly import Assembly, Resource
-from sagestack.review.drafts import Draft
+from sagestack.review.changes.drafts import Draft
+from sagestack.review.changes.schemas import schema_of
+from sagestack.review.changes.stacks_in_use import stacks_that_stay
+from sagestack.review.changes.templates import as_text, canonical, references
 from sagestack.review.results import Action, Severity
-from sagestack.review.schemas import schema_of
-from sagestack.review.stacks_in_use import stacks_that_stay
-from sagestack.review.templates import as_text, canonical, references
 
 
 def physical_name(resource: Resource) -> dict[str, Any] | None:

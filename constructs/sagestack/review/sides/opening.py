@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from sagestack.cli.errors import CliError
-from sagestack.review import checkout
 from sagestack.review.assembly import Assembly, read_assembly
-from sagestack.review.cache import Cache
-from sagestack.review.checkout import Checkout
-from sagestack.review.git import Repository
 from sagestack.review.results import Side
+from sagestack.review.sides import checkout
+from sagestack.review.sides.cache import Cache
+from sagestack.review.sides.checkout import Checkout
+from sagestack.review.sides.git import Repository
 
 # As environment files may be called.
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9]{0,11}")

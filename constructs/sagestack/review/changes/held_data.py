@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sagestack.review.assembly import Resource, StackTemplate
+from sagestack.review.changes.templates import canonical, references
 from sagestack.review.results import Severity
-from sagestack.review.templates import canonical, references
 
 Fate = Literal["none", "kept", "lost", "refused"]
 

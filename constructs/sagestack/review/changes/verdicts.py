@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 
-from sagestack.review import interruptions
-from sagestack.review.drafts import Context, Draft
-from sagestack.review.held_data import (
+from sagestack.review.changes import interruptions
+from sagestack.review.changes.drafts import Context, Draft
+from sagestack.review.changes.held_data import (
     holds_data,
     outcome_of_deletion,
     outcome_of_replacement,
     policy_of,
     strength,
 )
-from sagestack.review.physical_names import check_replaced_names
+from sagestack.review.changes.physical_names import check_replaced_names
+from sagestack.review.changes.schemas import is_custom
+from sagestack.review.changes.templates import as_text
 from sagestack.review.results import Action, PropertyChange, Severity
-from sagestack.review.schemas import is_custom
-from sagestack.review.templates import as_text
 
 MADE_ANEW = {
     "AWS::SageMaker::Model",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sagestack.review.drafts import Context, Draft
-from sagestack.review.results import Action, Severity
-from sagestack.review.served_endpoints import (
+from sagestack.review.changes.drafts import Context, Draft
+from sagestack.review.changes.served_endpoints import (
     Endpoint,
     endpoint_of,
     policy_in_words,
@@ -12,7 +11,8 @@ from sagestack.review.served_endpoints import (
     served_by,
     watched_by,
 )
-from sagestack.review.templates import as_text, references
+from sagestack.review.changes.templates import as_text, references
+from sagestack.review.results import Action, Severity
 
 
 def judge_endpoint(draft: Draft, context: Context) -> None:

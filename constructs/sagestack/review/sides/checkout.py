@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagestack.review.git import Repository
+from sagestack.review.sides.git import Repository
 from sagestack.settings import source
 from sagestack.settings.delivery import FILE
 from sagestack.settings.environment import LOCAL, environment_file, known_environments, pins_file

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from sagestack.review.price_list import Found, PriceListError, read_price_list
+from sagestack.review.prices.price_list import Found, PriceListError, read_price_list
 
 PRICE_LIST_URL = "https://pricing.us-east-1.amazonaws.com"
 """There is one for all regions."""

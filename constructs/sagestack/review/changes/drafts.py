@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sagestack.review.assembly import Assembly, Resource
-from sagestack.review.held_data import Fate
+from sagestack.review.changes.held_data import Fate
 from sagestack.review.results import Action, PropertyChange, ResourceChange, Severity
 
 _BADNESS = {Severity.NOTICE: 0, Severity.WARNING: 1, Severity.DANGER: 2}

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sagestack.review import traced_app
+from sagestack.review.sides import traced_app
 
 _PROGRAM = Path(traced_app.__file__)
 _TIME_LIMIT = 600

@@ -12,10 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sagestack.review.price_catalog import HUGE, OFFERS
-from sagestack.review.price_download import PRICE_LIST_URL, RefreshError, check_url, fetch
-from sagestack.review.price_list import Found
-from sagestack.review.prices import PRICE_TABLES, Price, PriceTable, PriceTableError, Source, as_document, read_table
+from sagestack.review.prices.catalog import HUGE, OFFERS
+from sagestack.review.prices.download import PRICE_LIST_URL, RefreshError, check_url, fetch
+from sagestack.review.prices.price_list import Found
+from sagestack.review.prices.table import (
+    PRICE_TABLES,
+    Price,
+    PriceTable,
+    PriceTableError,
+    Source,
+    as_document,
+    read_table,
+)
 
 _SOURCE = "price-list"
 Progress = Callable[[str], None]

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sagestack.review.price_catalog import CATALOG, Entry
+from sagestack.review.prices.catalog import CATALOG, Entry
 
 _HEADER = "SKU"
 _LINES_ABOUT_THE_FILE = 5
