@@ -155,7 +155,8 @@ RECORDED: tuple[Recorded, ...] = (
         "rename-of-a-buckets-construct",
         replace("stacks/foundation.py", '(("Data", None), ("Artifacts"', '(("Datasets", None), ("Artifacts"'),
         "A new, empty bucket takes the place of the one with the data, which stays, outside of the stack.",
-        met=ANY | {"replacement", "replacement-with-data"},
+        # Its accepted risk names the bucket, and its access logs are written to a place of their own.
+        met=ANY | {"replacement", "replacement-with-data", "iam-widening", "new-finding"},
         gravest="danger",
         replaced=frozenset({"Datasets", "Datasets/Policy"}),
         says=("Datasets", "stay"),
@@ -166,8 +167,9 @@ RECORDED: tuple[Recorded, ...] = (
             replace("stacks/foundation.py", '(("Data", None), ("Artifacts"', '(("Datasets", None), ("Artifacts"'),
             prod("removal_policy: retain", "removal_policy: destroy"),
         ),
-        "Replaced, and not kept any more; CloudFormation does not delete a bucket with something in it.",
-        met=ANY | {"replacement", "replacement-with-data"},
+        "Replaced; the old one is kept, as the policy that it was deployed with says, and the new one would not be.",
+        # Its accepted risk names the bucket, and its access logs are written to a place of their own.
+        met=ANY | {"replacement", "replacement-with-data", "iam-widening", "new-finding"},
         gravest="danger",
         replaced=frozenset({"Datasets", "Datasets/Policy"}),
     ),
@@ -184,7 +186,8 @@ RECORDED: tuple[Recorded, ...] = (
         "A new configuration behind a watched canary; nobody notices but the bill.",
         met=ANY | {"replacement"},
         dearer=True,
-        replaced=frozenset({"Endpoint/Config"}),
+        # What autoscaling is told is called after the instances that it is for.
+        replaced=frozenset({"Endpoint/Config", "Endpoint/Scaling/Invocations"}),
         says=("ml.m5.xlarge",),
     ),
     Recorded(
@@ -209,9 +212,8 @@ RECORDED: tuple[Recorded, ...] = (
         "no-version-any-more",
         prod("served_version: 3", "served_version: null"),
         "The serving stack leaves git, and `cdk deploy` does not delete it: the endpoint answers on, and nobody deploys it.",
-        met=NOTHING,
-        gravest=None,
-        says=("sagestack-prod-housing-serving",),
+        # What the life cycle of the bucket and the exports say changes in place.
+        says=("sagestack-prod-housing-serving", "delete"),
     ),
     Recorded(
         "an-alarm-less",
@@ -230,7 +232,6 @@ RECORDED: tuple[Recorded, ...] = (
         "Updates that make the model slow are not taken back any more.",
         met=ANY | {"deletion"},
         gravest="warning",
-        dearer=False,
         deleted=frozenset({"Endpoint/Alarms/Latency"}),
         says=("alarm",),
     ),
@@ -243,7 +244,7 @@ RECORDED: tuple[Recorded, ...] = (
     ),
     Recorded(
         "key-policy-lets-another-account-in",
-        in_foundation('        self.key.grant_decrypt(iam.AccountPrincipal("999999999999"))\n'),
+        in_foundation('        self.key.grant_decrypt(cdk.aws_iam.AccountPrincipal("999999999999"))\n'),
         "Another account can read everything that the environment encrypts.",
         met=ANY | {"iam-widening"},
         gravest="notice",
@@ -299,8 +300,9 @@ RECORDED: tuple[Recorded, ...] = (
             TLS + PRIVATE,
             PRIVATE,
         ),
-        "A denial is gone: data can be read unencrypted on the way.",
-        met=ANY | {"iam-widening", "new-finding"},
+        "A denial is gone, and with it the policy that said nothing else: data can be read unencrypted on the way.",
+        met=ANY | {"iam-widening", "new-finding", "deletion"},
+        deleted=frozenset({"Artifacts/Policy", "Data/Policy"}),
         says=("SecureTransport",),
     ),
     Recorded(
@@ -328,8 +330,9 @@ RECORDED: tuple[Recorded, ...] = (
     Recorded(
         "a-new-model",
         add_model("cars", "prod"),
-        "Two stacks' worth of new things with roles of their own: worth a look, nothing is touched.",
+        "A stack of new things with roles of their own: worth a look, nothing is touched; what its runs cost is new.",
         met=ANY | {"iam-widening"},
+        dearer=True,
         says=("sagestack-prod-cars-training",),
     ),
     Recorded(
@@ -349,7 +352,7 @@ RECORDED: tuple[Recorded, ...] = (
     ),
     Recorded(
         "a-functions-code",
-        replace("functions/deployment_gate/__init__.py", '"""', '"""Code: ', 2),
+        replace("functions/deployment_gate/__init__.py", '"""Guards', '"""Really guards'),
         "Code of functions changes, nothing else; no caller notices.",
         says=("code",),
     ),
@@ -363,9 +366,10 @@ RECORDED: tuple[Recorded, ...] = (
         return f"{_PREFIX}-{self.environment}-{self.model}-pipeline"''',
         ),
         "A new pipeline under a new name; the old one goes, with its history of runs.",
-        met=ANY | {"replacement", "iam-widening"},
+        met=ANY | {"replacement", "replacement-with-data", "data-loss"},
         gravest="warning",
         replaced=frozenset({"Pipeline"}),
+        says=("executions",),
     ),
     Recorded(
         "registry-gets-another-name",
@@ -401,10 +405,11 @@ RECORDED: tuple[Recorded, ...] = (
             "      kind: real-time\n      instance_type: ml.m5.large\n      initial_instance_count: 2\n" + AUTOSCALING,
             "      kind: serverless\n      memory_in_mb: 4096\n      max_concurrency: 20\n",
         ),
-        "No instance that waits, no autoscaling, and cold starts.",
-        met=ANY | {"replacement", "deletion"},
-        gravest="warning",
+        "SageMaker does not take that update; and functions go with their logs.",
+        met=ANY | {"replacement", "deletion", "interruption", "data-loss"},
+        gravest="danger",
         dearer=False,
+        says=("serverless",),
     ),
     Recorded(
         "version-and-instances-at-once",
@@ -421,8 +426,7 @@ RECORDED: tuple[Recorded, ...] = (
         "another-region",
         prod("region: us-east-1", "region: eu-west-1"),
         "Everything is made anew in Ireland; what is in Virginia stays there, with the data, and nobody deploys it any more.",
-        met=ANY,
-        gravest="notice",
-        says=("eu-west-1", "us-east-1"),
+        met=ANY | {"iam-widening"},
+        says=("eu-west-1", "us-east-1", "no price"),
     ),
 )

@@ -61,7 +61,9 @@ from pathlib import Path
 
 {inspect.getsource(write_assembly)}
 
-context = json.loads(os.environ["CDK_CONTEXT_JSON"])
+# As `cdk.App` reads it.
+file = os.environ.get("CONTEXT_OVERFLOW_LOCATION_ENV")
+context = json.loads(Path(file).read_text() if file else os.environ["CDK_CONTEXT_JSON"])
 write_assembly(Path.cwd(), context, Path(os.environ["CDK_OUTDIR"]), list(os.environ))
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import aws_cdk as cdk
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from sagestack.guardrails import add_guardrails
-from sagestack.settings import Environment, EnvironmentNames, load_environment
+from sagestack.settings import PROJECT_ROOT, Environment, EnvironmentNames, load_environment
 from sagestack.settings.delivery import Delivery, github_delivery, load_delivery
 
 from stacks.bootstrap import BootstrapStack
@@ -426,6 +427,47 @@ def test_who_looks_for_drift_can_change_nothing_and_read_no_data(template: dict[
     for action in ("sts:AssumeRole", "cloudformation:UpdateStack", "s3:GetObject", "kms:Decrypt", "iam:PutRolePolicy"):
         assert not allows(statements, action, "*")
         assert not allows(statements, action, stack)
+
+
+ASKS = re.compile(r"(cloudformation|sagemaker|autoscaling)\.(?:get_paginator\(\s*\"(\w+)\"|(\w+)\()")
+
+
+def test_who_looks_for_drift_may_ask_all_that_the_command_asks(template: dict[str, Any]) -> None:
+    asked = {
+        (found[1].replace("autoscaling", "application-autoscaling"), found[2] or found[3])
+        for file in (PROJECT_ROOT / "constructs/sagestack/cli/drift").glob("*.py")
+        for found in ASKS.finditer(file.read_text())
+    }
+    assert {("cloudformation", "detect_stack_drift"), ("sagemaker", "describe_endpoint")} <= asked
+    assert {("application-autoscaling", "describe_scalable_targets"), ("cloudformation", "get_template")} <= asked
+    statements = statements_of(template, "GitHubDriftRoleDefaultPolicy", kind="AWS::IAM::Policy")
+    for stack in ("foundation", "housing-serving", "bootstrap"):
+        where = {"cloudformation": _arn("cloudformation", f"stack/sagestack-dev-{stack}/id")}
+        for service, method in asked:
+            action = f"{service}:{method.title().replace('_', '')}"
+            assert allows(statements, action, where.get(service, "*")), action
+    # CloudFormation's own condition: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html
+    assert allows(statements, "cloudformation:BatchDescribeTypeConfigurations", "*")
+
+
+READS_DATA = {"kms:Decrypt", "iam:PassRole"}
+"""What handlers name for reading, and looking for drift does without."""
+
+
+def test_who_looks_for_drift_reads_the_settings_of_all_that_is_deployed(
+    template: dict[str, Any], deployed: Templates
+) -> None:
+    statements = statements_of(template, "GitHubDriftRoleDefaultPolicy", kind="AWS::IAM::Policy")
+    both = Templates({**deployed.by_stack, "bootstrap": template})
+    refused = {
+        f"{kind}: {action}"
+        for kind, handlers in _handlers(both).items()
+        for action in handlers.get("read", {}).get("permissions", [])
+        if action not in READS_DATA
+        and not action.startswith(tuple(NOT_USED))
+        and not allows(statements, action, NAMED[kind] if action.startswith("ssm:") else "*")
+    }
+    assert refused == set()
 
 
 def _listed(value: Any) -> list[str]:

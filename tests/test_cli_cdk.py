@@ -223,6 +223,34 @@ def test_a_failure_keeps_the_clis_exit_code_and_shows_the_end_of_its_log(
     assert "no such thing" in error["message"]
 
 
+@pytest.mark.parametrize("stack", ["CDKToolkit", "sagestack-dev-bootstrap"])
+def test_an_account_that_nobody_bootstrapped_is_refused_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: str
+) -> None:
+    root = _project(tmp_path / "p")
+    session = cli_fakes.FakeSession(root, "dev")
+    monkeypatch.setattr(cli_fakes.FakeSession, "is_local", False)
+    monkeypatch.setattr(State, "connect", cli_fakes.connect_to(session))
+    monkeypatch.chdir(root)
+    session.answer("cloudformation", "list_stacks", {"StackSummaries": []})
+    if stack != "CDKToolkit":
+        outputs = [{"OutputKey": "BootstrapVersion", "OutputValue": "33"}]
+        toolkit = {
+            "StackName": "t",
+            "StackStatus": "CREATE_COMPLETE",
+            "CreationTime": cli_fakes.NOW,
+            "Outputs": outputs,
+        }
+        session.answer("cloudformation", "describe_stacks", {"Stacks": [toolkit]})
+    session.refuse("cloudformation", "describe_stacks", "ValidationError", f"Stack with id {stack} does not exist")
+    error = json.loads(runner.invoke(app, ["deploy", "--env", "dev", "--json"]).stdout)["error"]
+    assert error["code"] == "not-deployed"
+    assert f"no stack {stack}" in error["message"]
+    assert "sagestack bootstrap --env dev" in error["hint"]
+    assert not (root / "called-deploy").exists()
+    session.check()
+
+
 def test_a_half_deleted_stack_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _project(tmp_path / "p")
     session = cli_fakes.FakeSession(root)

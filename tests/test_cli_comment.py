@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from sagestack.cli import hosted_repository
-from sagestack.cli.commands.comment import MARKER, put
+from sagestack.cli.commands.comment import put
 from sagestack.cli.main import app
+from sagestack.review.render.markdown import MARKER, MARKER_WITHOUT_HTML
 from typer.testing import CliRunner
 
 from functions.version_pin.git_hosts import HOSTS, HostError
@@ -61,13 +62,14 @@ def texts(repository: Repository, number: int) -> list[str]:
     return [each["text"] for each in repository.reviews[number - 1].get("comments", [])]
 
 
-def test_it_is_made_once_and_then_replaced(repository: Repository) -> None:
+def test_it_is_made_once_and_then_replaced(kind: str, repository: Repository) -> None:
     assert comment("--pull-request", "2")["outcome"] == "created"
-    assert texts(repository, 2) == [f"{MARKER}\n# Nothing needs a human\n"]
+    marker = f"{MARKER_WITHOUT_HTML}\n" if kind == "bitbucket" else MARKER
+    assert texts(repository, 2) == [f"{marker}\n# Nothing needs a human\n"]
     assert comment("--pull-request", "2")["outcome"] == "unchanged"
-    Path("review.md").write_text(f"{MARKER}\n# Something does\n")
+    Path("review.md").write_text(f"{marker}\n# Something does\n")
     assert comment("--pull-request", "2")["outcome"] == "replaced"
-    assert texts(repository, 2) == [f"{MARKER}\n# Something does\n"]
+    assert texts(repository, 2) == [f"{marker}\n# Something does\n"]
     assert texts(repository, 1) == []
 
 

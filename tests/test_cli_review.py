@@ -34,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitProject:
         bucket = (after or before).resources[0]
         return (ResourceChange(bucket, None, Action.DELETED, Severity.DANGER, data="lost"),)
 
-    monkeypatch.setattr(run, "_real_analyses", lambda findings: review_projects.analyses(changes=changes))
+    monkeypatch.setattr(run, "_real_analyses", lambda _root, _findings: review_projects.analyses(changes=changes))
     return project
 
 
@@ -67,10 +67,61 @@ def test_what_nobody_asked_about_ends_with_0(project: GitProject, conditions: st
 def test_delivery_yaml_says_what_is_asked_where_the_command_does_not(project: GitProject) -> None:
     assert review().exit_code == 3
     project.write("delivery.yaml", DELIVERY.format(fail_on="[never]"))
-    assert review().exit_code == 0
+    project.commit()
+    assert review(base=("--base", "HEAD")).exit_code == 0
     (project.root / "delivery.yaml").unlink()
-    assert review().exit_code == 0  # by default lost data count where something is replaced; this is a deletion
-    assert review("--fail-on", "data-loss").exit_code == 3
+    project.commit()
+    # By default lost data count where something is replaced; this is a deletion.
+    assert review(base=("--base", "HEAD")).exit_code == 0
+    assert review("--fail-on", "data-loss", base=("--base", "HEAD")).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("left", "later"), [("[never]", "nothing"), ("[deletion, cost>5%]", "`deletion`, `cost>5%`"), (None, "`")]
+)
+def test_a_change_that_asks_about_less_is_itself_asked_about_all_of_it(
+    project: GitProject, left: str | None, later: str
+) -> None:
+    if left is None:
+        (project.root / "delivery.yaml").unlink()
+    else:
+        project.write("delivery.yaml", DELIVERY.format(fail_on=left))
+    result = review("--json")
+    assert result.exit_code == 3
+    found = json.loads(result.stdout)
+    assert "data-loss" in {met["condition"] for met in found["verdict"]["met"]}
+    assert (
+        f"takes `data-loss` out of `review.fail_on` in delivery.yaml, so later reviews ask about {later}"
+        in found["notes"][0]
+    )
+    # Who says it on the command line means it, and is told nothing of the file.
+    result = review("--json", "--fail-on", "public-access")
+    assert (result.exit_code, json.loads(result.stdout)["notes"]) == (0, [])
+
+
+def test_a_change_that_asks_about_more_is_asked_about_it_at_once(project: GitProject) -> None:
+    project.write("delivery.yaml", DELIVERY.format(fail_on="[data-loss, deletion]"))
+    found = json.loads(review("--json").stdout)
+    assert (found["verdict"]["asked"], found["notes"]) == (["data-loss", "deletion"], [])
+
+
+def test_a_base_whose_conditions_nobody_understands_is_said(project: GitProject) -> None:
+    project.write("delivery.yaml", DELIVERY.format(fail_on="[of-another-time]"))
+    project.commit()
+    project.write("delivery.yaml", DELIVERY.format(fail_on="[data-loss]"))
+    result = review("--json", base=("--base", "HEAD"))
+    assert result.exit_code == 3
+    assert "cannot be read, so only the change's counts" in json.loads(result.stdout)["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("host", "first"), [("github", "<!-- sagestack-review -->"), ("bitbucket", "[//]: # (sagestack-review)")]
+)
+def test_the_comment_is_written_for_the_host_that_it_will_be_on(project: GitProject, host: str, first: str) -> None:
+    project.write("delivery.yaml", DELIVERY.format(fail_on="[never]").replace("github", host))
+    comment = review("--format", "markdown", "--output", "-", "--fail-on", "never").stdout
+    assert comment.splitlines()[0] == first
+    assert ("<details>" in comment) == (host == "github")
 
 
 def test_the_default_base_is_the_branch_that_is_deployed(project: GitProject) -> None:

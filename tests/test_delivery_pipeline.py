@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from sagestack.accepted_risks import ACCEPTED_DELIVERY_RISKS, ACCEPTED_RISKS
+from sagestack.guardrails import Finding, add_guardrails, findings, not_accepted, not_needed
 from sagestack.review.assembly import read_assembly
 from sagestack.settings import (
     PROJECT_ROOT,
     AwsPipeline,
-    DeliveryNames,
     SettingsError,
     load_delivery,
     load_environment,
@@ -21,7 +23,6 @@ from sagestack.settings import (
 from sagestack.settings.cron import eventbridge_cron
 
 import app as platform
-from stacks.delivery import DeliveryStack
 from tests import synthesis
 
 CONNECTION = "arn:aws:codeconnections:us-east-1:444444444444:connection/01234567-89ab-cdef-0123-456789abcdef"
@@ -31,10 +32,11 @@ ORDER = ["dev", "staging", "prod"]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that serves a version in dev."""
+    """A project that serves a version in each environment."""
     root = synthesis.copy_project(tmp_path_factory.mktemp("project"))
-    dev = root / "environments/dev.yaml"
-    dev.write_text(dev.read_text().replace("served_version: null", "served_version: 3"))
+    for name in ORDER:
+        file = root / f"environments/{name}.yaml"
+        file.write_text(file.read_text().replace("served_version: null", "served_version: 3"))
     (root / "delivery.yaml").write_text(
         (PROJECT_ROOT / "delivery.yaml")
         .read_text()
@@ -48,24 +50,26 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def outdir(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("delivery")
-    app = cdk.App(context=synthesis.flags(), outdir=str(folder), analytics_reporting=False)
-    delivery, models = load_delivery(project), load_models(project)
-    assert delivery.pipeline is not None
-    DeliveryStack(
-        app,
-        DeliveryNames().stack,
-        delivery=delivery,
-        aws_pipeline=delivery.pipeline,
-        environments={name: load_environment(name, project) for name in ORDER},
-        add_platform=lambda scope, environment: platform.add_platform(
-            scope, environment, models, load_sources(environment, project)
-        ),
-        env=cdk.Environment(account=delivery.pipeline.account, region=delivery.pipeline.region),
-    )
+def delivery_app(project: Path, tmp_path_factory: pytest.TempPathFactory) -> cdk.App:
+    """As `cdk synth -c part=delivery` makes it, with all guardrails and CDK's validation, which would end its synth."""
+    app = cdk.App(context=synthesis.flags(), outdir=str(tmp_path_factory.mktemp("delivery")), analytics_reporting=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for load in (load_delivery, load_environment, load_models, load_sources):
+            patch.setattr(platform, load.__name__, partial(load, root=project))
+        platform.add_delivery(app)
+    add_guardrails(app)
     app.synth()
-    return folder
+    return app
+
+
+@pytest.fixture(scope="module")
+def outdir(delivery_app: cdk.App) -> Path:
+    return Path(delivery_app.outdir)
+
+
+@pytest.fixture(scope="module")
+def found(delivery_app: cdk.App) -> list[Finding]:
+    return findings(delivery_app)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +121,41 @@ def test_the_stacks_are_those_of_a_deployment_by_hand(outdir: Path, project: Pat
 def _without_stage(template: Mapping[str, Any]) -> dict[str, Any]:
     text: dict[str, Any] = json.loads(json.dumps(template).replace("(sagestack-delivery/dev/", "("))
     return text
+
+
+def test_every_finding_of_the_pipeline_is_an_accepted_risk_and_every_acceptance_is_needed(found: list[Finding]) -> None:
+    assert not_accepted(found) == []
+    assert not_needed(found, ACCEPTED_DELIVERY_RISKS) == []
+    # In the stages the environments' own acceptances hold, and no others.
+    assert {finding.stage for finding in found} == {"", *(f"sagestack-delivery/{name}" for name in ORDER)}
+    assert not_accepted([finding for finding in found if finding.stage], ACCEPTED_RISKS) == []
+
+
+def test_the_accepted_risks_of_the_pipeline_are_these() -> None:
+    """Written twice on purpose: who accepts another risk changes it here, too, and a reviewer sees it."""
+    steps, log = "{stack}/Pipeline/Resource", "arn:{partition}:logs:{place}:log-group:/aws/codebuild/"
+    reports = "arn:{partition}:codebuild:{place}:report-group/"
+    assert {risk.removeprefix("AwsSolutions-IAM5") for risk in ACCEPTED_DELIVERY_RISKS} == {
+        f"[Action::s3:DeleteObject*] at {steps}/Pipeline",
+        f"[Resource::{{artifact bucket}}/*] at {steps}",
+        f"[Resource::{log}<{{project}}>:*] at {steps}",
+        f"[Resource::{reports}<{{project}}>-*] at {steps}",
+        f"[Resource::arn:*:iam::{{account}}:role/*] at {steps}/UpdatePipeline/SelfMutation",
+        f"[Resource::*] at {steps}/UpdatePipeline/SelfMutation",
+        f"[Resource::*] at {steps}/Assets/DockerRole",
+        f"[Resource::*] at {steps}/Assets/FileRole",
+        f"[Resource::{log}*] at {steps}/Assets/DockerRole",
+        f"[Resource::{log}*] at {steps}/Assets/FileRole",
+        f"[Resource::{reports}*] at {steps}/Assets/DockerRole",
+        f"[Resource::{reports}*] at {steps}/Assets/FileRole",
+        f"[Resource::{log}<{{project}}>:*] at {{stack}}/Drift/Project",
+    }
+    assert all(len(reason) > 30 for reason in ACCEPTED_DELIVERY_RISKS.values())
+
+
+def test_what_the_pipeline_may_do_is_accepted_in_no_environment() -> None:
+    finding = Finding("AwsSolutions-IAM5[Resource::*]", "sagestack-dev-foundation/Pipeline/Role/DefaultPolicy", "")
+    assert not_accepted([finding]) == [finding]
 
 
 def test_the_source_is_a_connection_to_the_repositorys_host(stages: dict[str, list[dict[str, Any]]]) -> None:

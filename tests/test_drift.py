@@ -185,6 +185,22 @@ def test_an_endpoint_on_another_configuration_was_changed(config: str, status: s
         ]
 
 
+@pytest.mark.parametrize(("later", "differs"), [(-1, False), (60, True)], ids=["as-deployed", "changed-since"])
+def test_a_pipeline_that_was_changed_after_its_deployment_is_told_with_who_did_it(later: int, differs: bool) -> None:
+    changed = NOW + datetime.timedelta(seconds=later)
+    answer = {"LastModifiedTime": changed, "LastModifiedBy": {"IamIdentity": {"Arn": "arn:aws:iam::1:user/ann"}}}
+    session: Any = SimpleNamespace(sagemaker=SimpleNamespace(describe_pipeline=lambda PipelineName: answer))  # noqa: N803
+    # A model's group is called as its pipeline is.
+    resources = {
+        name: {"ResourceType": f"AWS::SageMaker::{name}", "PhysicalResourceId": "housing", "LastUpdatedTimestamp": NOW}
+        for name in ("ModelPackageGroup", "Pipeline")
+    }
+    could, found = look(session, "stack", "Pipeline", resources, {}, "Pipeline")
+    assert could
+    assert bool(found) is differs
+    assert found is None or "arn:aws:iam::1:user/ann" in found.detail
+
+
 class FakeScaling:
     """One scalable target, or none."""
 

@@ -99,6 +99,24 @@ def test_a_second_deployment_by_the_unmodified_cli_has_nothing_to_do(checkout: C
     assert "could not be used to assume" not in said, "the keys of `sagestack env` can assume the bootstrap's roles"
 
 
+def test_a_change_by_hand_is_drift_until_it_is_undone(checkout: Checkout, told: dict[str, Any]) -> None:
+    assert checkout.sagestack("drift")["in_sync"]
+    s3, ssm = checkout.client("s3"), checkout.client("ssm")
+    bucket = ssm.get_parameter(Name="/sagestack/local/data-bucket")["Parameter"]["Value"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    try:
+        found = checkout.sagestack("drift", exit_code=3)
+    finally:
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    (drifted,) = (each for stack in found["stacks"] for each in stack["drifted"])
+    assert (drifted["stack"], drifted["path"]) == ("sagestack-local-foundation", "Data")
+    assert (drifted["physical_id"], drifted["kind"]) == (bucket, "changed")
+    assert drifted["differences"] == [
+        {"property": "VersioningConfiguration.Status", "deployed": "Enabled", "found": "Suspended"}
+    ]
+    assert checkout.sagestack("drift")["in_sync"]
+
+
 def test_what_training_published_is_seen_where_sagemaker_shows_it(checkout: Checkout, told: dict[str, Any]) -> None:
     logs = checkout.client("logs")
     for group in (

@@ -2,20 +2,24 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sagestack.review import run
+from sagestack.review.assembly import read_assembly
 from sagestack.review.render.document import to_json
 from sagestack.review.results import Action, EnvironmentReview, Review
-from sagestack.review.run import run_review
+from sagestack.review.rules import check
 from sagestack.review.sides.synth import Synthesizer
 from sagestack.settings import PROJECT_ROOT
 from sagestack.settings.review_conditions import KNOWN, parse_conditions
 
-from tests.recorded_changes import AUTOSCALING, RECORDED, Recorded, prod, replace
+from tests.recorded_changes import AUTOSCALING, RECORDED, Edit, Recorded, prod, replace
 
-pytestmark = pytest.mark.long
+# The first of them waits for all: some eighty seconds where nobody else works.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 CONDITIONS = tuple(name for name in KNOWN if not name.startswith("cost") and name != "unknown-cost")
 READ_BY_SYNTH = (
@@ -28,8 +32,6 @@ READ_BY_SYNTH = (
     "model_code",
     "environments",
 )
-
-Reviewed = Callable[[Recorded], Review]
 
 
 def copy_project(target: Path) -> Path:
@@ -48,33 +50,34 @@ def copy_project(target: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The assembly of prod before any change."""
-    folder = tmp_path_factory.mktemp("base")
-    Synthesizer(PROJECT_ROOT).synthesize(copy_project(folder / "project"), {"env": "prod"}, folder / "prod")
-    return folder / "prod"
-
-
-@pytest.fixture(scope="module")
-def reviewed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
-    """Makes a change in a copy of the project, and reviews it."""
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Review]:
+    """All changes, each made in a copy of the project and reviewed; synthesized two at a time, their rules checked at once."""
     root = tmp_path_factory.mktemp("root")
+    synthesizer = Synthesizer(PROJECT_ROOT)
 
-    def review(recorded: Recorded) -> Review:
-        folder = root / recorded.id
+    def synthesized(name: str, edit: Edit) -> Path:
+        folder = root / name
         folder.mkdir()
         project = copy_project(folder / "project")
-        recorded.edit(project)
-        Synthesizer(PROJECT_ROOT).synthesize(project, {"env": "prod"}, folder / "prod")
-        conditions = parse_conditions(",".join(CONDITIONS))
-        return run_review(root, str(base), str(folder / "prod"), ["prod"], conditions).review
+        edit(project)
+        synthesizer.synthesize(project, {"env": "prod"}, folder / "prod")
+        return folder / "prod"
 
-    return review
+    with ThreadPoolExecutor(2) as pool:
+        base = pool.submit(synthesized, "base", lambda _root: None)
+        heads = {each.id: pool.submit(synthesized, each.id, each.edit) for each in RECORDED}
+    findings = root / run.CACHE / "findings"
+    check([read_assembly(each.result(), "prod") for each in (base, *heads.values())], cache=findings)
+    conditions = parse_conditions(",".join(CONDITIONS))
+    return {
+        name: run.run_review(root, str(base.result()), str(head.result()), ["prod"], conditions).review
+        for name, head in heads.items()
+    }
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.id)
-def test_the_review_says_what_the_expert_said(recorded: Recorded, reviewed: Reviewed) -> None:
-    review = reviewed(recorded)
+def test_the_review_says_what_the_expert_said(recorded: Recorded, reviews: Mapping[str, Review]) -> None:
+    review = reviews[recorded.id]
     (found,) = review.environments
     verdict = {
         "met": {met.condition for met in review.met},
@@ -96,12 +99,17 @@ def test_the_review_says_what_the_expert_said(recorded: Recorded, reviewed: Revi
     assert [words for words in recorded.says if words.lower() not in text] == []
 
 
-def test_a_change_of_nothing_is_met_with_silence(reviewed: Reviewed) -> None:
-    review = reviewed(RECORDED[0])
+def test_a_change_of_nothing_is_met_with_silence(reviews: Mapping[str, Review]) -> None:
+    review = reviews[RECORDED[0].id]
     (found,) = review.environments
     assert (found.changes, found.permissions, found.notes) == ((), (), ())
     assert [finding for finding in found.findings if finding.state != "old"] == []
-    assert found.cost_before == found.cost_after
+    # But for the lines of the code, which a comment moves.
+    before, after = (
+        [(line.resource.address, line.what, line.usd_per_month) for line in cost.lines]
+        for cost in (found.cost_before, found.cost_after)
+    )
+    assert before == after
     assert not review.needs_a_human
 
 

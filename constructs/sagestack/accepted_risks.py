@@ -110,6 +110,55 @@ ACCEPTED_RISKS: Mapping[str, str] = {
     ),
 }
 
+_CDK_PIPELINES = "CDK Pipelines writes the policy, and leaves no choice."
+_STEPS = "{stack}/Pipeline/Resource"
+
+# Of the delivery pipeline's own stack, most of it written by CDK Pipelines. What is in its stages is judged as above.
+ACCEPTED_DELIVERY_RISKS: Mapping[str, str] = {
+    f"{_IAM5}[Action::s3:DeleteObject*] at {_STEPS}/Pipeline": (
+        f"{_CDK_PIPELINES} Sources and synthesized templates of the pipeline's own bucket, whose objects are versioned."
+    ),
+    f"{_IAM5}[Resource::{{artifact bucket}}/*] at {_STEPS}": (
+        f"{_CDK_PIPELINES} CodePipeline names what it keeps in the pipeline's own bucket, which holds nothing but sources,"
+        " templates and reviews. Steps read; the pipeline, its source and its synth write."
+    ),
+    f"{_IAM5}[Resource::arn:{{partition}}:logs:{{place}}:log-group:/aws/codebuild/<{{project}}>:*] at {_STEPS}": (
+        "CDK's project may write the log that it would have by default, too, and CodeBuild names the streams."
+    ),
+    f"{_IAM5}[Resource::arn:{{partition}}:codebuild:{{place}}:report-group/<{{project}}>-*] at {_STEPS}": (
+        f"{_CDK_PIPELINES} The test reports of one project, of which our build specifications make none."
+    ),
+    f"{_IAM5}[Resource::arn:*:iam::{{account}}:role/*] at {_STEPS}/UpdatePipeline/SelfMutation": (
+        f"{_CDK_PIPELINES} Limited by their tag to the roles of `cdk bootstrap` that publish and deploy, in the pipeline's own"
+        " account: it updates itself."
+    ),
+    f"{_IAM5}[Resource::*] at {_STEPS}/UpdatePipeline/SelfMutation": (
+        f"{_CDK_PIPELINES} cloudformation:DescribeStacks and s3:ListBucket, by which the CDK CLI looks for its toolkit."
+    ),
+    **{
+        f"{rule} at {_STEPS}/Assets/{role}": f"{_CDK_PIPELINES} {why}"
+        for role in ("DockerRole", "FileRole")
+        for rule, why in (
+            (
+                f"{_IAM5}[Resource::*]",
+                "It may start and stop builds of the pipeline's account. Give the pipeline an account of its own, and there are"
+                " only the pipeline's; what those may do is in their own roles.",
+            ),
+            (
+                f"{_IAM5}[Resource::arn:{{partition}}:logs:{{place}}:log-group:/aws/codebuild/*]",
+                "One role for all projects that publish, so for the logs of all projects: to write, not to read.",
+            ),
+            (
+                f"{_IAM5}[Resource::arn:{{partition}}:codebuild:{{place}}:report-group/*]",
+                "The test reports of projects, of which our build specifications make none.",
+            ),
+        )
+    },
+    f"{_IAM5}[Resource::arn:{{partition}}:logs:{{place}}:log-group:/aws/codebuild/<{{project}}>:*] at {{stack}}/Drift/Project": (
+        "CDK's project may write the log that it would have by default, too, and CodeBuild names the streams."
+    ),
+}
+
 _NIST = "NIST.800.53.R5"
 
 # Of cdk-nag's NIST 800-53 r5, which the review shows and the synth does not enforce.
@@ -181,7 +230,7 @@ ACCEPTED_OWN_RISKS: Mapping[str, str] = {
 }
 
 ACCEPTED_BY_TOOL: Mapping[str, Mapping[str, str]] = {
-    AWS_SOLUTIONS: ACCEPTED_RISKS,
+    AWS_SOLUTIONS: {**ACCEPTED_RISKS, **ACCEPTED_DELIVERY_RISKS},
     NIST: ACCEPTED_NIST_RISKS,
     CFN_LINT: {},
     CLOUDFORMATION: {},

@@ -80,6 +80,8 @@ class DriftCheck(Construct):
             encryption_key=encryption_key,
             logging=codebuild.LoggingOptions(cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=log_group)),
             timeout=cdk.Duration.minutes(60),
+            # It makes none.
+            grant_report_group_permissions=False,
         )
         _read_from(project, repository, aws_pipeline.connection_arn)
         project.add_to_role_policy(

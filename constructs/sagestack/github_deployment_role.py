@@ -24,8 +24,12 @@ _SETTINGS = (
     "cloudwatch:ListTagsForResource",
     "events:DescribeRule",
     "events:List*",
+    "iam:GetOpenIDConnectProvider",
+    "iam:GetPolicy",
+    "iam:GetPolicyVersion",
     "iam:GetRole*",
     "iam:ListAttachedRolePolicies",
+    "iam:ListEntitiesForPolicy",
     "iam:ListRolePolicies",
     "kms:DescribeKey",
     "kms:GetKey*",
@@ -34,7 +38,10 @@ _SETTINGS = (
     "lambda:GetPolicy",
     "lambda:GetRuntimeManagementConfig",
     "lambda:ListTags",
+    "logs:DescribeIndexPolicies",
     "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetDataProtectionPolicy",
     "logs:ListTagsForResource",
     "s3:Get*Configuration",
     "s3:GetBucket*",
@@ -43,6 +50,7 @@ _SETTINGS = (
     "sagemaker:Describe*",
     "sagemaker:GetModelPackageGroupPolicy",
     "sagemaker:ListTags",
+    "sns:GetDataProtectionPolicy",
     "sns:GetTopicAttributes",
     "sns:List*",
     "sqs:GetQueueAttributes",
@@ -254,10 +262,22 @@ class GitHubDriftRole(_GitHubRole):
                     )
                 ],
             ),
-            # All stacks are asked for, to find those that nobody deploys any more; the other takes no resource.
+            # All stacks are asked for, to find those that nobody deploys any more; the others take no resource.
             iam.PolicyStatement(
-                actions=["cloudformation:DescribeStacks", "cloudformation:DescribeStackDriftDetectionStatus"],
+                actions=[
+                    "cloudformation:BatchDescribeTypeConfigurations",
+                    "cloudformation:DescribeStackDriftDetectionStatus",
+                    "cloudformation:DescribeStacks",
+                ],
                 resources=["*"],
+            ),
+            iam.PolicyStatement(
+                actions=["ssm:GetParameters", "ssm:ListTagsForResource"],
+                resources=[
+                    stack.format_arn(
+                        service="ssm", resource="parameter", resource_name=f"sagestack/{names.environment}/*"
+                    )
+                ],
             ),
             # CloudFormation compares with its caller's rights. Settings only: no object, no secret, nothing that is encrypted.
             # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html

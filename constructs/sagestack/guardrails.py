@@ -14,37 +14,49 @@ from constructs import IConstruct
 from sagestack.accepted_risks import ACCEPTED_BY_TOOL, ACCEPTED_RISKS, accepts
 from sagestack.review.assembly import read_assembly
 from sagestack.review.results import Severity
-from sagestack.review.rule_tools import OWN
+from sagestack.review.rule_tools import AWS_SOLUTIONS, OWN
 from sagestack.review.rules.found import Checked
 from sagestack.review.rules.own import broken_in
 
 __all__ = ["ACCEPTED_RISKS", "Finding", "Guardrails", "add_guardrails", "findings", "not_accepted", "not_needed"]
 
+ALL_ACCEPTED_RISKS = ACCEPTED_BY_TOOL[AWS_SOLUTIONS]
+"""Of the environments and of the delivery pipeline."""
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule, broken by one construct: cdk-nag's name of the rule, the construct's path, cdk-nag's words."""
+    """One rule, broken by one construct: cdk-nag's name of the rule, the construct's path, cdk-nag's words.
+
+    Attributes:
+        stage: the path of the delivery pipeline's stage that the construct is in; empty outside of it.
+    """
 
     rule: str
     path: str
     description: str
+    stage: str = ""
 
     def is_accepted_by(self, accepted: str) -> bool:
-        """Whether a key of `ACCEPTED_RISKS` covers this finding, where it stands."""
-        return accepts(accepted, self.rule, self.path)
+        """Whether a key of an acceptance covers this finding, in a stage as it would in the environment's own synth."""
+        return accepts(accepted, self.rule, self.path.removeprefix(f"{self.stage}/") if self.stage else self.path)
 
 
 def findings(scope: IConstruct, pack: type[NagPack] = AwsSolutionsChecks) -> list[Finding]:
     """Everything that a pack of cdk-nag's finds, accepted or not, in the order of the rules."""
     report = pack().validate_scope(scope)
+    stages = [each.node.path for each in scope.node.find_all() if cdk.Stage.is_stage(each) and each.node.path]
     return [
-        Finding(violation.rule_name, resource.construct_path or "", violation.description)
+        Finding(
+            violation.rule_name, path, violation.description, next((s for s in stages if path.startswith(f"{s}/")), "")
+        )
         for violation in report.violations
         for resource in violation.violating_resources
+        for path in [resource.construct_path or ""]
     ]
 
 
-def not_accepted(found: Iterable[Finding], accepted: Iterable[str] = ACCEPTED_RISKS) -> list[Finding]:
+def not_accepted(found: Iterable[Finding], accepted: Iterable[str] = ALL_ACCEPTED_RISKS) -> list[Finding]:
     """The findings that nobody has looked at, or that nobody wants."""
     accepted = list(accepted)
     return [finding for finding in found if not any(finding.is_accepted_by(risk) for risk in accepted)]

@@ -124,10 +124,17 @@ def wanted_bootstrap_version(root: Path) -> int:
 
 def bootstrap_version(session: Session) -> int | None:
     """The version of the toolkit stack that the environment has; None where it has none, or a half-made one."""
+    outputs = _outputs(session, TOOLKIT_STACK) or {}
+    version = outputs.get("BootstrapVersion", "")
+    return int(version) if version.isdecimal() else None
+
+
+def _outputs(session: Session, name: str) -> dict[str, str] | None:
+    """What a stack says that it has; None where there is none, or a half-made one."""
     from botocore.exceptions import ClientError
 
     try:
-        stack = session.cloudformation.describe_stacks(StackName=TOOLKIT_STACK)["Stacks"][0]
+        stack = session.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
         # CloudFormation's answer to the name of a stack that is not there.
         if error.response["Error"]["Code"] != "ValidationError":
@@ -135,9 +142,7 @@ def bootstrap_version(session: Session) -> int | None:
         return None
     if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"):
         return None
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    version = outputs.get("BootstrapVersion", "")
-    return int(version) if version.isdecimal() else None
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def ensure_bootstrapped(session: Session, tools: Tools, say: Callable[[str], None]) -> bool:
@@ -150,13 +155,12 @@ def ensure_bootstrapped(session: Session, tools: Tools, say: Callable[[str], Non
         CliError: an account is not bootstrapped, or bootstrapping failed.
     """
     found = bootstrap_version(session)
-    where = f"aws://{session.environment.account}/{session.environment.region}"
     if not session.is_local:
         if found is None:
             raise CliError(
                 f"Account {session.environment.account} is not bootstrapped for CDK in {session.environment.region}: "
                 f"there is no stack {TOOLKIT_STACK}.",
-                hint=f"Once per account and region: node_modules/.bin/cdk bootstrap {where}",
+                hint=f"Once, by somebody who may: sagestack bootstrap --env {session.environment.name}",
                 code="not-deployed",
             )
         return False
@@ -165,12 +169,29 @@ def ensure_bootstrapped(session: Session, tools: Tools, say: Callable[[str], Non
         return False
     say(f"Bootstrapping the local cloud (CDK toolkit version {wanted})")
     log = local_cloud.state_dir(session.root) / "bootstrap.log"
+    where = f"aws://{session.environment.account}/{session.environment.region}"
     command = [tools.cdk, "bootstrap", where, "--no-notices", "--no-color"]
     # In a folder without cdk.json: where the CLI finds an app, it synthesizes it first, for nothing.
     code = _stream(command, session, log, lambda _line: None, folder=log.parent)
     if code != 0:
         raise CliError(f"cdk bootstrap failed; the end of {log}:\n{_tail(log)}", code="deploy-failed", exit_code=code)
     return True
+
+
+def refuse_unguarded(session: Session) -> None:
+    """Refuses to deploy roles with a permissions boundary that is not there: IAM would refuse each of them, in other words.
+
+    Raises:
+        CliError: nobody has bootstrapped the environment with `sagestack bootstrap`.
+    """
+    name = session.names.bootstrap_stack
+    if session.environment.permissions_boundary and _outputs(session, name) is None:
+        raise CliError(
+            f"There is no stack {name}, which has the permissions boundary of all roles of {session.environment.name}.",
+            hint=f"Once, by somebody who may: sagestack bootstrap --env {session.environment.name}. Or do without, by"
+            f" permissions_boundary: false in environments/{session.environment.name}.yaml.",
+            code="not-deployed",
+        )
 
 
 def refuse_half_deleted(session: Session) -> None:

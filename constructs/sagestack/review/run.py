@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sagestack.cli.errors import CliError
+from sagestack.review.asked import conditions_of
 from sagestack.review.assembly import Assembly
 from sagestack.review.conditions import evaluate
 from sagestack.review.results import (
@@ -66,7 +67,7 @@ def run_review(
     base: str,
     head: str | None = None,
     environments: Sequence[str] = (),
-    conditions: Sequence[Condition] = (),
+    conditions: Sequence[Condition] | None = (),
     progress: Progress = lambda _text: None,
     analyses: Callable[[Path], Analyses] | None = None,
 ) -> Outcome:
@@ -80,7 +81,7 @@ def run_review(
             wrote.
         head: the same; None for the working tree as it is.
         environments: their names; all that either side has, where none is given.
-        conditions: what calls for a human.
+        conditions: what calls for a human; None for what delivery.yaml says, on both sides.
         progress: takes what goes on now.
         analyses: makes them, given a folder where they may keep what they found; the real ones where nothing is given.
 
@@ -91,12 +92,15 @@ def run_review(
     progress("Reading both sides")
     with Cache(root / CACHE) as cache:
         before, after = open_sides(root, base, head, environments, cache)
+        said: tuple[str, ...] = ()
+        if conditions is None:
+            conditions, said = conditions_of(root, before, after)
         names = _chosen(environments, before, after)
         assemblies = synthesize(root, before, after, names, cache, progress)
         progress("Reading prices")
         asked = (analyses or partial(_real_analyses, root))(cache.findings)
         reviews, unneeded = _analyzed(names, assemblies, asked, progress)
-        notes = [*before.notes, *after.notes, *_library_notes(before, after), *unneeded]
+        notes = [*said, *before.notes, *after.notes, *_library_notes(before, after), *unneeded]
     return Outcome(
         Review(
             base=before.side,
@@ -166,10 +170,28 @@ def _compared(before: Assembly | None, after: Assembly | None, asked: Analyses) 
         changes,
         asked.permissions(before, after),
         cost_before,
-        asked.cost(after),
+        _with_what_stays(asked, before, after),
         asked.pictures(before, after, changes),
         asked.notes(before, after),
     )
+
+
+def _with_what_stays(asked: Analyses, before: Assembly | None, after: Assembly) -> CostEstimate:
+    """What is paid after the deployment: a stack that left the app, or moved to another place, is there until it is deleted."""
+    cost = asked.cost(after)
+    here = {(stack.name, stack.account, stack.region) for stack in after.stacks.values()}
+    stay = {
+        stack.name: stack
+        for stack in (before.stacks.values() if before else ())
+        if (stack.name, stack.account, stack.region) not in here
+    }
+    if not stay:
+        return cost
+    lines = asked.cost(Assembly(after.environment, stay)).lines
+    return replace(cost, lines=(*cost.lines, *(replace(line, how=f"{line.how}; {_STAYS}") for line in lines)))
+
+
+_STAYS = "it stays and is paid for until its stack is deleted"
 
 
 def _review(

@@ -14,8 +14,6 @@ from sagestack.cli.options import JsonOption, state_of
 if TYPE_CHECKING:
     from functions.version_pin.git_hosts import Comment, GitHost
 
-MARKER = "<!-- sagestack-review -->"
-"""How our comment is found again; nobody sees it on the page."""
 MAX_CHARACTERS = 65_536
 """Of a comment on GitHub: "Body is too long (maximum is 65536 characters)"."""
 
@@ -49,8 +47,9 @@ def comment(
 
     state = state_of(context)
     out = state.output
-    text = _checked(_read(file), file)
+    written = _read(file)
     hosted = open_repository(state.root)
+    text = _checked(written, file, hosted.kind)
     number = pull_request or ci.pull_request(hosted.kind)
     if number is None:
         raise CliError(
@@ -71,11 +70,13 @@ def put(host: GitHost, number: int, text: str) -> tuple[str, Comment]:
     Raises:
         HostError: the host refused.
     """
+    from sagestack.review.render.markdown import MARKERS
+
     author = host.author()
     ours = [
         each
         for each in host.comments(number)
-        if each.text.lstrip().startswith(MARKER) and (each.is_by_app if author is None else each.author == author)
+        if each.text.lstrip().startswith(MARKERS) and (each.is_by_app if author is None else each.author == author)
     ]
     if not ours:
         return "created", host.add_comment(number, text)
@@ -95,11 +96,14 @@ def _read(file: str) -> str:
         raise CliError(f"{file} cannot be read: {error.strerror}.", code="not-found") from error
 
 
-def _checked(text: str, file: str) -> str:
+def _checked(text: str, file: str, kind: str) -> str:
+    from sagestack.review.render.markdown import MARKER, MARKER_WITHOUT_HTML, MARKERS, shows_html
+
     if not text.strip():
         raise CliError(f"{file} is empty: there is nothing to say.", code="usage")
-    if not text.lstrip().startswith(MARKER):
-        text = f"{MARKER}\n{text}"
+    if not text.lstrip().startswith(MARKERS):
+        # An empty line between, as what follows the definition of a link could be read as a part of it.
+        text = f"{MARKER}\n{text}" if shows_html(kind) else f"{MARKER_WITHOUT_HTML}\n\n{text}"
     if len(text) > MAX_CHARACTERS:
         raise CliError(
             f"{file} has {len(text):,} characters; a comment may have {MAX_CHARACTERS:,}.",

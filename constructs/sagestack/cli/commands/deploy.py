@@ -67,7 +67,7 @@ def run_deployment(
     """Bootstraps where needed, deploys, and shows both.
 
     Raises:
-        CliError: a pinned version is not there, or the CDK CLI failed; with its exit code.
+        CliError: a pinned version or the bootstrap is not there, or the CDK CLI failed; with its exit code.
     """
     from sagestack.cli.promotion import missing_pins
     from sagestack.cli.report import Activity, duration
@@ -82,6 +82,7 @@ def run_deployment(
         )
     with Activity(out, "Looking at the environment") as activity:
         cdk_cli.ensure_bootstrapped(session, tools, out.say)
+        cdk_cli.refuse_unguarded(session)
         activity.update(f"Synthesizing {session.environment.name}")
 
         def show(line: cdk_cli.Line) -> None:

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 DRIFTED = 3
 """The exit code where account and git differ: what a review that asks for a human ends with, too."""
+COULD_NOT_LOOK = 1
+"""The exit code where nothing differs in what could be looked at, and not all could be."""
 _LONGEST = 120
 
 
 def drift(context: typer.Context, environment: EnvOption = "local", json: JsonOption = False) -> None:
     """Say what was changed by hand in an environment, and what of git is not deployed.
 
-    Changes nothing. Ends with exit code 3 where account and git differ.
+    Changes nothing. Ends with exit code 3 where account and git differ, and with 1 where it could not look.
 
     Examples:
     [cyan]sagestack drift[/cyan]
@@ -41,7 +43,7 @@ def drift(context: typer.Context, environment: EnvOption = "local", json: JsonOp
     _conclude(reports, environment, out)
     out.result({"environment": environment, "in_sync": not differ, "stacks": [report.as_json() for report in reports]})
     if differ:
-        raise typer.Exit(DRIFTED)
+        raise typer.Exit(DRIFTED if any(report.differs for report in differ) else COULD_NOT_LOOK)
 
 
 def _show(report: StackReport, out: Output) -> None:
@@ -72,19 +74,27 @@ def _show_drifted(drifted: Drifted, out: Output) -> None:
 def _conclude(reports: list[StackReport], environment: str, out: Output) -> None:
     by_hand = sum(len(report.drifted) for report in reports)
     unchecked = sum(sum(report.unchecked.values()) for report in reports)
-    undeployed = any(report.undeployed or report.status is None for report in reports)
+    undeployed = [report for report in reports if report.undeployed or report.status is None]
     out.say("")
     if by_hand:
         noun = "resource was" if by_hand == 1 else "resources were"
         out.say(f"{by_hand} {noun} changed by hand. A deployment without changes would not undo it:")
         out.say("undo it by hand, or write it into the project and deploy.")
-    if undeployed:
-        out.say(f"Git has what is not deployed: sagestack deploy --env {environment}")
+    for command in dict.fromkeys(_deployed_by(report, environment) for report in undeployed):
+        out.say(f"Git has what is not deployed: sagestack {command} --env {environment}")
+    if unseen := [report.stack for report in reports if report.problem]:
+        out.warn(f"Not looked at, so nobody knows: {', '.join(unseen)}.")
     if not by_hand and not undeployed and all(report.is_as_in_git for report in reports):
         out.say(f"{environment} is as git says.")
     if unchecked:
         kinds = sorted({kind for report in reports for kind in report.unchecked})
         out.say(f"Nobody can check {unchecked} resources: {', '.join(kinds)}.", style="dim")
+
+
+def _deployed_by(report: StackReport, environment: str) -> str:
+    from sagestack.settings import EnvironmentNames
+
+    return "bootstrap" if report.stack == EnvironmentNames(environment).bootstrap_stack else "deploy"
 
 
 def _text(value: Any) -> str:

@@ -19,6 +19,7 @@ from sagestack.cli.options import JsonOption, state_of
 if TYPE_CHECKING:
     from sagestack.cli.output import Output
     from sagestack.review.results import Review
+    from sagestack.settings.delivery import Delivery
     from sagestack.settings.review_conditions import Condition
 
 NEEDS_A_HUMAN = 3
@@ -84,7 +85,8 @@ def review(
         typer.Option(
             "--fail-on",
             metavar="CONDITIONS",
-            help="What ends it with exit code 3, with commas between, or `never`. Default: review.fail_on of delivery.yaml.",
+            help="What ends it with exit code 3, with commas between, or `never`. Default: review.fail_on of "
+            "delivery.yaml, on both sides.",
         ),
     ] = None,
     json: JsonOption = False,
@@ -105,14 +107,18 @@ def review(
     to_stdout = output == _STDOUT
     if to_stdout and (len(wanted) > 1 or out.is_json):
         raise typer.BadParameter("`--output -` takes one --format, and no --json beside it.")
-    conditions = _conditions(state.root, fail_on)
+    conditions = _conditions(fail_on)
+    # Minutes before it would be found out by itself that this file is wrong.
+    delivery = _delivery(state.root)
     folder = state.root / "cdk.out" / "review" if output is None else Path(output)
     if not to_stdout:
         _check_writable(folder)
 
     from sagestack.cli.report import Activity, duration
     from sagestack.review import run
+    from sagestack.review.render.markdown import shows_html
 
+    is_folding = delivery is None or shows_html(delivery.repository.host)
     # What goes to stdout may be read by a program, so nobody is told anything there.
     quiet = to_stdout or out.is_json
     with Activity(out, "Reading both sides") as activity:
@@ -120,14 +126,14 @@ def review(
             activity.stop()
         outcome = run.run_review(
             state.root,
-            base or f"origin/{_main_branch(state.root)}",
+            base or f"origin/{delivery.repository.branch if delivery else 'main'}",
             head,
             environments or (),
             conditions,
             (lambda _text: None) if to_stdout else activity.update,
         )
         activity.update("Writing")
-        documents = {each: _document(each, outcome.review) for each in wanted}
+        documents = {each: _document(each, outcome.review, is_folding) for each in wanted}
     found = outcome.review
     if to_stdout:
         sys.stdout.write(documents[wanted[0]])
@@ -145,22 +151,22 @@ def review(
         raise typer.Exit(NEEDS_A_HUMAN)
 
 
-def _conditions(root: Path, written: str | None) -> Sequence[Condition]:
-    from sagestack.settings.delivery import DEFAULT_FAIL_ON, FILE, load_delivery
+def _conditions(written: str | None) -> Sequence[Condition] | None:
+    """None for those of delivery.yaml, which only the sides of the change can tell."""
     from sagestack.settings.review_conditions import ConditionError, parse_conditions
 
     if written is None:
-        return parse_conditions(load_delivery(root).review.fail_on if (root / FILE).exists() else DEFAULT_FAIL_ON)
+        return None
     try:
         return parse_conditions(written)
     except ConditionError as error:
         raise typer.BadParameter(f"--fail-on: {error}") from None
 
 
-def _main_branch(root: Path) -> str:
+def _delivery(root: Path) -> Delivery | None:
     from sagestack.settings.delivery import FILE, load_delivery
 
-    return load_delivery(root).repository.branch if (root / FILE).exists() else "main"
+    return load_delivery(root) if (root / FILE).exists() else None
 
 
 def _check_writable(folder: Path) -> None:
@@ -174,7 +180,7 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _document(wanted: ReviewFormat, found: Review) -> str:
+def _document(wanted: ReviewFormat, found: Review, is_folding: bool) -> str:
     # Each has its own imports, and most reviews want one or two.
     if wanted is ReviewFormat.html:
         from sagestack.review.render.html import to_html
@@ -183,7 +189,7 @@ def _document(wanted: ReviewFormat, found: Review) -> str:
     if wanted is ReviewFormat.markdown:
         from sagestack.review.render.markdown import to_markdown
 
-        return to_markdown(found)
+        return to_markdown(found, folding=is_folding)
     if wanted is ReviewFormat.sarif:
         from sagestack.review.render.sarif import to_sarif
 

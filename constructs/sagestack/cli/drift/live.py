@@ -96,7 +96,12 @@ def _pipeline(session: Session, physical_id: str, properties: Mapping[str, Any],
     """A definition's tokens are not resolved here: SageMaker's own record of its last change tells."""
     now = session.sagemaker.describe_pipeline(PipelineName=_name(physical_id))
     changed = now["LastModifiedTime"]
-    (own,) = (r for r in resources.values() if _name(str(r.get("PhysicalResourceId", ""))) == _name(physical_id))
+    # By the type, too: a model's pipeline and its model package group are called alike.
+    own = next(
+        resource
+        for resource in resources.values()
+        if (resource["ResourceType"], resource.get("PhysicalResourceId")) == ("AWS::SageMaker::Pipeline", physical_id)
+    )
     # CloudFormation stamps a resource after the call that changed it has returned.
     if changed <= own["LastUpdatedTimestamp"]:
         return (), ""

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from sagestack.cli.errors import CliError
 
 if TYPE_CHECKING:
     from sagestack.cli.session import Session
-    from sagestack.review.assembly import Assembly, StackTemplate
+    from sagestack.review.assembly import StackTemplate
 
 
 def look_for_drift(session: Session, say: Callable[[str], None]) -> list[StackReport]:
@@ -30,14 +30,20 @@ def look_for_drift(session: Session, say: Callable[[str], None]) -> list[StackRe
     Raises:
         CliError: the project does not synthesize.
     """
-    say(f"Synthesizing {session.environment.name}")
-    wanted = _synthesized(session)
     deployed = _deployed(session)
+    say(f"Synthesizing {session.environment.name}")
+    wanted = _synthesized(session, parts_of(session, deployed))
     reports = []
-    for name in dict.fromkeys([*wanted.stacks, *deployed]):
+    for name in dict.fromkeys([*wanted, *deployed]):
         say(f"Looking at {name}")
-        reports.append(_report(session, name, deployed.get(name), wanted.stacks.get(name)))
+        reports.append(_report(session, name, deployed.get(name), wanted.get(name)))
     return reports
+
+
+def parts_of(session: Session, deployed: Container[str]) -> tuple[str | None, ...]:
+    """What of the app this environment has: the platform (None), and the bootstrap where somebody deploys it or roles need it."""
+    has_bootstrap = session.environment.permissions_boundary or session.names.bootstrap_stack in deployed
+    return (None, "bootstrap") if has_bootstrap else (None,)
 
 
 def _report(session: Session, name: str, status: str | None, wanted: StackTemplate | None) -> StackReport:
@@ -121,18 +127,28 @@ def _undeployed(
     )
 
 
-def _synthesized(session: Session) -> Assembly:
+def _synthesized(session: Session, parts: Sequence[str | None]) -> dict[str, StackTemplate]:
+    """The stacks of these parts of the app, by name, each part synthesized in a process of its own."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from sagestack.review.assembly import read_assembly
     from sagestack.review.sides.synth import SynthError, Synthesizer
 
     folder = Path(tempfile.mkdtemp(prefix="sagestack-drift-"))
+    synthesizer, environment = Synthesizer(session.root), session.environment.name
+
+    def synthesize(part: str | None) -> Mapping[str, StackTemplate]:
+        output = folder / (part or "platform")
+        synthesizer.synthesize(session.root, {"env": environment} | ({"part": part} if part else {}), output)
+        return read_assembly(output, environment).stacks
+
     try:
-        Synthesizer(session.root).synthesize(session.root, {"env": session.environment.name}, folder / "assembly")
-        return read_assembly(folder / "assembly", session.environment.name)
+        with ThreadPoolExecutor() as pool:
+            return {name: stack for stacks in pool.map(synthesize, parts) for name, stack in stacks.items()}
     except SynthError as error:
         raise CliError(
-            f"The project does not synthesize for {session.environment.name}:\n{error}",
-            hint=f"make synth ENV={session.environment.name} says more.",
+            f"The project does not synthesize for {environment}:\n{error}",
+            hint=f"make synth ENV={environment} says more.",
             code="settings",
         ) from error
     finally:

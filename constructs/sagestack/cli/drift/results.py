@@ -68,8 +68,13 @@ class StackReport:
     is_unknown_to_git: bool = False
 
     @property
+    def differs(self) -> bool:
+        return bool(self.drifted or self.undeployed or self.is_unknown_to_git or self.status is None)
+
+    @property
     def is_as_in_git(self) -> bool:
-        return not (self.drifted or self.undeployed or self.problem or self.is_unknown_to_git or self.status is None)
+        """Nothing differs, and that is known."""
+        return not (self.differs or self.problem)
 
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from sagestack.review.assembly import Resource
-from sagestack.review.results import CostLine, EnvironmentReview
+from sagestack.review.results import CostLine, EnvironmentReview, Review
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,15 @@ def bill(environment: EnvironmentReview) -> Bill:
         environment,
         tuple(BillLine(one, other) for before, after in sides.values() for one, other in _paired(before, after)),
     )
+
+
+def loads(review: Review) -> list[tuple[str, tuple[str, ...]]]:
+    """What costs under load are computed for, in words, each with the environments that it is stated for."""
+    stated: dict[str, list[str]] = {}
+    for environment in review.environments:
+        if said := environment.cost_after.at_load or environment.cost_before.at_load:
+            stated.setdefault(said, []).append(environment.environment)
+    return [(said, tuple(names)) for said, names in stated.items()]
 
 
 def _paired(before: list[CostLine], after: list[CostLine]) -> list[tuple[CostLine | None, CostLine | None]]:

@@ -130,6 +130,14 @@ def cost_entries(review: Review) -> list[Entry]:
             if not one.is_unknown
         ]
         entries.append(Entry(line, partial("\n".join, [line, *rows])))
+    if entries:
+        loads = bills.loads(review)
+        entries += [
+            Entry(
+                f"- Under load means{f' in {plain(words.listed(names), 200)}' if loads[1:] else ''}: {plain(load, 600)}"
+            )
+            for load, names in loads
+        ]
     return entries
 
 

@@ -125,6 +125,7 @@ def _estimate(estimate: CostEstimate) -> dict[str, Any]:
         "idle_usd_per_month": round(estimate.idle, 4),
         "load_usd_per_month": round(estimate.load, 4),
         "total_usd_per_month": round(estimate.total, 4),
+        "at_load": estimate.at_load,
         "lines": [_line(line) for line in estimate.lines],
     }
 

@@ -47,6 +47,7 @@ def to_html(review: Review) -> str:
             wider=groups.permissions(review, "wider"),
             narrower=groups.permissions(review, "narrower"),
             bills=[bills.bill(environment) for environment in review.environments],
+            loads=bills.loads(review),
             new=groups.findings(review, words.is_open),
             accepted=groups.findings(review, lambda finding: finding.accepted is not None and finding.state != "fixed"),
             old=groups.findings(review, lambda finding: finding.accepted is None and finding.state == "old"),

@@ -12,7 +12,10 @@ from sagestack.review.render.escaping import code, plain, sentence
 from sagestack.review.results import Review, Severity
 
 MARKER = "<!-- sagestack-review -->"
-"""The comment's first line, by which the next run finds it and replaces it."""
+"""The comment's first line, by which the next run finds it and replaces it; nobody sees it on the page."""
+MARKER_WITHOUT_HTML = "[//]: # (sagestack-review)"
+"""The same where HTML would be shown as text: the definition of a link that nothing uses."""
+MARKERS = (MARKER, MARKER_WITHOUT_HTML)
 LIMIT = 65_000
 """Below this many characters stays every comment. GitHub takes 65,536, Bitbucket not many more, GitLab a million."""
 _SIGNS = {"human": "\U0001f6d1", "fine": "✅", "nothing": "\U0001f7f0"}
@@ -24,6 +27,11 @@ _CONDITIONS_AT_MOST = 15
 """More cannot be asked about."""
 _LEAST_DETAIL = 120
 """Characters that any detail takes."""
+
+
+def shows_html(host: str) -> bool:
+    """Whether a host of `delivery.yaml` shows HTML in comments; Bitbucket's Markdown takes none, and shows it as text."""
+    return host != "bitbucket"
 
 
 @dataclass(frozen=True)
@@ -101,9 +109,8 @@ def _left_out(section: _Section, missing: int) -> str:
 
 def _head(review: Review, folding: bool) -> str:
     sign = "human" if review.needs_a_human else "nothing" if words.changes_nothing(review) else "fine"
-    marker = MARKER if folding else "[//]: # (sagestack-review)"
     lines = [
-        marker,
+        MARKER if folding else MARKER_WITHOUT_HTML,
         "",
         f"## {_SIGNS[sign]} {words.verdict(review)}",
         "",

@@ -16,6 +16,7 @@ _MET_AT_MOST = 3
 _COUNTS_AT_MOST = 6
 _LINE_LIMIT = 160
 """Characters of a line; a narrower terminal wraps it."""
+_LOAD_LIMIT = 480
 
 
 def summary(review: Review, output: Output) -> None:
@@ -46,6 +47,7 @@ def summary(review: Review, output: Output) -> None:
     if len(review.environments) > _COUNTS_AT_MOST:
         output.say(f"  and {words.plural(len(review.environments) - _COUNTS_AT_MOST, 'environment')} more")
         used += 1
+    used += _loads(review, output)
     _worst(review, output, _LINES - used - len(review.notes[:2]) - 3)
     for note in review.notes[:2]:
         output.say(_line(f"Note: {_bare(note)}"), style="dim")
@@ -92,6 +94,19 @@ def _environment(environment: EnvironmentReview) -> str:
     return f"  {environment.environment}{state}: {', '.join(parts) or 'nothing changes'}"
 
 
+def _loads(review: Review, output: Output) -> int:
+    """Says what costs are computed for, where a cost changes; that it is in the environments' files, where they differ."""
+    dearer = [one for one in review.environments if abs(one.cost_after.total - one.cost_before.total) >= 0.005]
+    loads = bills.loads(review)
+    if not dearer or not loads:
+        return 0
+    if len(loads) > 1:
+        output.say("  Costs are at the load that each environment's file states.", style="dim")
+    else:
+        output.say(_line(f"  Costs are at this load: {loads[0][0]}", _LOAD_LIMIT), style="dim")
+    return 1
+
+
 def _next(review: Review) -> str:
     if review.needs_a_human:
         return "Next: open the page, and merge only when everything above is meant."
@@ -115,6 +130,6 @@ def _bare(text: str) -> str:
     return "".join(part.text for part in words.spoken(text))
 
 
-def _line(text: str) -> str:
+def _line(text: str, limit: int = _LINE_LIMIT) -> str:
     text = words.visible(text)
-    return words.cut(f"{text[: len(text) - len(text.lstrip())]}{' '.join(text.split())}", _LINE_LIMIT)
+    return words.cut(f"{text[: len(text) - len(text.lstrip())]}{' '.join(text.split())}", limit)

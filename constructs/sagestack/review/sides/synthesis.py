@@ -1,10 +1,11 @@
-"""Brings both sides into assemblies: what was made before is reused, the rest is made as many at once as there are cores."""
+"""Brings both sides into assemblies: what was made before is reused, the rest is made on all cores, each side's together."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +18,10 @@ from sagestack.review.sides.checkout import BOOTSTRAP, DELIVERY, Checkout
 from sagestack.review.sides.opening import OpenSide, Which, read
 from sagestack.review.sides.synth import SynthError, Synthesizer
 
-# Each takes about 250 MB, Node included; more of them would not fit beside the rest into what a review may take.
+# Each takes 250 to 450 MB, Node included; more of them would not fit beside the rest into what a review may take.
 _AT_ONCE = 4
+_LOOK_EVERY_S = 0.5
+"""How often it is looked which environments are there, to say so."""
 
 Progress = Callable[[str], None]
 
@@ -114,34 +117,55 @@ def _jobs(side: OpenSide, environment: str, synthesizer: Synthesizer, is_whole: 
 
 
 def _all(synthesizer: Synthesizer, jobs: Sequence[_Job], cache: Cache, progress: Progress) -> dict[_Job, Path]:
-    def run(job: _Job) -> Path:
-        made = cache.work_folder(f"{job.side.which}-{job.name}.out")
-        synthesizer.synthesize(job.files.folder, job.context, made)
-        return cache.keep(job.key, job.name, made)
+    outputs = {job: cache.work_folder(f"{job.side.which}-{job.name}.out") for job in jobs}
+
+    def run(group: Sequence[_Job]) -> dict[_Job, Path | SynthError]:
+        if len(group) > 1:
+            with suppress(SynthError):
+                synthesizer.synthesize_together(group[0].files.folder, [(job.context, outputs[job]) for job in group])
+        return {job: kept(job) for job in group}
+
+    def kept(job: _Job) -> Path | SynthError:
+        try:
+            if not outputs[job].exists():
+                synthesizer.synthesize(job.files.folder, job.context, outputs[job])
+        except SynthError as error:
+            return error
+        return cache.keep(job.key, job.name, outputs[job])
 
     if not jobs:
         return {}
-    done: dict[_Job, Path] = {}
-    failed: dict[_Job, SynthError] = {}
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as pool:
-        running: dict[Future[Path], _Job] = {pool.submit(run, job): job for job in jobs}
+    ended: dict[_Job, Path | SynthError] = {}
+    at_once = min(os.cpu_count() or 1, _AT_ONCE)
+    with ThreadPoolExecutor(at_once) as pool:
+        running: set[Future[dict[_Job, Path | SynthError]]] = {
+            pool.submit(run, group) for group in _grouped(jobs, at_once)
+        }
         try:
             while running:
-                left = [str(job) for job in running.values()]
-                progress(f"Synthesizing {left[0]} ({len(jobs) - len(left)} of {len(jobs)} done)")
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    job = running.pop(future)
-                    try:
-                        done[job] = future.result()
-                    except SynthError as error:
-                        failed[job] = error
+                left = [job for job in jobs if job not in ended and not outputs[job].exists()]
+                if left:
+                    progress(f"Synthesizing {left[0]} ({len(jobs) - len(left)} of {len(jobs)} done)")
+                done, running = wait(running, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+                for future in done:
+                    ended |= future.result()
         except BaseException:
             synthesizer.stop()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    if failed:
+    if failed := {job: error for job, error in ended.items() if isinstance(error, SynthError)}:
         raise _failure(failed)
-    return done
+    return {job: folder for job, folder in ended.items() if isinstance(folder, Path)}
+
+
+def _grouped(jobs: Sequence[_Job], at_once: int) -> Iterator[Sequence[_Job]]:
+    """What one process makes, as many groups as run at once: the files of one side, and about as much of them as the others."""
+    sides: dict[Which, list[_Job]] = {}
+    for job in jobs:
+        sides.setdefault(job.side.which, []).append(job)
+    for those in sides.values():
+        count = min(max(1, at_once // len(sides)), len(those))
+        yield from (those[place::count] for place in range(count))
 
 
 def _failure(failed: dict[_Job, SynthError]) -> CliError:

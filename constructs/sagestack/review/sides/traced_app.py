@@ -1,15 +1,22 @@
-"""Runs an app.py and writes down which line of the project made each construct.
+"""Runs an app.py, once or for several environments, and writes down which line of the project made each construct.
 
 A program, started by its path in the folder of the project that is to be synthesized, so that nothing of the reviewing
 project's own package gets into the process. It changes nothing: it only looks when jsii is asked for an object.
+
+Without an argument it runs app.py once, as `cdk synth` would. With a file of requests it runs it for each of them in turn,
+since the CDK takes longer to start than to synthesize. The project's modules are imported anew for each, so what one run
+leaves in them the next does not find. A run that fails leaves nothing, and says nothing: alone, it will say why.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,6 +25,9 @@ SOURCES_FILE = "sagestack-sources.json"
 """The name that sagestack.review.assembly reads it by; written here again, as nothing of it may be imported."""
 FOREIGN_PACKAGE = 86
 """The exit code that says: `import sagestack` does not find the project's own."""
+CONTEXT_FILE = "CONTEXT_OVERFLOW_LOCATION_ENV"
+"""The variable that names a file of context, which each new `cdk.App` reads: the CDK CLI's way for context that is too long
+for a variable. Node sees other variables as they were when it started."""
 
 
 class Recorder:
@@ -28,6 +38,11 @@ class Recorder:
         self._root = f"{root}{os.sep}"
         # By jsii's name of the object: Python's own objects may come and go.
         self._paths: dict[str, str] = {}
+
+    def forget(self) -> None:
+        """Begins anew, for another app in the same process."""
+        self.sources.clear()
+        self._paths.clear()
 
     def install(self) -> None:
         """Looks at every object that Python code makes from now on."""
@@ -74,7 +89,7 @@ def _is_of(frame: FrameType, obj: object) -> bool:
     return code.co_name == "__init__" and bool(code.co_varnames) and frame.f_locals.get(code.co_varnames[0]) is obj
 
 
-def main() -> None:
+def main(requests: Path | None) -> None:
     root = Path.cwd()
     import sagestack
 
@@ -84,14 +99,55 @@ def main() -> None:
         sys.exit(FOREIGN_PACKAGE)
     recorder = Recorder(root)
     recorder.install()
+    output = Path(os.environ["CDK_OUTDIR"])
+    if requests is not None:
+        _run_each(json.loads(requests.read_text(encoding="utf-8")), root, output, recorder)
+        return
+    try:
+        _run_app(root)
+    finally:
+        _write_sources(recorder, output)
+
+
+def _run_each(requests: Sequence[Mapping[str, Any]], root: Path, working: Path, recorder: Recorder) -> None:
+    """Each is run into the same folder, which the CDK knows from its start; what is whole gets the name that was asked for."""
+    for request in requests:
+        Path(os.environ[CONTEXT_FILE]).write_text(json.dumps(request["context"]), encoding="utf-8")
+        working.mkdir()
+        try:
+            _run_app(root)
+        except (Exception, SystemExit) as error:
+            if not isinstance(error, SystemExit) or error.code:
+                shutil.rmtree(working)
+        if (working / "manifest.json").exists():
+            _write_sources(recorder, working)
+            working.rename(request["output"])
+        else:
+            shutil.rmtree(working, ignore_errors=True)
+        recorder.forget()
+        _forget_project(root)
+
+
+def _run_app(root: Path) -> None:
     script = str(root / "app.py")
     sys.argv = [script]
-    try:
-        runpy.run_path(script, run_name="__main__")
-    finally:
-        sources = Path(os.environ["CDK_OUTDIR"]) / SOURCES_FILE
-        sources.write_text(json.dumps(dict(sorted(recorder.sources.items())), indent=0), encoding="utf-8")
+    runpy.run_path(script, run_name="__main__")
+
+
+def _forget_project(root: Path) -> None:
+    """As it is in a new process: no module of the project is imported, and no asset is staged."""
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and (getattr(module, "__file__", None) or "").startswith(f"{root}{os.sep}"):
+            del sys.modules[name]
+    if cdk := sys.modules.get("aws_cdk"):
+        cdk.AssetStaging.clear_asset_hash_cache()
+    gc.collect()
+
+
+def _write_sources(recorder: Recorder, output: Path) -> None:
+    sources = dict(sorted(recorder.sources.items()))
+    (output / SOURCES_FILE).write_text(json.dumps(sources, indent=0), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if sys.argv[1:] else None)
