@@ -98,6 +98,7 @@ def add_bootstrap(app: cdk.App) -> None:
         environment=environment,
         delivery=github.delivery if github else None,
         makes_identity=github is not None and github.makes_identity,
+        sources=load_sources(environment),
         env=cdk.Environment(account=environment.account, region=environment.region),
         termination_protection=environment.removal_policy == "retain",
     )

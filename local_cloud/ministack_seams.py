@@ -450,7 +450,8 @@ def _resource_arn(path: str, headers: dict[str, str], body: bytes, region: str, 
     for member in _ARN_MEMBERS:
         if isinstance(request.get(member), str):
             return str(request[member])
-    if operation == "CreateModelPackage" and "ModelPackageGroupName" in request:
+    # A list of one group's versions is of model packages, too; most other lists are of no resource.
+    if operation in ("CreateModelPackage", "ListModelPackages") and request.get("ModelPackageGroupName"):
         return f"{prefix}model-package/{service.name_of(request['ModelPackageGroupName'])}/*"
     if isinstance(request.get("ModelPackageName"), str):
         name = request["ModelPackageName"]

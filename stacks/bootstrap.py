@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import aws_cdk as cdk
@@ -25,6 +27,7 @@ class BootstrapStack(cdk.Stack):
         environment: Environment,
         delivery: Delivery | None,
         makes_identity: bool,
+        sources: Mapping[str, Environment] = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
         """Makes the stack.
@@ -33,6 +36,7 @@ class BootstrapStack(cdk.Stack):
             environment: what is deployed, and where.
             delivery: which repository deploys it; None where none does, or none on GitHub.
             makes_identity: whether GitHub's identity provider is made here, once for the account.
+            sources: the environments whose versions it serves, by name.
         """
         # With the caller's own credentials, before and after `cdk bootstrap`: its roles, which all other stacks are deployed
         # with, are what this guards. (CDK's "bootstrapless" synthesizer would use them where they are.)
@@ -48,6 +52,10 @@ class BootstrapStack(cdk.Stack):
             cdk.CfnOutput(self, f"{policy.node.id}PolicyArn", value=policy.managed_policy_arn)
         if delivery is None:
             return
+        registries = {
+            name: _registry(environment, sources.get(model.versions_from or ""))
+            for name, model in environment.models.items()
+        }
         identity = GitHubIdentity(self, "GitHub", is_there=not makes_identity)
         role = GitHubDeploymentRole(
             self,
@@ -55,7 +63,7 @@ class BootstrapStack(cdk.Stack):
             identity=identity,
             repository=delivery.repository.name,
             environment=environment.name,
-            models=list(environment.models),
+            registries=registries,
         )
         cdk.CfnOutput(self, "GitHubRoleArn", value=role.role_arn)
         if delivery.drift_schedule:
@@ -66,5 +74,12 @@ class BootstrapStack(cdk.Stack):
                 repository=delivery.repository.name,
                 branch=delivery.repository.branch,
                 environment=environment.name,
-                models=list(environment.models),
+                registries=registries,
             )
+
+
+def _registry(environment: Environment, source: Environment | None) -> str:
+    """The environment whose registry is looked into before a deployment: that of another account is not."""
+    if source and (source.account, source.region) == (environment.account, environment.region):
+        return source.name
+    return environment.name

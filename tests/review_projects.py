@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sagestack.review.assembly import Assembly
 from sagestack.review.results import CostEstimate
 from sagestack.review.run import Analyses
@@ -68,8 +69,13 @@ write_assembly(Path.cwd(), context, Path(os.environ["CDK_OUTDIR"]), list(os.envi
 """
 
 
-def synthesize_here(_self: Synthesizer, folder: Path, context: Mapping[str, str], output: Path) -> None:
-    """Stands for `Synthesizer.synthesize` where the test is not about it."""
+def synthesize_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that are not about the program that runs app.py."""
+    monkeypatch.setattr(Synthesizer, "synthesize", _synthesize_here)
+    monkeypatch.setattr(Synthesizer, "synthesize_together", lambda _self, _folder, _requests: None)
+
+
+def _synthesize_here(_self: Synthesizer, folder: Path, context: Mapping[str, str], output: Path) -> None:
     try:
         write_assembly(folder, context, output, ())
     except SystemExit as error:

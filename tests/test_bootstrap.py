@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aws_cdk as cdk
@@ -27,7 +29,12 @@ BOUNDARY = "PermissionsBoundary"
 
 
 def _template(
-    environment: Environment, delivery: Delivery | None, *, makes_identity: bool = True, guarded: bool = False
+    environment: Environment,
+    delivery: Delivery | None,
+    *,
+    makes_identity: bool = True,
+    guarded: bool = False,
+    sources: Mapping[str, Environment] = MappingProxyType({}),
 ) -> dict[str, Any]:
     app = cdk.App(context=flags(), analytics_reporting=False)
     BootstrapStack(
@@ -36,6 +43,7 @@ def _template(
         environment=environment,
         delivery=delivery,
         makes_identity=makes_identity,
+        sources=sources,
         env=cdk.Environment(account=environment.account, region=environment.region),
     )
     if guarded:
@@ -521,3 +529,23 @@ def test_it_deploys_with_the_callers_own_rights_before_and_after_cdks_bootstrap(
     assert "BootstrapVersion" not in assembly.stacks[0].template.get("Parameters", {})
     # Nothing is uploaded first.
     assert [each["type"] for each in manifest.values() if each["type"] == "cdk:asset-manifest"] == []
+
+
+def test_github_looks_into_the_registry_that_an_environment_serves_from_where_it_is_here() -> None:
+    prod, dev = load_environment("prod"), load_environment("dev")
+    housing = prod.models["housing"].model_copy(update={"versions_from": "dev"})
+    prod = prod.model_copy(update={"models": {"housing": housing}})
+    parameter = "parameter/sagestack/dev/housing/model-package-group-name"
+    for account, is_here in ((prod.account, True), (dev.account, False)):
+        sources = {"dev": dev.model_copy(update={"account": account})}
+        template = _template(prod, load_delivery(), sources=sources)
+        statements = statements_of(template, "GitHubRoleDefaultPolicy", kind="AWS::IAM::Policy")
+
+        def may(action: str, service: str, resource: str, given: list[Statement] = statements) -> bool:
+            return allows(given, action, _arn(service, resource).replace(ACCOUNT, prod.account))
+
+        assert may("ssm:GetParameter", "ssm", parameter) is is_here
+        assert not may("ssm:GetParameter", "ssm", "parameter/sagestack/dev/data-bucket")
+        for environment, listed in (("dev", is_here), ("prod", not is_here)):
+            group = f"model-package/sagestack-{environment}-housing/*"
+            assert may("sagemaker:ListModelPackages", "sagemaker", group) is listed

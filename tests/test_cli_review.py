@@ -12,7 +12,6 @@ import pytest
 from sagestack.cli.main import app
 from sagestack.review import run
 from sagestack.review.results import Action, ResourceChange, Severity
-from sagestack.review.sides.synth import Synthesizer
 from typer.testing import CliRunner, Result
 
 from tests import review_projects
@@ -28,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitProject:
     project.write("delivery.yaml", DELIVERY.format(fail_on="[data-loss]"))
     project.commit()
     monkeypatch.chdir(project.root)
-    monkeypatch.setattr(Synthesizer, "synthesize", review_projects.synthesize_here)
+    review_projects.synthesize_in_this_process(monkeypatch)
 
     def changes(before: Any, after: Any) -> tuple[ResourceChange, ...]:
         bucket = (after or before).resources[0]

@@ -96,6 +96,17 @@ def test_the_other_side_names_the_account_of_all_that_it_may_read() -> None:
         assert elsewhere or statement["Action"] == "ecr:GetAuthorizationToken", statement
 
 
+def test_in_the_local_cloud_an_image_of_another_environment_is_what_it_is_built_from() -> None:
+    stack = cdk.Stack(cdk.App(), "Prod", env=cdk.Environment(account="0" * 12, region="us-east-1"))
+    role = SageMakerRole(stack, "Role", description="What the endpoint may do")
+    source = settings.load_environment("local")
+    SharedVersions(stack, source=source, model_name="housing").grant_deploy(role)
+    [policy] = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert "ecr:" not in json.dumps(statements)
+    assert any("cdk-hnb659fds-assets-000000000000-us-east-1/*.zip" in json.dumps(each) for each in statements)
+
+
 def test_an_account_is_refused_where_the_image_is_a_build_context() -> None:
     environment, model = settings.load_environment("local"), settings.load_model("housing")
     app = cdk.App(context=flags())

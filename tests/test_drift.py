@@ -171,8 +171,13 @@ ENDPOINT_RESOURCES = {
 
 @pytest.mark.parametrize(
     ("config", "status", "differs"),
-    [("deployed", "InService", False), ("by-hand", "InService", True), ("old", "Updating", False)],
-    ids=["as-deployed", "updated-by-hand", "on-its-way"],
+    [
+        ("deployed", "InService", False),
+        ("Deployed", "InService", False),
+        ("by-hand", "InService", True),
+        ("old", "Updating", False),
+    ],
+    ids=["as-deployed", "as-deployed-in-the-name's-own-letters", "updated-by-hand", "on-its-way"],
 )
 def test_an_endpoint_on_another_configuration_was_changed(config: str, status: str, differs: bool) -> None:
     session: Any = SimpleNamespace(sagemaker=FakeSageMaker(config, status))

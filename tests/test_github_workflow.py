@@ -275,7 +275,7 @@ def test_an_arm_image_is_built_with_an_emulator() -> None:
 @pytest.mark.parametrize("host", ["gitlab", "bitbucket"])
 def test_other_hosts_are_refused_with_what_to_do_instead(host: str) -> None:
     repository = load_delivery().repository.model_copy(update={"host": host})
-    with pytest.raises(SettingsError, match=f"repository.host: '{host}'.*pipeline on AWS"):
+    with pytest.raises(SettingsError, match=f"repository.host: '{host}'.*pipeline on AWS.*cdk deploy -c part=delivery"):
         _of(load_delivery().model_copy(update={"repository": repository}))
 
 

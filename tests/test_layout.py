@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,3 +58,19 @@ def test_a_stack_builds_connects_and_grants_and_holds_no_cfn_resource() -> None:
 
 def test_the_source_root_is_no_package() -> None:
     assert not (ROOT / "constructs/__init__.py").exists(), "it would hide the PyPI package constructs from aws_cdk"
+
+
+def test_an_installed_sagestack_has_every_file_that_it_reads() -> None:
+    package = ROOT / "constructs/sagestack"
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    shipped = {
+        file
+        for name, patterns in settings.items()
+        for pattern in patterns
+        for file in (ROOT / "constructs" / name.replace(".", "/")).glob(pattern)
+    }
+    files = {file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    assert {file for file in files if file.suffix != ".py"} - shipped == set()
+    assert {
+        file.parent for file in files if file.suffix == ".py" and not (file.parent / "__init__.py").exists()
+    } == set()

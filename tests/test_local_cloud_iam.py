@@ -81,3 +81,23 @@ def test_who_may_ask_some_models_of_an_endpoint_may_ask_no_others(cloud: LocalCl
     # Who is let in is told that there is no such endpoint.
     assert [answer(**{member: target}) for target in ("red.tar.gz", "blue")] == ["ValidationError"] * 2
     assert answer(**{member: "green"}) == answer() == "AccessDeniedException"
+
+
+def test_who_may_list_one_groups_versions_may_list_no_others(cloud: LocalCloud) -> None:
+    iam, user = cloud.client("iam"), "lists-versions"
+    iam.create_user(UserName=user)
+    for group in ("seen", "unseen"):
+        cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=f"iam-{group}")
+    statement = {
+        "Effect": "Allow",
+        "Action": "sagemaker:ListModelPackages",
+        "Resource": f"arn:aws:sagemaker:{cloud.region}:{cloud.account}:model-package/iam-seen/*",
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    iam.put_user_policy(UserName=user, PolicyName="policy", PolicyDocument=json.dumps(policy))
+    keys = iam.create_access_key(UserName=user)["AccessKey"]
+    sagemaker = cloud.client("sagemaker", keys["AccessKeyId"], keys["SecretAccessKey"])
+    assert sagemaker.list_model_packages(ModelPackageGroupName="iam-seen")["ModelPackageSummaryList"] == []
+    for request in ({"ModelPackageGroupName": "iam-unseen"}, {}):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            sagemaker.list_model_packages(**request)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from sagestack.cli import hosted_repository, promotion
 from sagestack.cli.errors import CliError
 from sagestack.cli.main import app
+from sagestack.cli.next_stage import Step, plan
+from sagestack.settings import PROJECT_ROOT, load_environment, load_sources
 from typer.testing import CliRunner
 
 from functions.version_pin.git_hosts import HOSTS, Change, HostError
@@ -22,6 +27,7 @@ from local_cloud.git_host.server import GitHost
 from tests import cli_fakes
 from tests.git_host_fakes import Repository, served
 from tests.git_repositories import NAME, TOKEN, ask, bare, git, hosted
+from tests.synthesis import copy_project
 
 runner = CliRunner()
 DELIVERY = f"""\
@@ -465,3 +471,29 @@ def test_a_conflict_that_stays_is_told(api: tuple[Any, Repository], monkeypatch:
     monkeypatch.setattr(type(host), "commit", lambda *_: (_ for _ in ()).throw(HostError("moved on", 409)))
     with pytest.raises(HostError, match="moved on"):
         proposed(host, 4)
+
+
+def test_the_files_as_they_come_share_no_versions_until_the_guide_is_followed(tmp_path: Path) -> None:
+    root = copy_project(tmp_path / "p")
+    shutil.copy(PROJECT_ROOT / "delivery.yaml", root)
+    serve = {"models": {"housing": {"served_version": 4}}}
+    _write_into(root / "environments/dev.yaml", serve)
+    (reason,) = (each.reason for each in plan(root, "dev", None).skipped)
+    assert "write models.housing.versions_from: dev into environments/staging.yaml and account 222222222222" in reason
+
+    guide = (PROJECT_ROOT / "docs/how-to/promote-by-pull-request.md").read_text()
+    staging, dev = (YAML(typ="safe").load(block) for block in re.findall(r"```yaml\n(.+?)```", guide, re.DOTALL)[:2])
+    _write_into(root / "environments/dev.yaml", dev, serve)
+    for name, before in (("staging", "dev"), ("prod", "staging")):
+        _write_into(root / f"environments/{name}.yaml", staging)
+        assert list(load_sources(load_environment(name, root), root)) == ["dev"]
+        assert plan(root, before, None).steps == (Step("housing", 4, None),)
+        _write_into(root / f"environments/{name}.yaml", serve)
+
+
+def _write_into(file: Path, *changes: dict[str, Any]) -> None:
+    yaml = YAML(typ="safe")
+    content = yaml.load(file.read_text())
+    for change in changes:
+        content["models"]["housing"] |= change["models"]["housing"]
+    yaml.dump(content, file)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sagestack.review.assembly import Assembly
-from sagestack.review.intrinsics import referred, rendered
+from sagestack.review.intrinsics import as_text, references
 from sagestack.review.pictures import pictures
 from sagestack.review.pictures.mermaid import pipeline_mermaid
 from sagestack.review.pictures.parts import parts_of
@@ -182,15 +182,15 @@ def test_nothing_to_draw_is_no_picture() -> None:
         ({"Fn::GetAtt": ["B", "Arn"]}, "${B.Arn}"),
         ({"Fn::Sub": "x ${A} ${!B}"}, "x ${A} ${!B}"),
         ({"Fn::Sub": ["${a}", {"a": {"Ref": "B"}}]}, "${B}"),
-        ({"Fn::ImportValue": "s:Out"}, "${s:Out}"),
+        ({"Fn::ImportValue": "s:Out"}, "${import s:Out}"),
         ([1, "a"], '[1, "a"]'),
     ],
     ids=["join", "get-att", "sub", "sub-with-values", "import", "list"],
 )
 def test_functions_are_rendered_as_a_person_writes_them(value: Any, text: str) -> None:
-    assert rendered(value) == text
+    assert as_text(value) == text
 
 
 def test_references_are_found_wherever_they_stand() -> None:
     value = {"a": [{"Ref": "A"}, {"Fn::Sub": ["${B.Arn} ${own} ${!no}", {"own": {"Fn::GetAtt": "C.Arn"}}]}]}
-    assert set(referred(value)) == {("resource", "A"), ("resource", "B"), ("resource", "C")}
+    assert {found.logical_id for found in references(value)} == {"A", "B", "C"}

@@ -43,7 +43,7 @@ def real_synth() -> None:
 @pytest.fixture(autouse=True)
 def quick_synth(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "real_synth" not in request.fixturenames:
-        monkeypatch.setattr(Synthesizer, "synthesize", review_projects.synthesize_here)
+        review_projects.synthesize_in_this_process(monkeypatch)
 
 
 @pytest.fixture
@@ -269,6 +269,56 @@ def test_an_app_that_imports_the_package_of_another_checkout_is_refused(project:
     assert review(project).synthesized == 2
     project.write("constructs/sagestack/__init__.py", "__file__ = '/elsewhere/sagestack/__init__.py'\n")
     assert "finds /elsewhere/sagestack/__init__.py" in refused(project).message
+
+
+APP_WITH_MEMORY = """\
+import json
+import os
+import sys
+from pathlib import Path
+
+from sagestack import counted
+
+context = json.loads(Path(os.environ["CONTEXT_OVERFLOW_LOCATION_ENV"]).read_text())
+counted.times += 1
+output = Path(os.environ["CDK_OUTDIR"])
+(output / "half").write_text("")
+if context["env"] == "prod":
+    sys.exit("not beside others")
+(output / "manifest.json").write_text(json.dumps({"env": context["env"], "times": counted.times}))
+"""
+
+
+@pytest.mark.usefixtures("real_synth")
+def test_what_is_made_in_one_process_is_as_if_each_was_alone_and_what_fails_leaves_nothing(
+    project: GitProject, tmp_path: Path
+) -> None:
+    project.write("app.py", APP_WITH_MEMORY)
+    project.write("constructs/sagestack/counted.py", "times = 0\n")
+    outputs = {name: tmp_path / f"{name}.out" for name in ("dev", "prod", "staging")}
+    requests = [({"env": name}, output) for name, output in outputs.items()]
+    Synthesizer(project.root).synthesize_together(project.root, requests)
+    made = {name: json.loads((outputs[name] / "manifest.json").read_text()) for name in ("dev", "staging")}
+    assert made == {name: {"env": name, "times": 1} for name in made}
+    assert not outputs["prod"].exists()
+    assert sorted(path.name for path in tmp_path.glob("*.out")) == ["dev.out", "staging.out"]
+
+
+@pytest.mark.usefixtures("real_synth")
+def test_what_cannot_be_made_beside_others_is_made_alone(project: GitProject) -> None:
+    for name in ("prod", "staging"):
+        project.environment(name)
+    app = (project.root / "app.py").read_text()
+    project.write("app.py", f'{app}\nif file and context["env"] == "prod":\n    sys.exit("not beside others")\n')
+    project.commit()
+    project.environment("prod", BUCKET | TOPIC)
+    seen = Seen()
+    outcome = review(project, seen=seen)
+    assert (outcome.synthesized, sorted(seen.pairs)) == (6, ["dev", "prod", "staging"])
+    before, after = seen.templates("prod")
+    assert before
+    assert after
+    assert set(after["Resources"]) - set(before["Resources"]) == {"Alarms"}
 
 
 # --- Environments ---
@@ -673,8 +723,17 @@ def test_what_is_synthesized_for_a_review_equals_what_cdk_synth_writes_byte_for_
     assert done.returncode == 0, done.stderr
     with Cache(tmp_path / "cache") as cache:
         files = of_working_tree(Repository(project.folder), cache.work_folder("head"))
-        here = tmp_path / "here"
-        Synthesizer(project.folder).synthesize(files.folder, {"env": "prod"}, here)
+        here, alone = tmp_path / "here", tmp_path / "alone"
+        others = [
+            ({"env": "dev"}, tmp_path / "dev"),
+            ({"env": "prod", "part": "bootstrap"}, tmp_path / "bootstrap"),
+        ]
+        synthesizer = Synthesizer(project.folder)
+        synthesizer.synthesize_together(files.folder, [*others, ({"env": "prod"}, here)])
+        synthesizer.synthesize(files.folder, {"env": "prod"}, alone)
+    assert {path.relative_to(here): path.read_bytes() for path in here.rglob("*") if path.is_file()} == {
+        path.relative_to(alone): path.read_bytes() for path in alone.rglob("*") if path.is_file()
+    }
     names = sorted(path.name for path in there.glob("*.json") if path.name != "validation-report.json")
     assert len([name for name in names if name.endswith(".template.json")]) == 3
     for name in names:

@@ -80,6 +80,13 @@ class SharedVersions:
         """Lets a role fetch a version's model and image."""
         self._grant_read(role, TRAIN)
         account, region = self._source.account, self._source.region
+        if self._source.model_image == "build-context":
+            # In the local cloud images are what they are built from, among the files that the CDK publishes.
+            bucket = f"cdk-{DefaultStackSynthesizer.DEFAULT_QUALIFIER}-assets-{account}-{region}"
+            role.add_to_principal_policy(
+                iam.PolicyStatement(actions=["s3:GetObject"], resources=[f"arn:{self._partition}:s3:::{bucket}/*.zip"])
+            )
+            return
         repository = f"cdk-{DefaultStackSynthesizer.DEFAULT_QUALIFIER}-container-assets-{account}-{region}"
         role.add_to_principal_policy(
             iam.PolicyStatement(

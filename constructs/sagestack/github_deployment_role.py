@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -139,9 +139,15 @@ class _GitHubRole(iam.Role):
             )
         )
 
-    def _read(self, names: EnvironmentNames, models: Sequence[str]) -> None:
+    def _read(self, names: EnvironmentNames, registries: Mapping[str, str]) -> None:
         """What `sagestack` itself looks at before it deploys: the stacks, our parameters, the versions of the models."""
         stack = cdk.Stack.of(self)
+        sources = {model: EnvironmentNames(environment).model(model) for model, environment in registries.items()}
+        others = [
+            source.model_package_group_name_parameter.removeprefix("/")
+            for model, source in sources.items()
+            if registries[model] != names.environment
+        ]
         self._allow(
             iam.PolicyStatement(
                 actions=["cloudformation:DescribeStacks"],
@@ -158,18 +164,17 @@ class _GitHubRole(iam.Role):
                 actions=["ssm:GetParameter"],
                 resources=[
                     stack.format_arn(service="ssm", resource="parameter", resource_name=name)
-                    for name in (f"sagestack/{names.environment}/*", f"cdk-bootstrap/{QUALIFIER}/version")
+                    for name in (f"sagestack/{names.environment}/*", f"cdk-bootstrap/{QUALIFIER}/version", *others)
                 ],
             )
         )
-        if models:
+        if sources:
             self._allow(
                 iam.PolicyStatement(
                     actions=["sagemaker:ListModelPackages"],
                     resources=[
                         stack.format_arn(service="sagemaker", resource=kind, resource_name=name)
-                        for model in models
-                        for group in (names.model(model).model_package_group,)
+                        for group in (source.model_package_group for source in sources.values())
                         for kind, name in (("model-package-group", group), ("model-package", f"{group}/*"))
                     ],
                 )
@@ -190,7 +195,7 @@ class GitHubDeploymentRole(_GitHubRole):
         identity: GitHubIdentity,
         repository: str,
         environment: str,
-        models: Sequence[str],
+        registries: Mapping[str, str],
     ) -> None:
         """Makes the role.
 
@@ -198,7 +203,7 @@ class GitHubDeploymentRole(_GitHubRole):
             identity: GitHub's provider.
             repository: owner/name.
             environment: ours and GitHub's, which are called alike.
-            models: whose versions it may list.
+            registries: whose versions it may list: for each model, which environment of this account registers them.
         """
         names = EnvironmentNames(environment)
         super().__init__(
@@ -210,7 +215,7 @@ class GitHubDeploymentRole(_GitHubRole):
             subject=f"repo:{repository}:environment:{environment}",
         )
         self._assume_bootstrap_roles("deploy", "file-publishing", "image-publishing", "lookup")
-        self._read(names, models)
+        self._read(names, registries)
 
 
 class GitHubDriftRole(_GitHubRole):
@@ -225,7 +230,7 @@ class GitHubDriftRole(_GitHubRole):
         repository: str,
         branch: str,
         environment: str,
-        models: Sequence[str],
+        registries: Mapping[str, str],
     ) -> None:
         """Makes the role.
 
@@ -234,7 +239,7 @@ class GitHubDriftRole(_GitHubRole):
             repository: owner/name.
             branch: the one that is deployed: what is on it has been reviewed.
             environment: ours.
-            models: whose versions it may list.
+            registries: whose versions it may list: for each model, which environment of this account registers them.
         """
         names = EnvironmentNames(environment)
         super().__init__(
@@ -245,7 +250,7 @@ class GitHubDriftRole(_GitHubRole):
             identity=identity,
             subject=f"repo:{repository}:ref:refs/heads/{branch}",
         )
-        self._read(names, models)
+        self._read(names, registries)
         stack = cdk.Stack.of(self)
         self._allow(
             iam.PolicyStatement(

@@ -45,7 +45,8 @@ def workflows(delivery: Delivery, environments: dict[str, Environment]) -> list[
         raise SettingsError(
             [
                 f"{FILE}: repository.host: {repository.host!r}: workflows are generated for github alone. For {repository.host}"
-                " use the pipeline on AWS (pipeline: in this file, and docs/how-to/deploy-by-codepipeline.md), or call the same commands from its own CI"
+                " use the pipeline on AWS (pipeline: in this file, then `npx cdk deploy -c part=delivery sagestack-delivery`), or"
+                " call the same commands from its own CI"
             ]
         )
     if repository.api_url is not None:

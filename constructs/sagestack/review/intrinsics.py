@@ -5,54 +5,88 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-_IN_SUB = re.compile(r"\$\{(!?)([^}]+)\}")
-
-
-def referred(value: Any) -> Iterator[tuple[str, str]]:
-    """Everything that a value refers to: `("resource", logical id)` and `("export", name)`; parameters count as resources."""
-    if isinstance(value, list):
-        for each in value:
-            yield from referred(each)
-        return
-    if not isinstance(value, Mapping):
-        return
-    for key, inner in value.items():
-        if key == "Ref":
-            yield "resource", str(inner)
-        elif key == "Fn::GetAtt":
-            yield "resource", inner[0] if isinstance(inner, list) else str(inner).split(".")[0]
-        elif key == "Fn::ImportValue" and isinstance(inner, str):
-            yield "export", inner
-        elif key == "Fn::Sub":
-            text, known = (inner[0], inner[1]) if isinstance(inner, list) else (inner, {})
-            for escaped, name in _IN_SUB.findall(text):
-                if not escaped and name not in known:
-                    yield "resource", name.split(".")[0]
-            yield from referred(list(known.values()))
-        else:
-            yield from referred(inner)
+_PLACEHOLDER = re.compile(r"\$\{([^!}]+)\}")
 
 
-def rendered(value: Any) -> str:
-    """A value as one line of text: `arn:${AWS::Partition}:s3:::${Data666C94C7}/housing/*`.
+class Reference(NamedTuple):
+    """Something that a value is taken from at deployment.
 
-    What is not a string or one of CloudFormation's functions comes as JSON.
+    Attributes:
+        logical_id: of the same template; None for an import.
+        attribute: of `Fn::GetAtt`; None for `Ref`.
+        export: the name of an import; None for what is in the same template.
     """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping) and len(value) == 1:
-        ((key, inner),) = value.items()
-        if key == "Ref":
-            return f"${{{inner}}}"
-        if key == "Fn::GetAtt":
-            return "${" + (".".join(map(str, inner)) if isinstance(inner, list) else str(inner)) + "}"
-        if key == "Fn::ImportValue":
-            return f"${{{rendered(inner)}}}"
-        if key == "Fn::Join" and isinstance(inner[1], list):
-            return str(inner[0]).join(rendered(each) for each in inner[1])
-        if key == "Fn::Sub":
-            text, known = (inner[0], inner[1]) if isinstance(inner, list) else (inner, {})
-            return _IN_SUB.sub(lambda m: rendered(known[m[2]]) if m[2] in known else m[0], text)
+
+    logical_id: str | None
+    attribute: str | None = None
+    export: str | None = None
+
+
+def is_intrinsic(value: object) -> bool:
+    """Whether it is a function call of CloudFormation and no structure."""
+    if not isinstance(value, Mapping) or len(value) != 1:
+        return False
+    (key,) = value
+    return key == "Ref" or str(key).startswith("Fn::")
+
+
+def references(value: Any) -> Iterator[Reference]:
+    """Everything that a value refers to, wherever in it; pseudo parameters and parameters are among them, as logical ids."""
+    match value:
+        case {"Ref": str(logical_id)}:
+            yield Reference(logical_id)
+        case {"Fn::GetAtt": [str(logical_id), *attribute]}:
+            yield Reference(logical_id, ".".join(map(str, attribute)))
+        case {"Fn::GetAtt": str(text)}:
+            yield Reference(*text.split(".", 1))
+        case {"Fn::ImportValue": name}:
+            yield Reference(None, export=name) if isinstance(name, str) else Reference(None, export=as_text(name))
+        case {"Fn::Sub": str(text)}:
+            yield from _substituted(text, {})
+        case {"Fn::Sub": [str(text), dict(own)]}:
+            yield from _substituted(text, own)
+            yield from references(list(own.values()))
+        case Mapping():
+            for each in value.values():
+                yield from references(each)
+        case list():
+            for each in value:
+                yield from references(each)
+
+
+def referred(value: Any) -> set[str]:
+    """The logical ids of the same template that a value refers to."""
+    return {found.logical_id for found in references(value) if found.logical_id is not None}
+
+
+def _substituted(text: str, own: Mapping[str, Any]) -> Iterator[Reference]:
+    for name in _PLACEHOLDER.findall(text):
+        if name not in own:
+            logical_id, _, attribute = name.partition(".")
+            yield Reference(logical_id, attribute or None)
+
+
+def as_text(value: Any) -> str:
+    """A value as one line, with references as `${LogicalId.Attribute}`."""
+    match value:
+        case str():
+            return value
+        case {"Ref": name}:
+            return f"${{{name}}}"
+        case {"Fn::GetAtt": [name, *attribute]}:
+            return f"${{{'.'.join(map(str, [name, *attribute]))}}}"
+        case {"Fn::GetAtt": str(name)}:
+            return f"${{{name}}}"
+        case {"Fn::ImportValue": name}:
+            return f"${{import {as_text(name)}}}"
+        case {"Fn::Sub": str(text)}:
+            return text
+        case {"Fn::Sub": [str(text), dict(own)]}:
+            return _PLACEHOLDER.sub(lambda found: as_text(own[found[1]]) if found[1] in own else found[0], text)
+        case {"Fn::Join": [str(separator), list(parts)]}:
+            return separator.join(as_text(part) for part in parts)
+        case bool():
+            return str(value).lower()
     return json.dumps(value, sort_keys=True)

@@ -22,9 +22,12 @@ delivery = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 def group() -> None:
     """Generate GitHub's workflows from delivery.yaml and the environments, or check that they are as generated.
 
+    The pipeline on AWS is no file: where delivery.yaml has one, the CDK CLI deploys it, and from then on it deploys itself.
+
     Examples:
     [cyan]sagestack delivery write[/cyan]
     [cyan]sagestack delivery check[/cyan]
+    [cyan]npx cdk deploy -c part=delivery sagestack-delivery[/cyan]
     """
 
 

@@ -79,11 +79,11 @@ def _endpoint(session: Session, physical_id: str, properties: Mapping[str, Any],
     now = session.sagemaker.describe_endpoint(EndpointName=_name(physical_id))
     wanted = _referred(properties.get("EndpointConfigName"), resources)
     deployed = _name(str(wanted)) if wanted else None
-    # While it updates, the old one is still named.
+    # While it updates, the old one is still named. And an ARN of SageMaker's is in lower case, however the name is written.
     if (
         deployed is None
         or now["EndpointStatus"] in ("Updating", "Creating", "RollingBack")
-        or deployed == now.get("EndpointConfigName")
+        or deployed.lower() == now.get("EndpointConfigName", "").lower()
     ):
         return (), ""
     changed = now["LastModifiedTime"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sagestack.review.assembly import Assembly
 from sagestack.review.changes.served_endpoints import Endpoint, endpoint_of
-from sagestack.review.changes.templates import references
+from sagestack.review.intrinsics import references
 from sagestack.review.results import Action, ResourceChange
 
 _ENDPOINT = "AWS::SageMaker::Endpoint"

@@ -11,7 +11,7 @@ from sagestack.review.changes.served_endpoints import (
     served_by,
     watched_by,
 )
-from sagestack.review.changes.templates import as_text, references
+from sagestack.review.intrinsics import as_text, references
 from sagestack.review.results import Action, Severity
 
 

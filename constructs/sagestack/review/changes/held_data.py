@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sagestack.review.assembly import Resource, StackTemplate
-from sagestack.review.changes.templates import canonical, references
+from sagestack.review.changes.templates import canonical
+from sagestack.review.intrinsics import references
 from sagestack.review.results import Severity
 
 Fate = Literal["none", "kept", "lost", "refused"]

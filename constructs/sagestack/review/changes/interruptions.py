@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sagestack.review.changes.drafts import Context, Draft
 from sagestack.review.changes.endpoint_updates import judge_component, judge_endpoint, judge_model
-from sagestack.review.changes.templates import as_text
+from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, Severity
 
 _APIS = {"AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api", "AWS::Lambda::Url"}

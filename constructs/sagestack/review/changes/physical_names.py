@@ -9,7 +9,8 @@ from sagestack.review.assembly import Assembly, Resource
 from sagestack.review.changes.drafts import Draft
 from sagestack.review.changes.schemas import schema_of
 from sagestack.review.changes.stacks_in_use import stacks_that_stay
-from sagestack.review.changes.templates import as_text, canonical, references
+from sagestack.review.changes.templates import canonical
+from sagestack.review.intrinsics import as_text, references
 from sagestack.review.results import Action, Severity
 
 

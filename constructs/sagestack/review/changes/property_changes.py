@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from sagestack.review.assembly import Resource
 from sagestack.review.changes.schemas import Pointer, ResourceSchema, schema_of
-from sagestack.review.changes.templates import canonical, document, is_intrinsic, unordered
+from sagestack.review.changes.templates import canonical, document, unordered
+from sagestack.review.intrinsics import is_intrinsic
 from sagestack.review.results import PropertyChange
 
 ATTRIBUTES = {"DeletionPolicy": "Delete", "UpdateReplacePolicy": "Delete", "Condition": None, "UpdatePolicy": None}

@@ -7,7 +7,8 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from sagestack.review.assembly import Resource
-from sagestack.review.changes.templates import canonical, is_intrinsic
+from sagestack.review.changes.templates import canonical
+from sagestack.review.intrinsics import is_intrinsic
 
 LEAST = 0.6
 """How alike two resources must be, from 0 to 1: the share of values that both have, and of their paths that is the same."""

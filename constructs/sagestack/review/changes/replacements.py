@@ -11,7 +11,8 @@ from sagestack.review.changes.cdk_diff import Impact, SecondOpinion
 from sagestack.review.changes.drafts import Draft
 from sagestack.review.changes.property_changes import ATTRIBUTES
 from sagestack.review.changes.schemas import Replaces, is_custom, schema_of
-from sagestack.review.changes.templates import Exports, references
+from sagestack.review.changes.templates import Exports
+from sagestack.review.intrinsics import references
 from sagestack.review.results import Action, PropertyChange, Severity
 
 _RANK = {Action.UPDATED: 0, Action.MAY_BE_REPLACED: 1, Action.REPLACED: 2}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sagestack.review.assembly import Assembly, Resource
-from sagestack.review.changes.templates import as_text, references
+from sagestack.review.intrinsics import as_text, references
 
 AT_ONCE = "blue/green, all traffic at once"
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from sagestack.review.assembly import Assembly, StackTemplate
 from sagestack.review.changes.drafts import Draft
 from sagestack.review.changes.held_data import HELD
-from sagestack.review.changes.templates import Exports, references
+from sagestack.review.changes.templates import Exports
+from sagestack.review.intrinsics import references
 from sagestack.review.results import Action, Severity
 
 _ANSWERS = {"AWS::SageMaker::Endpoint", "AWS::SageMaker::InferenceComponent", "AWS::SageMaker::NotebookInstance"}

@@ -15,7 +15,7 @@ from sagestack.review.changes.held_data import (
 )
 from sagestack.review.changes.physical_names import check_replaced_names
 from sagestack.review.changes.schemas import is_custom
-from sagestack.review.changes.templates import as_text
+from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, PropertyChange, Severity
 
 MADE_ANEW = {

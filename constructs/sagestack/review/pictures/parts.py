@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sagestack.review.assembly import Assembly, Resource
-from sagestack.review.intrinsics import referred
+from sagestack.review.intrinsics import references
 from sagestack.review.results import Action, ResourceChange
 
 
@@ -71,7 +71,7 @@ def _edges(assembly: Assembly | None, owner: Mapping[str, str]) -> list[tuple[st
         return []
     exported = {
         output["Export"]["Name"]: {
-            f"{stack.name}/{name}" for kind, name in referred(output["Value"]) if kind == "resource"
+            f"{stack.name}/{found.logical_id}" for found in references(output["Value"]) if found.logical_id
         }
         for stack in assembly.stacks.values()
         for output in stack.template.get("Outputs", {}).values()
@@ -79,8 +79,9 @@ def _edges(assembly: Assembly | None, owner: Mapping[str, str]) -> list[tuple[st
     }
     edges: dict[tuple[str, str], None] = {}
     for resource in assembly.resources:
-        for kind, name in referred(dict(resource.definition)):
-            targets = exported.get(name, set()) if kind == "export" else {f"{resource.stack}/{name}"}
+        for found in references(resource.definition):
+            own = {f"{resource.stack}/{found.logical_id}"}
+            targets = exported.get(found.export, set()) if found.export else own
             for target in sorted(targets):
                 ends = owner.get(resource.address), owner.get(target)
                 if ends[0] and ends[1] and ends[0] != ends[1]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagestack.review.assembly import Resource
-from sagestack.review.intrinsics import rendered
+from sagestack.review.intrinsics import as_text
 from sagestack.review.pictures.graphviz import CREATED, DELETED, INK, LINE, MUTED, PAPER, UPDATED, bold, escaped
 
 _STEP = re.compile(r"Steps\.([^.\[]+)")
@@ -41,7 +41,7 @@ def definition_of(resource: Resource | None) -> dict[str, Any] | None:
     if body is None:
         return None
     try:
-        parsed = json.loads(rendered(body))
+        parsed = json.loads(as_text(body))
     except ValueError:
         return None
     return parsed if isinstance(parsed, dict) else None

@@ -90,7 +90,9 @@ class Synthesizer:
                 is not there in the end could not be made this way, and `synthesize` makes it, or says why not.
         """
         beside = requests[0][1]
-        working, context, file = (beside.with_name(f"{beside.name}.{name}") for name in ("working", "context", "requests"))
+        working, context, file = (
+            beside.with_name(f"{beside.name}.{name}") for name in ("working", "context", "requests")
+        )
         asked = [{"context": context_of(folder, each), "output": str(output)} for each, output in requests]
         file.write_text(json.dumps(asked), encoding="utf-8")
         variables = {"CDK_OUTDIR": str(working), traced_app.CONTEXT_FILE: str(context)}

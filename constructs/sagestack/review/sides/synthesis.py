@@ -18,8 +18,8 @@ from sagestack.review.sides.checkout import BOOTSTRAP, DELIVERY, Checkout
 from sagestack.review.sides.opening import OpenSide, Which, read
 from sagestack.review.sides.synth import SynthError, Synthesizer
 
-# Each takes 250 to 450 MB, Node included; more of them would not fit beside the rest into what a review may take.
-_AT_ONCE = 4
+# Each takes 350 to 550 MB, Node included; more of them would not fit beside the rest into what a review may take.
+_AT_ONCE = 3
 _LOOK_EVERY_S = 0.5
 """How often it is looked which environments are there, to say so."""
 
@@ -117,6 +117,7 @@ def _jobs(side: OpenSide, environment: str, synthesizer: Synthesizer, is_whole: 
 
 
 def _all(synthesizer: Synthesizer, jobs: Sequence[_Job], cache: Cache, progress: Progress) -> dict[_Job, Path]:
+    there: set[_Job] = set()
     outputs = {job: cache.work_folder(f"{job.side.which}-{job.name}.out") for job in jobs}
 
     def run(group: Sequence[_Job]) -> dict[_Job, Path | SynthError]:
@@ -131,11 +132,14 @@ def _all(synthesizer: Synthesizer, jobs: Sequence[_Job], cache: Cache, progress:
                 synthesizer.synthesize(job.files.folder, job.context, outputs[job])
         except SynthError as error:
             return error
-        return cache.keep(job.key, job.name, outputs[job])
+        entry = cache.keep(job.key, job.name, outputs[job])
+        there.add(job)
+        return entry
 
     if not jobs:
         return {}
     ended: dict[_Job, Path | SynthError] = {}
+    told: list[_Job] = []
     at_once = min(os.cpu_count() or 1, _AT_ONCE)
     with ThreadPoolExecutor(at_once) as pool:
         running: set[Future[dict[_Job, Path | SynthError]]] = {
@@ -143,8 +147,9 @@ def _all(synthesizer: Synthesizer, jobs: Sequence[_Job], cache: Cache, progress:
         }
         try:
             while running:
-                left = [job for job in jobs if job not in ended and not outputs[job].exists()]
-                if left:
+                left = [job for job in jobs if job not in there and not outputs[job].exists()]
+                if left and left != told:
+                    told = left
                     progress(f"Synthesizing {left[0]} ({len(jobs) - len(left)} of {len(jobs)} done)")
                 done, running = wait(running, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
                 for future in done:

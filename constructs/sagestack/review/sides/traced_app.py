@@ -137,7 +137,9 @@ def _run_app(root: Path) -> None:
 def _forget_project(root: Path) -> None:
     """As it is in a new process: no module of the project is imported, and no asset is staged."""
     for name, module in list(sys.modules.items()):
-        if name != "__main__" and (getattr(module, "__file__", None) or "").startswith(f"{root}{os.sep}"):
+        file = getattr(module, "__file__", None) or ""
+        # What is installed stays, even where it is installed below the project.
+        if name != "__main__" and file.startswith(f"{root}{os.sep}") and not file.startswith(sys.prefix):
             del sys.modules[name]
     if cdk := sys.modules.get("aws_cdk"):
         cdk.AssetStaging.clear_asset_hash_cache()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sagestack.review.assembly import Resource
+from sagestack.review.intrinsics import as_text, referred
 from sagestack.review.results import Severity
 from sagestack.review.rules.own.rule import Around, Rule
-from sagestack.review.rules.own.values import each, may_be_missing, may_be_other_than, part, referred, text
+from sagestack.review.rules.own.values import each, may_be_missing, may_be_other_than, part
 
 
 def _is_watched_by_another(alarm: Resource, around: Around) -> bool:
@@ -21,7 +22,7 @@ def _is_watched_by_another(alarm: Resource, around: Around) -> bool:
                 return True
     for composite in around.of_type("AWS::CloudWatch::CompositeAlarm"):
         rule = composite.properties.get("AlarmRule")
-        if alarm.logical_id in referred(rule) or any(f'("{name}")' in text(rule) for name in names):
+        if alarm.logical_id in referred(rule) or any(f'("{name}")' in as_text(rule) for name in names):
             return True
     return False
 

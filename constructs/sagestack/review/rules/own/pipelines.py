@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagestack.review.assembly import Resource
-from sagestack.review.rules.own.values import UNKNOWN, text
+from sagestack.review.intrinsics import as_text
+from sagestack.review.rules.own.values import UNKNOWN
 
 TYPE = "AWS::SageMaker::Pipeline"
 
@@ -62,7 +63,7 @@ def _definition(pipeline: Resource) -> dict[str, Any]:
     if not isinstance(written, Mapping) or "PipelineDefinitionBody" not in written:
         return {}
     try:
-        definition = json.loads(text(written["PipelineDefinitionBody"]))
+        definition = json.loads(as_text(written["PipelineDefinitionBody"]))
     except ValueError:
         return {}
     return definition if isinstance(definition, dict) else {}

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sagestack.review.assembly import Resource
+from sagestack.review.intrinsics import as_text, referred
 from sagestack.review.results import Severity
 from sagestack.review.rules.own.rule import Around, Rule
-from sagestack.review.rules.own.values import each, may_be_other_than, part, referred, text
+from sagestack.review.rules.own.values import each, may_be_other_than, part
 
 
 def _is_scaled(endpoint: Resource, around: Around) -> bool:
     name = endpoint.properties.get("EndpointName")
     for target in around.of_type("AWS::ApplicationAutoScaling::ScalableTarget"):
         resource_id = target.properties.get("ResourceId")
-        named = text(resource_id)
+        named = as_text(resource_id)
         # A count of instances; copies of a component and provisioned concurrency are no property of the variant.
         if part(target.properties, "ScalableDimension") == "sagemaker:variant:DesiredInstanceCount" and (
             endpoint.logical_id in referred(resource_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -58,39 +57,3 @@ def part(value: Any, *keys: str) -> Any:
             return value if UNKNOWN in possible(value) else None
         value = value[key]
     return value
-
-
-def text(value: Any) -> str:
-    """A joined text, with references written as `<Name>` and `<Name.Attribute>`."""
-    match value:
-        case {"Fn::Join": [str(separator), list(parts)]}:
-            return separator.join(text(part) for part in parts)
-        case {"Fn::Sub": str(template)} | {"Fn::Sub": [str(template), _]}:
-            return template.replace("${", "<").replace("}", ">")
-        case {"Ref": name} | {"Fn::ImportValue": name}:
-            return f"<{text(name)}>"
-        case {"Fn::GetAtt": [name, attribute]}:
-            return f"<{name}.{attribute}>"
-        case {"Fn::GetAtt": str(dotted)}:
-            return f"<{dotted}>"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def referred(value: Any) -> set[str]:
-    """The logical ids that a value refers to, however deep."""
-    match value:
-        case {"Ref": str(name)}:
-            return {name}
-        case {"Fn::GetAtt": [str(name), _]}:
-            return {name}
-        case {"Fn::GetAtt": str(dotted)}:
-            return {dotted.partition(".")[0]}
-        case {"Fn::Sub": template}:
-            words = template if isinstance(template, str) else template[0]
-            names = {word.partition("}")[0].partition(".")[0] for word in str(words).split("${")[1:]}
-            return names | (referred(template[1]) if isinstance(template, list) else set())
-        case Mapping():
-            return {name for item in value.values() for name in referred(item)}
-        case list():
-            return {name for item in value for name in referred(item)}
-    return set()

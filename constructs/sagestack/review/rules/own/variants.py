@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagestack.review.assembly import Resource
+from sagestack.review.intrinsics import referred
 from sagestack.review.rules.own.rule import Around
-from sagestack.review.rules.own.values import each, part, referred
+from sagestack.review.rules.own.values import each, part
 
 CONFIG = "AWS::SageMaker::EndpointConfig"
 
