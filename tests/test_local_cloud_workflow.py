@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,29 +34,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deliver
 
 
 def test_from_a_pull_request_to_prod_and_back_by_a_revert(project: DeliveredProject, tmp_path: Path) -> None:
-    laps = Laps()
     nobody_becomes_what_is_not_theirs(project)
-    laps.lap("roles")
-    a_small_change_needs_no_human_and_goes_as_far_as_it_may(project, laps)
-    a_version_goes_to_prod_by_pull_requests(project, tmp_path, laps)
-    a_second_one_goes_and_a_revert_takes_prod_back(project, tmp_path, laps)
-    what_is_changed_by_hand_is_found(project, laps)
+    a_small_change_needs_no_human_and_goes_as_far_as_it_may(project)
+    a_version_goes_to_prod_by_pull_requests(project, tmp_path)
+    a_second_one_goes_and_a_revert_takes_prod_back(project, tmp_path)
+    what_is_changed_by_hand_is_found(project)
     assert project.runner.not_run == {"make test", "make lint"}
     assert project.runner.gate.refused == []
-
-
-class Laps:
-    def __init__(self) -> None:
-        self.since = time.monotonic()
-
-    def lap(self, what: str, run: Any = None) -> None:
-        now = time.monotonic()
-        print(
-            f"{now - self.since:6.1f} s {what}",
-            {k: (v.result, round(v.seconds, 1)) for k, v in run.jobs.items()} if run else "",
-            flush=True,
-        )
-        self.since = now
 
 
 def nobody_becomes_what_is_not_theirs(project: DeliveredProject) -> None:
@@ -99,12 +82,11 @@ def nobody_becomes_what_is_not_theirs(project: DeliveredProject) -> None:
     assert "not allowed to deploy to prod" in becomes("sagestack-prod-github", asking, "prod")[1]
 
 
-def a_small_change_needs_no_human_and_goes_as_far_as_it_may(project: DeliveredProject, laps: Laps) -> None:
+def a_small_change_needs_no_human_and_goes_as_far_as_it_may(project: DeliveredProject) -> None:
     project.commit("Keep less of dev's logs", {"environments/dev.yaml": ("access_log_days: 30", "access_log_days: 14")})
     number = project.propose("less-logs", "Keep less of dev's logs")
 
     run = project.reviewed(number)
-    laps.lap("review", run)
     assert set(run.results.values()) == {"success"}, logs(run)
     [comment] = project.comments(number)
     assert comment.startswith("<!-- sagestack-review -->")
@@ -119,7 +101,6 @@ def a_small_change_needs_no_human_and_goes_as_far_as_it_may(project: DeliveredPr
 
     project.answers["prod"] = False
     run = project.merged(number)
-    laps.lap("deploy", run)
     assert run.asked == ["staging", "prod"]
     assert run.results == {
         "what-would-change": "success",
@@ -138,15 +119,13 @@ def a_small_change_needs_no_human_and_goes_as_far_as_it_may(project: DeliveredPr
     assert not any(name.startswith("sagestack-prod-") for name in stacks - {"sagestack-prod-bootstrap"})
 
 
-def a_version_goes_to_prod_by_pull_requests(project: DeliveredProject, tmp_path: Path, laps: Laps) -> None:
+def a_version_goes_to_prod_by_pull_requests(project: DeliveredProject, tmp_path: Path) -> None:
     project.sagestack("run", "--env", "dev")
     project.sagestack("approve", "1", "--env", "dev")
     pulls = wait_for(project.pulls, 60)
-    laps.lap("trained")
     assert list(pulls) == ["sagestack/dev-housing-1"]
 
     run = project.reviewed(number := pulls["sagestack/dev-housing-1"])
-    laps.lap("review", run)
     # A new endpoint costs: a person should look.
     assert run.results == {"test": "success", "review": "success", "comment": "success", "verdict": "failure"}, logs(
         run
@@ -159,7 +138,6 @@ def a_version_goes_to_prod_by_pull_requests(project: DeliveredProject, tmp_path:
         "staging": ("sagestack/staging-housing-1", "sagestack/prod-housing-1"),
     }.items():
         run = project.merged(project.pulls()[branch])
-        laps.lap(f"deploy {environment}", run)
         assert run.results["dev"] == run.results["staging"] == "success", logs(run)
         assert run.results["prod"] == "failure"
         assert project.served(environment) == 1
@@ -169,14 +147,13 @@ def a_version_goes_to_prod_by_pull_requests(project: DeliveredProject, tmp_path:
     assert project.served("prod") is None
     project.answers["prod"] = True
     run = project.merged(project.pulls()["sagestack/prod-housing-1"])
-    laps.lap("deploy prod", run)
     assert set(run.results.values()) == {"success"}, logs(run)
     assert project.served("prod") == 1
     assert project.pulls() == {}
     assert len({project.answer(name, ROW_CSV) for name in STAGES}) == 1
 
 
-def a_second_one_goes_and_a_revert_takes_prod_back(project: DeliveredProject, tmp_path: Path, laps: Laps) -> None:
+def a_second_one_goes_and_a_revert_takes_prod_back(project: DeliveredProject, tmp_path: Path) -> None:
     before = project.answer("prod", ROW_CSV)
     header, *rows = (project.work / "model_code/housing/data/housing.csv").read_text().splitlines()
     dearer = [",".join([*row.split(",")[:-1], f"{1.1 * float(row.split(',')[-1]):.2f}"]) for row in rows]
@@ -184,7 +161,6 @@ def a_second_one_goes_and_a_revert_takes_prod_back(project: DeliveredProject, tm
     project.sagestack("run", "--env", "dev", "--data", str(tmp_path / "dearer.csv"))
     project.sagestack("approve", "2", "--env", "dev")
     [branch] = wait_for(project.pulls, 60)
-    laps.lap("trained")
     assert branch == "sagestack/dev-housing-2"
 
     # Somebody is in a hurry, and takes it on to the other two in the same pull request.
@@ -196,7 +172,6 @@ def a_second_one_goes_and_a_revert_takes_prod_back(project: DeliveredProject, tm
     git(project.work, "push", "--quiet", "origin", f"HEAD:{branch}")
     of_prod = git(project.work, "rev-parse", "HEAD")
     run = project.merged(project.pulls()[branch])
-    laps.lap("deploy all", run)
     assert set(run.results.values()) == {"success"}, logs(run)
     assert [project.served(name) for name in STAGES] == [2, 2, 2]
     assert project.pulls() == {}
@@ -204,7 +179,6 @@ def a_second_one_goes_and_a_revert_takes_prod_back(project: DeliveredProject, tm
 
     git(project.work, "revert", "--no-edit", of_prod)
     run = project.merged(project.propose("back", "Revert: serve version 2 of housing in prod"))
-    laps.lap("deploy back", run)
     assert set(run.results.values()) == {"success"}, logs(run)
     assert [project.served(name) for name in STAGES] == [2, 2, 1]
     assert project.answer("prod", ROW_CSV) == before
@@ -212,10 +186,9 @@ def a_second_one_goes_and_a_revert_takes_prod_back(project: DeliveredProject, tm
     assert list(project.pulls()) == ["sagestack/prod-housing-2"]
 
 
-def what_is_changed_by_hand_is_found(project: DeliveredProject, laps: Laps) -> None:
+def what_is_changed_by_hand_is_found(project: DeliveredProject) -> None:
     event = schedule(project.host.repository.path, "17 5 * * 1-5")
     run = project.run("drift", event)
-    laps.lap("drift", run)
     assert set(run.results.values()) == {"success"}, logs(run)
     assert run.asked == []
     assert run.jobs["prod"].subject == "repo:team/platform:ref:refs/heads/main"
@@ -228,7 +201,6 @@ def what_is_changed_by_hand_is_found(project: DeliveredProject, laps: Laps) -> N
     document["Statement"].append({"Effect": "Allow", "Action": "s3:*", "Resource": "*"})
     iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
     run = project.run("drift", event)
-    laps.lap("drift", run)
     assert run.results == {"dev": "success", "staging": "failure", "prod": "success"}, logs(run)
     assert "exit code 3" in run.jobs["staging"].log
     assert "AWS::IAM::Policy" in run.jobs["staging"].summary

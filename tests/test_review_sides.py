@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -261,6 +262,16 @@ def test_a_head_that_does_not_synthesize_is_no_fault_of_the_base(project: GitPro
     assert "The head, the working tree, does not synthesize for dev:" in error.message
     assert error.hint
     assert "make synth" in error.hint
+
+
+@pytest.mark.usefixtures("real_synth")
+def test_a_mistake_in_app_py_is_shown_without_the_way_to_it(project: GitProject) -> None:
+    project.write("app.py", "def (\n")
+    error = refused(project)
+    assert "SyntaxError: invalid syntax" in error.message
+    assert 'File "app.py", line 1' in error.message
+    assert "runpy" not in error.message
+    assert "traced_app" not in error.message
 
 
 @pytest.mark.usefixtures("real_synth")
@@ -634,6 +645,24 @@ def test_a_review_that_runs_loses_nothing_to_another_that_starts(tmp_path: Path)
         working.mkdir()
         with Cache(tmp_path, sides_kept=0):
             assert working.exists()
+
+
+def test_a_cache_that_is_removed_under_a_review_is_said_and_the_next_one_works(
+    project: GitProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = cache_module.Cache.keep
+
+    def late(self: Cache, *entry: Any) -> Path:
+        shutil.rmtree(project.root / CACHE)
+        return keep(self, *entry)
+
+    monkeypatch.setattr(cache_module.Cache, "keep", late)
+    error = refused(project)
+    assert f"removed {project.root / CACHE} while this review worked in it" in error.message
+    assert error.hint == "Run it again: nothing is left half done."
+    monkeypatch.undo()
+    review_projects.synthesize_in_this_process(monkeypatch)
+    assert review(project).synthesized == 1
 
 
 def test_two_reviews_at_once_both_succeed(project: GitProject, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,9 +91,9 @@ jobs:
 """
 
 
-def job(name: str, *steps: str, **keys: str) -> str:
-    """A job whose steps are scripts; a step with a colon is YAML."""
-    lines = [f"  {name}:", f"    name: {name}", "    runs-on: ubuntu-24.04", "    timeout-minutes: 1"]
+def job(name: str, *steps: str, minutes: float = 1, **keys: str) -> str:
+    """A job; its steps are what stands in braces after their names."""
+    lines = [f"  {name}:", f"    name: {name}", "    runs-on: ubuntu-24.04", f"    timeout-minutes: {minutes}"]
     lines += [f"    {key.rstrip('_')}: {value}" for key, value in keys.items()]
     return (
         "\n".join([*lines, "    steps:", *(f"      - {{name: s{n}, {step}}}" for n, step in enumerate(steps))]) + "\n"
@@ -155,6 +155,13 @@ def test_steps_hand_values_on_by_files_and_jobs_by_outputs(ground: Ground) -> No
     # As `set -eo pipefail` makes it.
     assert (run.jobs["first"].steps[2].outcome, run.jobs["first"].steps[2].conclusion) == ("failure", "success")
     assert run.jobs["first"].summary == "# All\n"
+
+
+def test_a_job_that_takes_too_long_is_ended_with_all_that_it_started(ground: Ground) -> None:
+    run = ground.run(job("slow", "run: 'echo begun; sleep 60 | cat'", minutes=0.005))
+    assert run.results == {"slow": "failure"}
+    assert "begun" in run.jobs["slow"].log
+    assert "exceeded the maximum execution time of 0.005 minutes" in run.jobs["slow"].log
 
 
 def test_a_machine_knows_nothing_of_whoever_runs_this(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ class SharedVersions:
             # In the local cloud images are what they are built from, among the files that the CDK publishes.
             bucket = f"cdk-{DefaultStackSynthesizer.DEFAULT_QUALIFIER}-assets-{account}-{region}"
             role.add_to_principal_policy(
-                iam.PolicyStatement(actions=["s3:GetObject"], resources=[f"arn:{self._partition}:s3:::{bucket}/*.zip"])
+                iam.PolicyStatement(actions=["s3:GetObject"], resources=[f"arn:{self._partition}:s3:::{bucket}/*"])
             )
             return
         repository = f"cdk-{DefaultStackSynthesizer.DEFAULT_QUALIFIER}-container-assets-{account}-{region}"

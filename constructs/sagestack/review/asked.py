@@ -47,8 +47,8 @@ def conditions_of(root: Path, before: OpenSide, after: OpenSide) -> tuple[tuple[
     if not dropped:
         return new, ()
     return (*new, *dropped), (
-        f"The change takes {_listed(dropped)} out of `review.fail_on` in {FILE}, so later reviews ask about {_listed(new)}."
-        " This one still asks about all of it.",
+        f"The change takes {_listed(dropped)} out of `review.fail_on` in {FILE}. This review still asks about all of it;"
+        f" later ones will ask about {_listed(new)}.",
     )
 
 

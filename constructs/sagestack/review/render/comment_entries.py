@@ -120,10 +120,10 @@ def cost_entries(review: Review) -> list[Entry]:
             f"under load {plain(words.money(environment.cost_after.load))}"
         )
         if bill.unknown:
-            unknown = ", ".join(code(one.resource.path, 100) for one in bill.unknown[:_UNKNOWN_AT_MOST])
-            line += f"; no price is known for {unknown}" + (
-                " and others" if len(bill.unknown) > _UNKNOWN_AT_MOST else ""
-            )
+            # Two steps of one pipeline are one name here; the page has each line.
+            paths = list(dict.fromkeys(one.resource.path for one in bill.unknown))
+            unknown = ", ".join(code(path, 100) for path in paths[:_UNKNOWN_AT_MOST])
+            line += f"; no price is known for {unknown}{' and others' if len(paths) > _UNKNOWN_AT_MOST else ''}"
         rows = [
             f"  - {plain(one.line.what, 120)} ({code(one.resource.path, 120)}): {plain(words.money_change(one.change))}"
             for one in bill.changed[:10]

@@ -17,6 +17,7 @@ _COUNTS_AT_MOST = 6
 _LINE_LIMIT = 160
 """Characters of a line; a narrower terminal wraps it."""
 _LOAD_LIMIT = 480
+_NOTE_LIMIT = 320
 
 
 def summary(review: Review, output: Output) -> None:
@@ -50,7 +51,7 @@ def summary(review: Review, output: Output) -> None:
     used += _loads(review, output)
     _worst(review, output, _LINES - used - len(review.notes[:2]) - 3)
     for note in review.notes[:2]:
-        output.say(_line(f"Note: {_bare(note)}"), style="dim")
+        output.say(_line(f"Note: {_bare(note)}", _NOTE_LIMIT), style="dim")
     output.say(_next(review))
 
 

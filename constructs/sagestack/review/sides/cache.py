@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
+from sagestack.cli.errors import CliError
+
 SIDES_KEPT = 12
 """About two megabytes each: a branch with its base, a few commits back, and what colleagues asked to look at."""
 FINDINGS_KEPT = 500
@@ -19,6 +21,7 @@ FINDINGS_KEPT = 500
 
 _CONTENT = "content.json"
 _WORK = "work-"
+_LOCK = ".lock"
 
 
 class Cache(AbstractContextManager["Cache"]):
@@ -38,7 +41,7 @@ class Cache(AbstractContextManager["Cache"]):
 
     def __enter__(self) -> Cache:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        self._lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -52,9 +55,26 @@ class Cache(AbstractContextManager["Cache"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        is_gone = self._is_removed()
         shutil.rmtree(self._work, ignore_errors=True)
         assert self._lock is not None  # since it was entered
         os.close(self._lock)
+        if is_gone and isinstance(error, Exception):
+            # Whatever failed first for it (a file that is not there, an app.py) would only puzzle people.
+            raise CliError(
+                f"Somebody removed {self._folder.parent} while this review worked in it.",
+                hint="Run it again: nothing is left half done.",
+                code="refused",
+            ) from error
+
+    def _is_removed(self) -> bool:
+        """Whether somebody removed it all meanwhile, even where a folder of it was made again."""
+        assert self._lock is not None
+        try:
+            there = (self._folder / _LOCK).stat()
+        except FileNotFoundError:
+            return True
+        return not os.path.samestat(there, os.fstat(self._lock)) or not self._work.exists()
 
     def work_folder(self, name: str) -> Path:
         """A path for what is needed while this review runs; nothing is there yet."""

@@ -20,6 +20,9 @@ _PROGRAM = Path(traced_app.__file__)
 _TIME_LIMIT = 600
 _REPORTS = ("validation-report.json", "policy-validation-report.json")
 
+# Of a traceback: how we came to app.py, which tells nobody anything.
+_OWN_FRAMES = re.compile(rf'^  File "(?:<frozen runpy>|{re.escape(str(_PROGRAM))})".*\n(?:    .*\n)*', re.MULTILINE)
+
 # Everything else stays outside: no credentials get in, and nothing that the cache does not know changes a template.
 _VARIABLES = (
     "HOME",
@@ -198,5 +201,6 @@ def _broke_rules_only(output: Path) -> bool:
 
 def _last_lines(said: str, folder: Path, count: int = 12) -> list[str]:
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", said)
+    plain = _OWN_FRAMES.sub("", plain)
     plain = plain.replace(f"{folder.resolve()}{os.sep}", "").replace(f"{folder}{os.sep}", "")
     return [line.rstrip() for line in plain.splitlines() if line.strip()][-count:]

@@ -147,7 +147,7 @@ def _all(synthesizer: Synthesizer, jobs: Sequence[_Job], cache: Cache, progress:
         }
         try:
             while running:
-                left = [job for job in jobs if job not in there and not outputs[job].exists()]
+                left = [job for job in jobs if job not in there and not (outputs[job] / "manifest.json").exists()]
                 if left and left != told:
                     told = left
                     progress(f"Synthesizing {left[0]} ({len(jobs) - len(left)} of {len(jobs)} done)")

@@ -40,6 +40,15 @@
       drawing.style.height = "auto";
       drawing.style.width = width ? `${width}px` : "100%";
     });
+    // The corner of a large drawing may be empty: begin where something is drawn.
+    const begin = () => {
+      const first = drawing.querySelector("text");
+      if (!first || !drawing.getBoundingClientRect().width) return;
+      const canvas = tools.nextElementSibling, at = first.getBoundingClientRect(), frame = canvas.getBoundingClientRect();
+      if (at.left > frame.right || at.top > frame.bottom) canvas.scrollBy(at.left - frame.left - 40, at.top - frame.top - 40);
+    };
+    tools.closest("details").addEventListener("toggle", begin, { once: true });
+    begin();
   }
 
   // --- Filters --------------------------------------------------------------------------------------------
