@@ -1,4 +1,4 @@
-"""This project as a team has it on a git host and in a local cloud: three environments, bootstrapped, and the people who work on it."""
+"""This project as a team has it, on a git host and in a local cloud: three environments, bootstrapped, and the team."""
 
 from __future__ import annotations
 
@@ -168,7 +168,10 @@ def _files() -> dict[str, str]:
 def _adapt(project: DeliveredProject) -> None:
     """What a team does once: its repository, its account, and where approvals go."""
     secret: Any = project.cloud.client("secretsmanager").create_secret(Name="git-token", SecretString=TOKEN)
-    git_settings = f"git:\n  host: github\n  repository: {NAME}\n  api_url: {project.host.url}\n  token_secret_arn: {secret['ARN']}\n"
+    git_settings = (
+        f"git:\n  host: github\n  repository: {NAME}\n  api_url: {project.host.url}\n"
+        f"  token_secret_arn: {secret['ARN']}\n"
+    )
     for name in STAGES:
         file = project.work / f"environments/{name}.yaml"
         text = re.sub(r'account: "\d+"', f'account: "{project.cloud.account}"', file.read_text())

@@ -153,7 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
             return True
         if wanted and (permissions.get(wanted[0]) == "write" or permissions.get(wanted[0]) == wanted[1]):
             return True
-        self.server.refused.append(f"{self.command} {self.path.partition('?')[0]}: {wanted and ' '.join(wanted)}")
+        said = " ".join(wanted) if wanted else "no job may"
+        self.server.refused.append(f"{self.command} {self.path.partition('?')[0]}: {said}")
         return False
 
     def _signed(self, said: bytes, *, by_job: bool) -> bytes:

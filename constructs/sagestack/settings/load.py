@@ -85,9 +85,9 @@ class Load(ModelLoad):
     def in_words(self) -> str:
         """For a report: `1 request a second, 4 runs of each pipeline, ...`."""
         said = [
-            f"{self.requests_per_second:g} requests a second and model, {self.request_seconds:g} s each,"
+            f"{_counted(self.requests_per_second, 'request')} a second and model, {self.request_seconds:g} s each,"
             f" {self.request_kb:g} kB in and {self.answer_kb:g} kB out",
-            f"{self.training_runs:g} runs of each pipeline, "
+            f"{_counted(self.training_runs, 'run')} of each pipeline, "
             + (f"{self.job_minutes:g} min a job" if self.job_minutes else "jobs as long as they may be"),
             f"{self.notebook_hours:g} h of a notebook that stops by itself",
             f"{self.stored_gb:g} GB in a bucket",
@@ -98,5 +98,13 @@ class Load(ModelLoad):
         return "; ".join(said)
 
 
+def _counted(number: float, noun: str) -> str:
+    return f"{number:g} {noun}" if number == 1 else f"{number:g} {noun}s"
+
+
 def _differences(own: ModelLoad) -> str:
-    return ", ".join(f"{name} {getattr(own, name)}" for name in ModelLoad.model_fields if name in own.model_fields_set)
+    """What is said of one model alone, under the keys that say it."""
+    values = {name: getattr(own, name) for name in ModelLoad.model_fields if name in own.model_fields_set}
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )

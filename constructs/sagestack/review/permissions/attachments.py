@@ -8,6 +8,7 @@ from sagestack.review.assembly import Resource
 from sagestack.review.permissions.actions import UNKNOWN
 from sagestack.review.permissions.references import Reader
 from sagestack.review.permissions.rows import Sides
+from sagestack.review.permissions.sentences import kind_in_words
 from sagestack.review.results import PermissionChange, PermissionFlag, Severity
 
 _ADMINISTRATION = {"AdministratorAccess", "PowerUserAccess", "IAMFullAccess"}
@@ -76,7 +77,7 @@ def _attached(resource: Resource, arn: str, sides: Sides, *, is_new: bool) -> Pe
     levels: tuple[str, ...] = (UNKNOWN,)
     severity, sentence = Severity.WARNING, f"{resource.path} now has {_what(arn, sides)}"
     if is_new:
-        sentence = f"{resource.path} (a new {resource.type.rpartition('::')[2].lower()}) has {_what(arn, sides)}"
+        sentence = f"{resource.path} (a new {kind_in_words(resource.type)}) has {_what(arn, sides)}"
     if name in _ADMINISTRATION or name.endswith("FullAccess"):
         severity = Severity.DANGER
         flags = {PermissionFlag.NEW_WILDCARD}

@@ -19,6 +19,7 @@ from sagestack.review.permissions.scopes import GUARDS_OF_MANY, VPC_ENDPOINT, Sc
 from sagestack.review.permissions.sentences import (
     action_labels,
     condition_labels,
+    kind_in_words,
     listed,
     only_if,
     principal_label,
@@ -222,8 +223,7 @@ def _sentence(
         verb = "is no longer denied" if direction == "wider" else "is now denied"
         return f"{mine}{what} {verb}{whom}{only_if(conditions)}"
     if is_whole and row.group.principal == SELF:
-        kind = scope.resource.type.rpartition("::")[2].lower()
-        return f"{who} (a new {kind}) may {what}{only_if(conditions)}"
+        return f"{who} (a new {kind_in_words(scope.resource.type)}) may {what}{only_if(conditions)}"
     verb = "may now" if direction == "wider" else "may no longer"
     more = _before(row, names, conditions) if direction == "wider" else _left(row, names, conditions)
     return f"{who} {verb} {what}{only_if(conditions)}{more}"

@@ -46,6 +46,11 @@ def principal_label(principal: str, names: Names, account: str) -> str:
     return names.readable(name)
 
 
+def kind_in_words(type_: str) -> str:
+    """`AWS::IAM::ManagedPolicy` as `managed policy`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type_.rpartition("::")[2]).lower()
+
+
 def listed(words: Sequence[str]) -> str:
     """`a, b and c`, with a count for what is too much to read."""
     if not words:
