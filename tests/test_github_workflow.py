@@ -174,11 +174,13 @@ def test_the_verdict_is_the_check_that_a_team_may_require(
 
 def test_drift_is_on_the_page_of_the_run_and_fails_it(documents: dict[str, Any], tmp_path: Path) -> None:
     said = tmp_path / "sagestack"
-    said.write_text('#!/bin/sh\necho "bucket: changed"; exit 3\n')
+    said.write_text('#!/bin/sh\necho "bucket: as in git"; echo "policy: changed" >&2; exit 3\n')
     said.chmod(0o755)
     script = documents[DRIFT]["jobs"]["prod"]["steps"][-1]["run"]
     assert _bash(script, tmp_path) == 3
-    assert "bucket: changed" in (tmp_path / "summary").read_text()
+    summary = (tmp_path / "summary").read_text()
+    assert "bucket: as in git" in summary
+    assert "policy: changed" in summary
 
 
 def _bash(script: str, folder: Path, **env: str) -> int:

@@ -830,7 +830,7 @@ def test_the_estimate_says_which_load_it_is_for() -> None:
     assert found.at_load.startswith(
         "20 requests a second and model, 0.1 s each, 4 kB in and 1 kB out; 4 runs of each pipeline"
     )
-    assert found.at_load.endswith("; houses: training_runs 30.0")
+    assert found.at_load.endswith("; houses: training_runs 30")
 
 
 def test_what_is_said_of_one_model_holds_for_its_stacks_and_the_rest_for_all() -> None:

@@ -43,7 +43,7 @@ def _drift(name: str, environment: Environment, delivery: Delivery) -> Job:
                 # 3: something was changed. Shown on the run's page either way, then told as the job's end.
                 run=(
                     "exit_code=0\n"
-                    f"sagestack drift --env {name} > drift.txt || exit_code=$?\n"
+                    f"sagestack drift --env {name} > drift.txt 2>&1 || exit_code=$?\n"
                     "cat drift.txt\n"
                     f"{{ echo '### {name}'; echo '```'; cat drift.txt; echo '```'; }} >> \"$GITHUB_STEP_SUMMARY\"\n"
                     'exit "$exit_code"\n'

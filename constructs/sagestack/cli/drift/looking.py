@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections import Counter
@@ -108,7 +107,12 @@ def _deployed(session: Session) -> dict[str, str]:
 def _template(session: Session, stack: str) -> dict[str, Any]:
     body: Any = session.cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
     # botocore gives JSON templates as they are parsed, others as text.
-    return dict(json.loads(body) if isinstance(body, str) else body)
+    if not isinstance(body, str):
+        return dict(body)
+    from ruamel.yaml import YAML
+
+    # The CDK CLI sends what has its legacy synthesizer (our bootstrap stack) as YAML, of which JSON is a part.
+    return dict(YAML(typ="safe").load(body))
 
 
 def _undeployed(
