@@ -228,3 +228,16 @@ def test_the_guards_are_compared_where_there_are_any(
 ) -> None:
     account.environment = account.environment.model_copy(update={"permissions_boundary": boundary})
     assert looking.parts_of(account, deployed) == parts
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"Resources": {"Data": {"Type": "AWS::S3::Bucket"}}}', "Resources:\n  Data:\n    Type: AWS::S3::Bucket\n"],
+    ids=["json", "yaml"],
+)
+def test_a_template_is_read_as_json_and_as_the_yaml_that_the_cdk_cli_sends_without_assets(
+    account: Account, body: str
+) -> None:
+    asked = {"StackName": GUARDS, "TemplateStage": "Original"}
+    account.answer("cloudformation", "get_template", {"TemplateBody": body}, asked)
+    assert looking._template(account, GUARDS) == {"Resources": {"Data": {"Type": "AWS::S3::Bucket"}}}

@@ -72,18 +72,15 @@ def _preview(approved: list[str], delivery: Delivery) -> Job:
                     "rm commit\n"
                 ),
             ),
-            *(
-                Step(
-                    f"Review {environment}",
-                    env={"BEFORE": "${{ steps.before.outputs.commit }}"},
-                    # Whether it goes on is for those who are asked, with this at hand.
-                    run=(
-                        f'sagestack review --base "$BEFORE" --env {environment} --format markdown'
-                        f" --output cdk.out/review-{environment} --fail-on never\n"
-                        f'cat cdk.out/review-{environment}/review.md >> "$GITHUB_STEP_SUMMARY"\n'
-                    ),
-                )
-                for environment in approved
+            Step(
+                f"Review {' and '.join(approved)}",
+                env={"BEFORE": "${{ steps.before.outputs.commit }}"},
+                # Whether it goes on is for those who are asked, with this at hand.
+                run=(
+                    f'sagestack review --base "$BEFORE" {" ".join(f"--env {each}" for each in approved)}'
+                    " --format markdown --output cdk.out/review --fail-on never\n"
+                    'cat cdk.out/review/review.md >> "$GITHUB_STEP_SUMMARY"\n'
+                ),
             ),
         ],
     )
