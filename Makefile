@@ -16,7 +16,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help setup demo up down test test-long test-container test-sdk test-browser lint format synth review deploy bench lock clean
+.PHONY: help setup demo up down test test-long test-workflow test-container test-sdk test-browser lint format synth review deploy bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ test: setup  ## Run the tests: all that need no container engine and no minutes
 
 test-long: setup  ## Run the stories that `make test` leaves out: kills, several hosts, spot capacity, load
 	@pytest -m long --run-long -n 4 --dist loadfile --no-loadscope-reorder
+
+test-workflow: setup  ## Run the generated GitHub workflows against the local cloud, from a pull request to prod and back
+	@pytest -m workflow --run-workflow
 
 test-container: setup  ## Run the tests that need a container engine; fails where none answers
 	@pytest -m container --run-container

@@ -93,6 +93,7 @@ def test_an_old_git_is_refused(monkeypatch: pytest.MonkeyPatch, root: Path, star
     assert "git is too old: git version 2.37.1" in result.stderr
 
 
+@pytest.mark.long
 def test_the_program_serves_until_it_is_told_to_stop_and_keeps_its_token(root: Path) -> None:
     committed(root)
     environment = {name: value for name, value in os.environ.items() if name != "SAGESTACK_GIT_TOKEN"}

@@ -99,6 +99,7 @@ def test_a_second_deployment_by_the_unmodified_cli_has_nothing_to_do(checkout: C
     assert "could not be used to assume" not in said, "the keys of `sagestack env` can assume the bootstrap's roles"
 
 
+@pytest.mark.long
 def test_a_change_by_hand_is_drift_until_it_is_undone(checkout: Checkout, told: dict[str, Any]) -> None:
     s3, ssm = checkout.client("s3"), checkout.client("ssm")
     bucket = ssm.get_parameter(Name="/sagestack/local/data-bucket")["Parameter"]["Value"]
@@ -184,6 +185,7 @@ def test_a_job_without_a_grant_fails_with_the_action_and_the_resource(checkout: 
     assert "arn:aws:s3:::sagestack-local-foundation-artifacts" in error["message"]
 
 
+@pytest.mark.long
 def test_an_execution_survives_that_the_cloud_goes_down_and_up(checkout: Checkout, told: dict[str, Any]) -> None:
     started = checkout.sagestack("run", "--no-wait")
     arn = started["execution"]["arn"]

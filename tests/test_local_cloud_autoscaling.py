@@ -86,6 +86,7 @@ def instances(hosting: Hosting, endpoint: str) -> int:
     return int(variant["CurrentInstanceCount"])
 
 
+@pytest.mark.long
 def test_an_endpoint_under_load_grows_and_shrinks_again(
     quick_cloud: LocalCloud, hosting: Hosting, endpoint: str, variant: dict[str, str]
 ) -> None:

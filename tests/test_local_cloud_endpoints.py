@@ -613,6 +613,7 @@ def _ask_and_forget(hosting: Hosting, endpoint: str, body: dict[str, Any]) -> No
         hosting.ask(endpoint, body)
 
 
+@pytest.mark.long
 def test_after_a_kill_endpoints_come_back_and_what_it_interrupted_is_finished(own: Hosting) -> None:
     own.endpoint("updated", own.config("old", own.model("old")))
     own.endpoint("deleted", own.config("deleted"))

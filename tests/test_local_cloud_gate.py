@@ -36,6 +36,7 @@ def answer(hosting: Hosting) -> float:
     return float(found["Body"].read())
 
 
+@pytest.mark.long
 def test_only_a_version_that_may_be_served_and_answers_as_recorded_gets_through(
     cloud: LocalCloud, hosting: Hosting, registry: Registry, tmp_path: Path
 ) -> None:

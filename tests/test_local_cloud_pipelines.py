@@ -397,6 +397,7 @@ def test_a_stop_reaches_the_running_job(cloud: LocalCloud) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_killed_cloud_goes_on_with_its_executions(own_cloud: LocalCloud) -> None:
     bucket = "line-that-is-killed"
     image, role = image_in_s3(own_cloud, bucket), worker_role(own_cloud, bucket)

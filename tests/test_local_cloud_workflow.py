@@ -17,7 +17,7 @@ from tests.local_cloud_fixtures import LocalCloud
 from tests.waiting import wait_for
 from tests.workflow_events import Event, push, schedule
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ from tests.git_host_fakes import Repository, served
 from tests.git_repositories import NAME, TOKEN, ask, bare, git, hosted
 from tests.synthesis import copy_project
 
+# Real git on a real host, some twenty seconds in all.
+pytestmark = pytest.mark.long
+
 runner = CliRunner()
 DELIVERY = f"""\
 repository: {{host: github, name: {NAME}, branch: main}}

@@ -32,6 +32,9 @@ from tests import review_projects
 from tests.checkout import Checkout
 from tests.review_projects import GitProject, Seen
 
+# Real repositories and real synths, some twenty seconds in all.
+pytestmark = pytest.mark.long
+
 BUCKET = review_projects.BUCKET
 TOPIC = {"Alarms": {"Type": "AWS::SNS::Topic"}}
 

@@ -19,6 +19,9 @@ from xgboost_container.training.distributed.link import Kind, Link
 
 from tests.xgboost_hosts import free_port, run, running
 
+# Several hosts, each a process of its own.
+pytestmark = pytest.mark.long
+
 # Far above what it takes, far below what a job that hangs would take; the machine that runs the tests may be busy.
 SOON = 15.0
 
