@@ -239,3 +239,37 @@ def test_a_type_that_is_not_here_is_refused_by_name(cloud: LocalCloud) -> None:
         (WaiterError, stack.cloudformation.exceptions.ClientError), match=r"AWS::SageMaker::Domain|ROLLBACK"
     ):
         stack.create(template)
+
+
+def test_an_identity_provider_is_made_changed_and_deleted_and_is_there_once(cloud: LocalCloud) -> None:
+    cloudformation, iam = cloud.client("cloudformation"), cloud.client("iam")
+
+    def template(*audiences: str) -> str:
+        properties = {"Url": "https://tokens.example.com", "ClientIdList": list(audiences)}
+        resource = {"Type": "AWS::IAM::OIDCProvider", "Properties": properties}
+        return json.dumps({"Resources": {"Provider": resource}})
+
+    cloudformation.create_stack(StackName="identity", TemplateBody=template("one"), Capabilities=["CAPABILITY_IAM"])
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="identity", WaiterConfig={"Delay": 1})
+    arn = f"arn:aws:iam::{cloud.account}:oidc-provider/tokens.example.com"
+    assert iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)["ClientIDList"] == ["one"]
+
+    cloudformation.create_stack(StackName="again", TemplateBody=template("one"), Capabilities=["CAPABILITY_IAM"])
+    with pytest.raises(WaiterError):
+        cloudformation.get_waiter("stack_create_complete").wait(StackName="again", WaiterConfig={"Delay": 1})
+    reasons = [
+        event.get("ResourceStatusReason", "")
+        for event in cloudformation.describe_stack_events(StackName="again")["StackEvents"]
+    ]
+    assert any("already exists" in reason for reason in reasons)
+    cloudformation.delete_stack(StackName="again")
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName="again", WaiterConfig={"Delay": 1})
+
+    cloudformation.update_stack(StackName="identity", TemplateBody=template("two"), Capabilities=["CAPABILITY_IAM"])
+    cloudformation.get_waiter("stack_update_complete").wait(StackName="identity", WaiterConfig={"Delay": 1})
+    assert iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)["ClientIDList"] == ["two"]
+
+    cloudformation.delete_stack(StackName="identity")
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName="identity", WaiterConfig={"Delay": 1})
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)

@@ -14,7 +14,8 @@ from tests.local_cloud_fixtures import LocalCloud
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-local-cloud/bin/python"
 SEAMS = [
-    ROOT / "local_cloud" / f"ministack_{name}.py" for name in ("seams", "cloudwatch", "deployments", "drift", "scope")
+    ROOT / "local_cloud" / f"ministack_{name}.py"
+    for name in ("seams", "cloudwatch", "deployments", "drift", "identity_providers", "scope")
 ]
 
 SIGNATURES = {
@@ -100,6 +101,7 @@ SIGNATURES = {
     "services.cloudwatch_logs._append_log_events": ["stream", "events"],
     "services.cloudwatch.record_metric": ["namespace", "metric_name", "value", "unit", "dimensions"],
     "services.eventbridge._put_events": ["data", "allow_aws_source"],
+    "services.iam._create_oidc_provider": ["p"],
     "services.sns._fanout": [
         "topic_arn",
         "msg_id",
@@ -130,6 +132,7 @@ TABLES = (
     "services.cloudwatch._composite_alarms._data",
     "services.cloudwatch._metrics._data",
     "services.cloudwatch_logs._log_records",
+    "services.iam._oidc_providers",
     "services.iam._roles",
     "services.s3._bucket_policies",
     "services.sts._sessions",

@@ -90,8 +90,8 @@ def test_the_review_says_what_the_expert_said(recorded: Recorded, reviews: Mappi
         "met": set(recorded.met),
         "gravest": recorded.gravest,
         "dearer": recorded.dearer,
-        "replaced": set(recorded.replaced) if recorded.replaced else verdict["replaced"],
-        "deleted": set(recorded.deleted) if recorded.deleted else verdict["deleted"],
+        "replaced": set(recorded.replaced),
+        "deleted": set(recorded.deleted),
     }
     told = "\n".join(f"{met.condition}: {where}" for met in review.met for where in met.where)
     assert verdict == expected, f"{recorded.why}\n{told}"
