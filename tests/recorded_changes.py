@@ -25,7 +25,7 @@ class Recorded:
         met: the conditions that it meets, of all that carry no number. `any-change` is met by every change that deploys anything.
         gravest: of the resources' changes: danger, warning, notice; None where no resource changes.
         dearer: whether it costs more (True), less (False), or the same (None) at the stated load.
-        replaced: construct paths of what is replaced, all of them.
+        replaced: construct paths of what is replaced, all of them; `Endpoint/Alarms/*` is all below, and at least one.
         deleted: the same of what is deleted.
         says: what the review must say somewhere, in any case of letters.
     """
@@ -207,6 +207,7 @@ RECORDED: tuple[Recorded, ...] = (
         "What this project is for: a canary, watched by alarms, taken back if it is worse.",
         met=ANY | {"replacement"},
         says=("canary",),
+        replaced=frozenset({"Endpoint/Config", "Endpoint/Model"}),
     ),
     Recorded(
         "no-version-any-more",
@@ -384,6 +385,8 @@ RECORDED: tuple[Recorded, ...] = (
         met=ANY | {"replacement", "replacement-with-data", "iam-widening"},
         gravest="danger",
         says=("version",),
+        # A model names the registry that its version is in.
+        replaced=frozenset({"Registry", "Endpoint/Config", "Endpoint/Model"}),
     ),
     Recorded(
         "endpoint-gets-another-name",
@@ -398,6 +401,8 @@ RECORDED: tuple[Recorded, ...] = (
         met=ANY | {"replacement", "interruption", "iam-widening"},
         gravest="danger",
         says=("Endpoint",),
+        # Alarms and scaling are called after it.
+        replaced=frozenset({"Endpoint", "Endpoint/Alarms/*", "Endpoint/Scaling/*", "Probe/Alarm"}),
     ),
     Recorded(
         "from-instances-to-serverless",
@@ -410,6 +415,9 @@ RECORDED: tuple[Recorded, ...] = (
         gravest="danger",
         dearer=False,
         says=("serverless",),
+        # Nothing to scale, and no fleet beside another that a probe could ask.
+        replaced=frozenset({"Endpoint/Config", "Endpoint/Model"}),
+        deleted=frozenset({"Endpoint/Scaling/*", "Probe/*"}),
     ),
     Recorded(
         "version-and-instances-at-once",
@@ -421,6 +429,7 @@ RECORDED: tuple[Recorded, ...] = (
         met=ANY | {"replacement"},
         dearer=True,
         says=("at once",),
+        replaced=frozenset({"Endpoint/Config", "Endpoint/Model", "Endpoint/Scaling/Invocations"}),
     ),
     Recorded(
         "another-region",
