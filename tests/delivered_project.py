@@ -188,7 +188,7 @@ def _adapt(project: DeliveredProject) -> None:
         file.write_text(text)
     delivery = project.work / "delivery.yaml"
     text = re.sub(r"name: \S+", f"name: {NAME}", delivery.read_text(), count=1)
-    # The local cloud's CloudFormation cannot make GitHub's identity provider; IAM knows it already, as in an account that has it.
+    # IAM knows GitHub's identity provider already, as in an account of which this is not the first project.
     delivery.write_text(f'{text}accounts_with_oidc_provider: ["{project.cloud.account}"]\n')
     project.sagestack("delivery", "write")
     git(project.work, "add", "--all")
