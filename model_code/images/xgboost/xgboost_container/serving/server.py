@@ -97,6 +97,8 @@ class Server:
         self.closing = True  # from now on each answer is the last one on its connection
         self._request_seconds = min(self._request_seconds, DRAIN_REQUEST_SECONDS)
         if self._accepts:
+            # From here on the system completes at most one handshake before we accept it, rather than BACKLOG behind our back.
+            self._listener.listen(0)
             for _ in range(BACKLOG):
                 if not self._accept_one():
                     break
