@@ -18,6 +18,7 @@ from sagestack.settings.hosting_checks import hosting_problems
 from sagestack.settings.instance_types import check_instance_type
 from sagestack.settings.load import Load
 from sagestack.settings.source import SettingsFile
+from sagestack.settings.workbench import Workbench
 
 LOCAL = "local"
 LOCAL_ACCOUNT = "000000000000"
@@ -175,6 +176,10 @@ class Environment(Settings):
     Off for `local`, where nobody is kept from anything and the bootstrap is not run by default.
     """
     load: Annotated[Load, Allowed("what is expected in a month, for the review's estimate of cost")] = Load()
+    workbench: Annotated[
+        Workbench | None, Allowed("null, or network, notebooks, studio, personas and what they cost")
+    ] = None
+    """What people work with; null: nothing."""
     tags: Annotated[
         dict[TagKey, TagValue],
         Field(max_length=40),

@@ -9,13 +9,14 @@ from typing import Literal
 from sagestack.settings import shipped
 from sagestack.settings.errors import suggestion
 
-Use = Literal["hosting", "training", "processing"]
+Use = Literal["hosting", "training", "processing", "notebook"]
 Architecture = Literal["amd64", "arm64"]
 
 _SHAPES: dict[Use, str] = {
     "hosting": "ProductionVariantInstanceType",
     "training": "TrainingInstanceType",
     "processing": "ProcessingInstanceType",
+    "notebook": "InstanceType",
 }
 
 # Families with an instance store. Their disks are encrypted by the hardware, and SageMaker refuses a volume key:
@@ -42,7 +43,7 @@ def check_instance_type(instance_type: str, use: Use) -> str:
             f"{instance_type!r} is not an instance type for {use}{suggestion(instance_type, sorted(known))}"
             f" (allowed: {len(known)} types like 'ml.m5.large')"
         )
-    if use != "hosting" and architecture(instance_type) != "amd64":
+    if use in ("training", "processing") and architecture(instance_type) != "amd64":
         raise ValueError(
             f"{instance_type!r} has an Arm processor, and the image of jobs is built for linux/amd64"
             f" (allowed: x86 types like 'ml.m5.large'; Arm is for endpoints)"

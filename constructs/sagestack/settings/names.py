@@ -60,6 +60,19 @@ class EnvironmentNames:
         """Matches the names of all stacks of this environment, and of what CloudFormation names after them."""
         return f"{_PREFIX}-{self.environment}-*"
 
+    @property
+    def workbench_stack(self) -> str:
+        """Exists only where the environment has a workbench."""
+        return f"{_PREFIX}-{self.environment}-workbench"
+
+    def notebook_instance(self, name: str) -> str:
+        """Fixed: people look for it by name, and a replacement, which would lose the volume, fails rather than happens."""
+        return f"{_PREFIX}-{self.environment}-{name}"
+
+    def notebook_prefix(self, name: str) -> str:
+        """The key prefix, in the artifact bucket, that the instance may write to."""
+        return f"notebooks/{name}/"
+
     def model(self, model: str) -> ModelNames:
         return ModelNames(self.environment, model)
 

@@ -1,0 +1,65 @@
+"""What people of an environment work with: their notebooks and Studio, who they are, and what it may cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from sagestack.settings.base import Settings
+from sagestack.settings.errors import Allowed, Misfit, suggestion
+from sagestack.settings.workbench.cost import Budget, IdleReport
+from sagestack.settings.workbench.lifecycle import LifecycleOptions
+from sagestack.settings.workbench.maintenance import Maintenance
+from sagestack.settings.workbench.network import WorkbenchNetwork
+from sagestack.settings.workbench.notebook import Notebook
+from sagestack.settings.workbench.personas import Personas
+from sagestack.settings.workbench.studio import Studio
+
+__all__ = [
+    "Budget",
+    "IdleReport",
+    "LifecycleOptions",
+    "Maintenance",
+    "Notebook",
+    "Personas",
+    "Studio",
+    "Workbench",
+    "WorkbenchNetwork",
+]
+
+ShortName = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=30),
+    Allowed("lower-case letters, digits and single hyphens, at most 30 characters"),
+]
+
+
+class Workbench(Settings):
+    """Notebooks, Studio, the people who use them, and what keeps them from costing more than they should."""
+
+    network: Annotated[WorkbenchNetwork, Allowed("cidr, or vpc_id and subnet_ids")]
+    lifecycle_configs: Annotated[
+        dict[ShortName, LifecycleOptions], Allowed("lifecycle configs of notebook instances, by name")
+    ] = {}
+    notebooks: Annotated[dict[ShortName, Notebook], Allowed("notebook instances, by name")] = {}
+    maintenance: Annotated[Maintenance | None, Allowed("null, or schedule, time_zone and duration_in_minutes")] = None
+    """When instances that run may be stopped, so that changes reach them; null: whenever somebody starts them next."""
+    studio: Annotated[Studio | None, Allowed("null, or the domain's settings")] = None
+    personas: Annotated[Personas | None, Allowed("null, or who signs in from where")] = None
+    idle_report: Annotated[IdleReport | None, Allowed("null, or schedule and emails")] = None
+    budget: Annotated[Budget | None, Allowed("null, or monthly_usd and emails")] = None
+
+    @model_validator(mode="after")
+    def _lifecycle_configs_are_there(self) -> Workbench:
+        problems = [
+            (
+                ("notebooks", name, "lifecycle_config"),
+                f"{wanted!r} is none of lifecycle_configs{suggestion(wanted, self.lifecycle_configs)}",
+            )
+            for name, notebook in self.notebooks.items()
+            if (wanted := notebook.lifecycle_config) is not None and wanted not in self.lifecycle_configs
+        ]
+        if problems:
+            raise Misfit(*problems)
+        return self

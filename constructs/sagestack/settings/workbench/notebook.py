@@ -1,0 +1,82 @@
+"""A notebook instance: what it runs on, what is in it, who owns it, and what it may reach."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from sagestack.settings.base import Settings
+from sagestack.settings.errors import Allowed
+from sagestack.settings.instance_types import check_instance_type
+from sagestack.settings.schedules import check_schedule, check_time_zone
+
+Platform = Literal["notebook-al2-v3", "notebook-al2023-v1", "notebook-al2023-v2"]
+Owner = Annotated[str, Field(pattern=r"^[\w.@+=-]{1,64}$"), Allowed("a person's user name, up to 64 characters")]
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"), Allowed("the name of a bucket")]
+SecretArn = Annotated[
+    str,
+    Field(pattern=r"^arn:[^:]+:secretsmanager:[^:]+:[0-9]{12}:secret:.+-[A-Za-z0-9]{6}$"),
+    Allowed("the whole ARN of a secret in Secrets Manager"),
+]
+NotebookType = Annotated[
+    str, AfterValidator(lambda t: check_instance_type(t, "notebook")), Allowed("like ml.t3.medium")
+]
+Schedule = Annotated[str, AfterValidator(check_schedule), Allowed("cron(minute hour day month weekday year)")]
+TimeZone = Annotated[str, AfterValidator(check_time_zone), Allowed("like Europe/Berlin, or UTC")]
+
+
+class Repository(Settings):
+    """A git repository that is cloned into the instance."""
+
+    url: Annotated[
+        str, Field(pattern=r"^https://[^\s@]+$"), Allowed("an https:// address without a user or a password")
+    ]
+    branch: Annotated[
+        str | None, Field(pattern=r"^[\w./-]+$"), Allowed("a branch, or null for the repository's own")
+    ] = None
+    secret_arn: Annotated[SecretArn | None, Allowed("the ARN of a secret with username and password, or null")] = None
+    """Of a secret whose text is JSON with `username` and `password` (a token), as SageMaker asks for it."""
+    secret_key_arn: Annotated[
+        str | None, Field(pattern=r"^arn:[^:]+:kms:.+$"), Allowed("the ARN of the secret's key, or null")
+    ] = None
+    """Where the secret is encrypted with a key of one's own."""
+
+
+class Grants(Settings):
+    """What the instance's role may do besides reading the project's data and writing below its own prefix."""
+
+    models: Annotated[
+        list[str], Allowed("names of models whose pipeline it may start, endpoint call, versions read")
+    ] = []
+    jobs: Annotated[bool, Allowed("true or false")] = False
+    """Whether it may start jobs and endpoints of its own, which run with its own role."""
+    read_buckets: Annotated[list[BucketName], Allowed("names of more buckets to read")] = []
+    write_buckets: Annotated[list[BucketName], Allowed("names of more buckets to read and write")] = []
+
+
+class Hours(Settings):
+    """When the instance starts and stops by itself."""
+
+    start: Annotated[Schedule | None, Allowed("a schedule, or null")] = None
+    stop: Annotated[Schedule | None, Allowed("a schedule, or null")] = None
+    time_zone: TimeZone = "UTC"
+
+
+class Notebook(Settings):
+    """One notebook instance."""
+
+    instance_type: NotebookType
+    volume_size_in_gb: Annotated[int, Field(ge=5, le=16384), Allowed("a whole number of GB, 5 to 16384")] = 20
+    platform: Annotated[Platform, Allowed("notebook-al2-v3, notebook-al2023-v1 or notebook-al2023-v2")] = (
+        "notebook-al2023-v1"
+    )
+    root_access: Annotated[bool, Allowed("true or false")] = False
+    owner: Annotated[Owner | None, Allowed("the user name of who may open it, or null: everybody with a persona")] = (
+        None
+    )
+    lifecycle_config: Annotated[str | None, Allowed("a name in lifecycle_configs, or null")] = None
+    # SageMaker takes one default repository and up to three more.
+    repositories: Annotated[list[Repository], Field(max_length=4), Allowed("up to 4; the first one is opened")] = []
+    grants: Grants = Grants()
+    hours: Annotated[Hours | None, Allowed("null, or start, stop and time_zone")] = None
