@@ -16,7 +16,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help setup demo up down test test-long test-workflow test-container test-sdk test-browser lint format synth review deploy bench lock clean
+.PHONY: help setup demo up down test test-long test-workflow test-container test-sdk test-browser test-notebook lint format synth review deploy bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -93,6 +93,15 @@ test-browser: setup .venv/.browser  ## Look at the pages in headless Chromium, w
 	uv pip install --quiet --python .venv/bin/python -r requirements-browser.txt
 	touch $@
 
+test-notebook: setup .venv-notebook/.installed  ## Run the tests that need a real JupyterLab: auto-stop, the example notebooks
+	@pytest -m notebook --run-notebook -n 2 --dist loadfile
+
+.venv-notebook/.installed: .venv/.uv requirements-notebook.txt
+	@echo "Installing JupyterLab"
+	[ -x .venv-notebook/bin/python ] || $(PYTHON) -m venv --without-pip .venv-notebook
+	uv pip install --quiet --python .venv-notebook/bin/python --compile-bytecode -r requirements-notebook.txt
+	touch $@
+
 .venv-sdk/.installed: .venv/.uv requirements-sdk.txt
 	@echo "Installing the SageMaker SDK"
 	[ -x .venv-sdk/bin/python ] || $(PYTHON) -m venv --without-pip .venv-sdk
@@ -127,9 +136,10 @@ lock: .venv/.uv  ## Compile the lock files from the .in files
 	hashed requirements-node.in requirements-node.txt
 	hashed requirements-sdk.in requirements-sdk.txt
 	hashed requirements-browser.in requirements-browser.txt
+	hashed requirements-notebook.in requirements-notebook.txt
 	hashed local_cloud/requirements.in local_cloud/requirements.txt
 	for folder in model_code/images/*; do hashed "$$folder/requirements.in" "$$folder/requirements.txt" --no-emit-package scipy; done
 
 clean:  ## Remove everything that make installed or built (the local cloud's state, too)
 	@[ ! -x .venv/bin/sagestack ] || sagestack down
-	rm -rf .venv .venv-local-cloud .venv-sdk node_modules cdk.out .local-cloud .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-local-cloud .venv-notebook .venv-sdk node_modules cdk.out .local-cloud .pytest_cache .mypy_cache .ruff_cache

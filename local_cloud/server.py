@@ -132,6 +132,7 @@ def run(state_dir: Path, port: int, clock: Clock) -> None:
     seams.install(lambda: sagemaker)
     importlib.import_module("local_cloud.ministack_drift").install()
     importlib.import_module("local_cloud.ministack_identity_providers").install()
+    importlib.import_module("local_cloud.ministack_network").install()
     importlib.import_module("local_cloud.ministack_deployments").install()
     description_path = state_dir / "cloud.json"
     try:

@@ -64,6 +64,7 @@ _ON_REQUEST = {
     "browser": "--run-browser",
     "container": "--run-container",
     "long": "--run-long",
+    "notebook": "--run-notebook",
     "sdk": "--run-sdk",
     "workflow": "--run-workflow",
 }
@@ -73,6 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-browser", action="store_true", help="run the tests that need Chromium")
     parser.addoption("--run-container", action="store_true", help="run the tests that need a container engine")
     parser.addoption("--run-long", action="store_true", help="run the stories that take long, too")
+    parser.addoption("--run-notebook", action="store_true", help="run the tests that need JupyterLab")
     parser.addoption("--run-workflow", action="store_true", help="run the delivery workflows from their files")
     parser.addoption("--run-sdk", action="store_true", help="run the tests that need the SageMaker SDK")
 

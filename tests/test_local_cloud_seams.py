@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-local-cloud/bin/python"
 SEAMS = [
     ROOT / "local_cloud" / f"ministack_{name}.py"
-    for name in ("seams", "cloudwatch", "deployments", "drift", "identity_providers", "scope")
+    for name in ("seams", "cloudwatch", "deployments", "drift", "identity_providers", "network", "scope")
 ]
 
 SIGNATURES = {
@@ -101,6 +101,10 @@ SIGNATURES = {
     "services.cloudwatch_logs._append_log_events": ["stream", "events"],
     "services.cloudwatch.record_metric": ["namespace", "metric_name", "value", "unit", "dimensions"],
     "services.eventbridge._put_events": ["data", "allow_aws_source"],
+    "services.cloudformation.provisioners._ec2_sg_permissions": ["rules"],
+    "services.ec2._create_flow_logs": ["params"],
+    "services.ec2._rules_match": ["a", "b"],
+    "services.ec2._sg_rule_id": ["sg_id", "is_egress", "rule"],
     "services.iam._create_oidc_provider": ["p"],
     "services.sns._fanout": [
         "topic_arn",
@@ -132,6 +136,8 @@ TABLES = (
     "services.cloudwatch._composite_alarms._data",
     "services.cloudwatch._metrics._data",
     "services.cloudwatch_logs._log_records",
+    "services.ec2._flow_logs",
+    "services.ec2._security_groups",
     "services.iam._oidc_providers",
     "services.iam._roles",
     "services.s3._bucket_policies",

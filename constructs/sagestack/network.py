@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
@@ -21,8 +23,12 @@ def grant_network_interfaces(role: iam.IRole, network: settings.Network | None) 
     The actions are those that SageMaker's documentation lists for a VPC; describing takes no resource:
     https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
     """
-    if network is None:
-        return
+    if network is not None:
+        grant_interfaces_in(role, network.subnet_ids, network.security_group_ids)
+
+
+def grant_interfaces_in(role: iam.IRole, subnet_ids: Sequence[str], security_group_ids: Sequence[str]) -> None:
+    """The same, for subnets and security groups whose ids may be known at deployment only."""
     stack = cdk.Stack.of(role)
 
     def arn(resource: str, name: str) -> str:
@@ -32,8 +38,8 @@ def grant_network_interfaces(role: iam.IRole, network: settings.Network | None) 
         iam.PolicyStatement(
             actions=["ec2:CreateNetworkInterface"],
             resources=[
-                *(arn("subnet", subnet) for subnet in network.subnet_ids),
-                *(arn("security-group", group) for group in network.security_group_ids),
+                *(arn("subnet", subnet) for subnet in subnet_ids),
+                *(arn("security-group", group) for group in security_group_ids),
                 arn("network-interface", "*"),
             ],
         )
@@ -46,7 +52,7 @@ def grant_network_interfaces(role: iam.IRole, network: settings.Network | None) 
                 "ec2:DeleteNetworkInterfacePermission",
             ],
             resources=[arn("network-interface", "*")],
-            conditions={"ArnEquals": {"ec2:Subnet": [arn("subnet", subnet) for subnet in network.subnet_ids]}},
+            conditions={"ArnEquals": {"ec2:Subnet": [arn("subnet", subnet) for subnet in subnet_ids]}},
         )
     )
     role.add_to_principal_policy(

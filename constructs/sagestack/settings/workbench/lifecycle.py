@@ -2,23 +2,92 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sagestack.settings.base import Settings
-from sagestack.settings.errors import Allowed
+from sagestack.settings.errors import Allowed, Misfit
+from sagestack.settings.workbench.lifecycle_session import AutoStop, Proxy, Script, VariableName, VariableValue
+from sagestack.settings.workbench.lifecycle_software import CondaEnvironment, Extensions, PackageIndex, Packages
+from sagestack.settings.workbench.lifecycle_software import EnvironmentName as EnvironmentName
+from sagestack.settings.workbench.lifecycle_upkeep import (
+    Backup,
+    EfsMount,
+    FsxLustreMount,
+    Git,
+    Metrics,
+    Mount,
+    RunNotebook,
+)
 
+__all__ = [
+    "AutoStop",
+    "Backup",
+    "CondaEnvironment",
+    "EfsMount",
+    "Extensions",
+    "FsxLustreMount",
+    "Git",
+    "LifecycleOptions",
+    "Metrics",
+    "Mount",
+    "PackageIndex",
+    "Packages",
+    "Proxy",
+    "RunNotebook",
+    "Script",
+]
 
-class AutoStop(Settings):
-    """Stops the instance when nobody and nothing works on it."""
-
-    idle_minutes: Annotated[int, Field(ge=5, le=7 * 24 * 60), Allowed("a whole number of minutes, 5 to 10080")] = 60
-    warn_minutes: Annotated[int, Field(ge=0, le=60), Allowed("a whole number of minutes before the stop, 0 to 60")] = 5
-    opt_out_hours: Annotated[int, Field(ge=0, le=72), Allowed("how long an opt-out holds at most, 0 to 72 hours")] = 12
+_Found = tuple[tuple[str | int, ...], str]
 
 
 class LifecycleOptions(Settings):
     """What one lifecycle config does. Nothing said is nothing done."""
 
     auto_stop: Annotated[AutoStop | None, Allowed("null, or idle_minutes, warn_minutes, opt_out_hours")] = None
+    environment_variables: Annotated[
+        dict[VariableName, VariableValue], Field(max_length=50), Allowed("up to 50 variables: NAME: 'value'")
+    ] = {}
+    packages: Annotated[
+        list[Packages], Field(max_length=20), Allowed("a list of manager, kernel and packages; up to 20")
+    ] = []
+    conda_environments: Annotated[
+        dict[EnvironmentName, CondaEnvironment], Field(max_length=10), Allowed("environments by name; up to 10")
+    ] = {}
+    package_index: Annotated[PackageIndex | None, Allowed("null, or url and conda_channels")] = None
+    git: Annotated[Git | None, Allowed("null, or user_name and user_email")] = None
+    mounts: Annotated[list[Mount], Field(max_length=10), Allowed("a list of file systems by kind; up to 10")] = []
+    proxy: Annotated[Proxy | None, Allowed("null, or http, https and no_proxy")] = None
+    metrics: Annotated[Metrics | None, Allowed("null, or interval_in_seconds")] = None
+    backup: Annotated[Backup | None, Allowed("null, or schedule_hours, restore, exclude")] = None
+    run_notebook: Annotated[RunNotebook | None, Allowed("null, or path and kernel")] = None
+    extensions: Annotated[Extensions | None, Allowed("null, or pip and disable")] = None
+    r_kernel: Annotated[bool, Allowed("true or false")] = False
+    fips: Annotated[bool, Allowed("true or false")] = False
+    scripts: Annotated[list[Script], Field(max_length=20), Allowed("a list of name and file; up to 20")] = []
+    examples: Annotated[bool, Allowed("true or false")] = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> LifecycleOptions:
+        if problems := [*self._scripts_of_one_name(), *self._mounts_in_one_place()]:
+            raise Misfit(*problems)
+        return self
+
+    def _scripts_of_one_name(self) -> Iterator[_Found]:
+        often = Counter(script.name for script in self.scripts)
+        for index, script in enumerate(self.scripts):
+            if often[script.name] > 1:
+                yield (
+                    ("scripts", index, "name"),
+                    f"{script.name!r} is the name of {often[script.name]} scripts; logs and statuses would mix:"
+                    " choose another",
+                )
+
+    def _mounts_in_one_place(self) -> Iterator[_Found]:
+        for index, mount in enumerate(self.mounts):
+            for other in self.mounts[:index]:
+                if mount.path == other.path or mount.path.startswith(other.path + "/"):
+                    yield ("mounts", index, "path"), f"{mount.path!r} is at or below another mount, {other.path!r}"

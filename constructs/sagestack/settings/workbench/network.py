@@ -31,6 +31,7 @@ class WorkbenchNetwork(Settings):
     availability_zones: Annotated[
         int, Field(ge=1, le=3), Allowed("1 to 3; each has its own interface endpoints, which cost")
     ] = 1
+    nat: Annotated[bool, Allowed("true or false; a NAT gateway, for repositories and packages outside of AWS")] = False
     vpc_id: Annotated[str | None, Field(pattern=r"^vpc-[0-9a-f]{8,17}$"), Allowed("like vpc-0123456789abcdef0")] = None
     subnet_ids: Annotated[
         list[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]],
@@ -46,4 +47,6 @@ class WorkbenchNetwork(Settings):
             )
         if (self.vpc_id is None) != (not self.subnet_ids):
             raise ValueError("network: vpc_id and subnet_ids go together")
+        if self.vpc_id is not None and self.nat:
+            raise ValueError("network: nat is for a network of its own (cidr); yours has what it has")
         return self

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from sagestack.settings.base import Settings
-from sagestack.settings.errors import Allowed
+from sagestack.settings.errors import Allowed, Misfit
 from sagestack.settings.instance_types import check_instance_type
 from sagestack.settings.schedules import check_schedule, check_time_zone
 
@@ -61,6 +61,22 @@ class Hours(Settings):
     start: Annotated[Schedule | None, Allowed("a schedule, or null")] = None
     stop: Annotated[Schedule | None, Allowed("a schedule, or null")] = None
     time_zone: TimeZone = "UTC"
+
+    @model_validator(mode="after")
+    def _what_starts_stops(self) -> Hours:
+        problems = [
+            ((side,), f"{said!r} is at no time of the day; say when, like cron(0 19 ? * * *)")
+            for side, said in (("start", self.start), ("stop", self.stop))
+            if said is not None and not said.startswith("cron(")
+        ]
+        if problems:
+            raise Misfit(*problems)
+        if self.stop is None:
+            what = "nothing is scheduled" if self.start is None else "what is started each time would never be stopped"
+            raise ValueError(f"hours: {what}; say stop, like cron(0 19 ? * * *)")
+        if self.start == self.stop:
+            raise ValueError(f"hours: start and stop are both {self.stop}; which of them came last would be chance")
+        return self
 
 
 class Notebook(Settings):

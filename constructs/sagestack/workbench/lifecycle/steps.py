@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+
+from sagestack.settings import PROJECT_ROOT
+
+Hook = Literal["create", "start"]
+
+SCRIPTS = Path(__file__).with_name("scripts")
+PROGRAMS = PROJECT_ROOT / "notebooks" / "programs"
 
 
 @dataclass(frozen=True)
@@ -23,12 +31,30 @@ class Step:
         after: names of background steps that must have ended before; for steps in the foreground their order is enough.
         files: what is put into the folder of programs (`$SAGESTACK_PROGRAMS`) before any step runs: name to text.
         user: who runs it; packages and notebooks belong to `ec2-user`.
+        variables: its parameters, as environment variables of this step alone; the composer quotes them.
+        timeout_s: after how many seconds it is ended and has failed. Default: 60 in the foreground, six hours in the background.
+        required: whether the instance must not start where it fails. Only for what the user asks this for; foreground only.
+        is_of_user: whether the script is the user's own: nothing in it is shortened.
     """
 
     name: str
     script: str
-    hook: Literal["create", "start"] = "start"
+    hook: Hook = "start"
     background: bool = False
     after: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     user: Literal["root", "ec2-user"] = "root"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: int | None = None
+    required: bool = False
+    is_of_user: bool = False
+
+
+def script(name: str) -> str:
+    """The text of one of the project's own scripts (`scripts/NAME`), for `Step.script` or `Step.files`."""
+    return (SCRIPTS / name).read_text(encoding="utf-8")
+
+
+def program(name: str) -> str:
+    """The text of one of the project's own programs (`notebooks/programs/NAME`), for `Step.files`."""
+    return (PROGRAMS / name).read_text(encoding="utf-8")

@@ -1,0 +1,183 @@
+"""What a notebook may do: read the project's data, write below its own prefix, and what its environment grants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from constructs import Construct
+from sagestack.model_image import ModelImage
+from sagestack.model_registry import ModelRegistry
+from sagestack.roles import SageMakerRole, grant_instance_metrics, grant_logs, grant_volume_encryption
+from sagestack.settings import EnvironmentNames
+from sagestack.settings.workbench.notebook import Grants
+from sagestack.training_pipeline import TrainingPipeline
+from sagestack.wildcards import acknowledge_wildcards
+
+_JOBS = ("processing-job", "training-job", "transform-job")
+_SERVED = ("endpoint", "endpoint-config", "model")
+
+
+class GrantedModel:
+    """What a notebook may be let to of one model: its pipeline, its registered versions, its image."""
+
+    def __init__(self, name: str, *, pipeline: TrainingPipeline, registry: ModelRegistry, image: ModelImage) -> None:
+        """Takes what the model's stack made.
+
+        Args:
+            name: of the model.
+            pipeline: that trains it.
+            registry: of its versions.
+            image: that it is trained and served with.
+        """
+        self.name, self.pipeline, self.registry, self.image = name, pipeline, registry, image
+
+
+class NotebookRole(SageMakerRole):
+    """The role of one notebook instance, or of one person in Studio.
+
+    It reads the data bucket, and in the bucket of artefacts reads and writes below `notebooks/NAME/` alone. Everything else is a
+    grant in `environments/*.yaml`. It reads the parameters of its environment, which are names and no secrets.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        names: EnvironmentNames,
+        grants: Grants,
+        models: Mapping[str, GrantedModel],
+        data: s3.IBucket,
+        artifacts: s3.IBucket,
+        encryption_key: kms.IKey,
+        description: str | None = None,
+    ) -> None:
+        """Makes the role.
+
+        Args:
+            name: of the notebook; its jobs and endpoints must be named after it.
+            names: of the environment.
+            grants: what it may do besides.
+            models: what can be granted, by the name of the model.
+            data: the bucket of the models' input.
+            artifacts: the bucket that it writes to, below a prefix of its own.
+            encryption_key: of the volume and of both buckets.
+            description: what somebody reads who finds it in the console.
+        """
+        super().__init__(
+            scope, id, description=description or f"What the notebook {name} may do in {names.environment}"
+        )
+        self._names, self._own = names, names.notebook_instance(name)
+        prefix = f"{names.notebook_prefix(name)}*"
+        data.grant_read(self)
+        artifacts.grant_read(self, prefix)
+        artifacts.grant_put(self, prefix)
+        artifacts.grant_delete(self, prefix)
+        grant_volume_encryption(self, encryption_key)
+        self._allow(
+            ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"],
+            [
+                self._arn("ssm", "parameter", f"sagestack/{names.environment}"),
+                self._arn("ssm", "parameter", f"sagestack/{names.environment}/*"),
+            ],
+            "Names of what the environment's stacks made, below one path.",
+        )
+        for model in grants.models:
+            self._grant_model(models[model], artifacts)
+        if grants.jobs:
+            self._grant_jobs(list(models.values()))
+        self._grant_buckets(grants.read_buckets, ["s3:GetObject"])
+        self._grant_buckets(
+            grants.write_buckets, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+        )
+
+    def _grant_model(self, model: GrantedModel, artifacts: s3.IBucket) -> None:
+        names = self._names.model(model.name)
+        model.pipeline.grant_start_execution(self)
+        model.pipeline.grant_read_models(self)
+        model.pipeline.grant_read_evaluations(self)
+        artifacts.grant_read(self, f"{names.captured_prefix}*")
+        versions = f"{names.model_package_group}/*"
+        self._allow(
+            ["sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage"],
+            [
+                self._arn("sagemaker", "model-package-group", names.model_package_group),
+                self._arn("sagemaker", "model-package", versions),
+            ],
+            "The versions of one model: the registry numbers them.",
+        )
+        self._allow(
+            ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointAsync"],
+            [
+                self._arn("sagemaker", "endpoint", names.endpoint),
+                self._arn("sagemaker", "inference-component", names.endpoint),
+            ],
+        )
+
+    def _grant_jobs(self, models: Sequence[GrantedModel]) -> None:
+        """Jobs and endpoints of its own, named after it, run by this very role."""
+        for model in models:
+            model.image.grant_pull(self)
+        self._allow(
+            [
+                *(
+                    f"sagemaker:{verb}{job}Job"
+                    for verb in ("Create", "Describe", "Stop")
+                    for job in ("Processing", "Training", "Transform")
+                ),
+                *(
+                    f"sagemaker:{verb}{kind}"
+                    for verb in ("Create", "Delete", "Describe")
+                    for kind in ("Endpoint", "EndpointConfig", "Model")
+                ),
+                "sagemaker:UpdateEndpoint",
+                "sagemaker:InvokeEndpoint",
+                "sagemaker:AddTags",
+                "sagemaker:ListTags",
+            ],
+            [self._arn("sagemaker", kind, f"{self._own}-*") for kind in (*_JOBS, *_SERVED)],
+            "Jobs, models and endpoints that this notebook makes, which carry its name.",
+        )
+        # To itself only: a job may do what the notebook may, and nothing else.
+        self.add_to_policy(
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[self.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )
+        grant_logs(self, *(f"/aws/sagemaker/{kind}Jobs" for kind in ("Processing", "Training", "Transform")))
+        grant_logs(self, f"/aws/sagemaker/Endpoints/{self._own}-*")
+        grant_instance_metrics(self)
+
+    def grant_own_instance(self) -> None:
+        """Lets the instance look at itself and stop itself, as auto-stop does, and write its log.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/notebook-lifecycle-config.html (logs)
+        """
+        self._allow(
+            ["sagemaker:DescribeNotebookInstance", "sagemaker:ListTags", "sagemaker:StopNotebookInstance"],
+            [self._arn("sagemaker", "notebook-instance", self._own)],
+        )
+        grant_logs(self, "/aws/sagemaker/NotebookInstances")
+
+    def _grant_buckets(self, buckets: Sequence[str], actions: Sequence[str]) -> None:
+        for name in buckets:
+            bucket = f"arn:{cdk.Aws.PARTITION}:s3:::{name}"
+            self._allow(["s3:GetBucketLocation", "s3:ListBucket"], [bucket])
+            self._allow(list(actions), [f"{bucket}/*"], "The environment's file grants the whole bucket.")
+
+    def _allow(self, actions: list[str], resources: list[str], wildcards: str | None = None) -> None:
+        statement = iam.PolicyStatement(actions=actions, resources=resources)
+        self.add_to_policy(statement)
+        if wildcards:
+            acknowledge_wildcards(self, [statement], wildcards)
+
+    def _arn(self, service: str, resource: str, name: str) -> str:
+        return cdk.Stack.of(self).format_arn(service=service, resource=resource, resource_name=name)

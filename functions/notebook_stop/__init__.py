@@ -1,0 +1,1 @@
+"""Stops the notebooks of an environment when its budget is spent."""
