@@ -32,10 +32,11 @@ from local_cloud.autoscaling import cloudformation as autoscaling_cloudformation
 from local_cloud.autoscaling.service import SERVICE as AUTOSCALING
 from local_cloud.ministack_scope import in_scope
 from local_cloud.platform import Caller, Credentials, RoleRefused
-from local_cloud.sagemaker import cloudformation, service
+from local_cloud.sagemaker import access_conditions, cloudformation, service
 from local_cloud.sagemaker.asynchronous import async_invocations
 from local_cloud.sagemaker.errors import AccessDenied, NotEmulated
 from local_cloud.sagemaker.hosting import invocations
+from local_cloud.sagemaker.notebooks import notebook_cloudformation
 from local_cloud.sagemaker.service import Sagemaker
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ _RESOURCE_NAMES = (
     ("EndpointName", "endpoint"),
     ("EndpointConfigName", "endpoint-config"),
     ("ModelName", "model"),
+    ("NotebookInstanceName", "notebook-instance"),
+    ("NotebookInstanceLifecycleConfigName", "notebook-instance-lifecycle-config"),
+    ("CodeRepositoryName", "code-repository"),
 )
 _TARGETS = {
     # https://docs.aws.amazon.com/sagemaker/latest/dg/multi-container-security.html, and multi-model-endpoint-security.html
@@ -64,7 +68,12 @@ _TARGETS = {
 """The condition keys of InvokeEndpoint, by the headers that fill them."""
 _targets: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("targets")
 """The condition keys of the request that is being authorized: MiniStack asks for them without its headers."""
-_LOWER_CASE = ("endpoint", "endpoint-config", "model", "inference-component")
+_resource_tags: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("resource_tags")
+"""Those of the resource that the request is about: MiniStack asks for them without it."""
+_LOWER_CASE = (
+    *("endpoint", "endpoint-config", "model", "inference-component"),
+    *("notebook-instance", "notebook-instance-lifecycle-config", "code-repository"),
+)
 _ARN_MEMBERS = ("ResourceArn", "PipelineExecutionArn", "ModelPackageArn")
 
 MAX_LOG_LINES = 20_000
@@ -328,7 +337,9 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
     ) -> str:
         if service_name == "sagemaker":
             _targets.set({key: headers[header] for header, key in _TARGETS.items() if header in headers})
-            return _resource_arn(path, headers, body, region, account)
+            resource_arn = _resource_arn(path, headers, body, region, account)
+            _resource_tags.set(access_conditions.of_resource(sagemaker(), account, region, resource_arn))
+            return resource_arn
         if service_name == AUTOSCALING:
             return _scaling_arn(headers, body, region, account)
         if service_name == "monitoring" and (alarm := _only_alarm(body)):
@@ -346,6 +357,8 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
             return {**context, "cloudwatch:namespace": _namespace(body, params)}
         if service_name == AUTOSCALING:
             return {**context, **_scaling_conditions(body)}
+        if service_name == "sagemaker":
+            context |= {**_resource_tags.get({}), **access_conditions.of_request(body)}
         if iam_action == "sagemaker:InvokeEndpoint":
             return {**context, **_targets.get({})}
         return context
@@ -370,8 +383,12 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
 
     iam_actions.access_denied_response = access_denied_response
 
-    for kind in cloudformation.RESOURCE_TYPES:
-        provisioner = cloudformation.Provisioner(sagemaker, kind, _stack_caller)
+    kinds: dict[cloudformation.ResourceType, type[cloudformation.Provisioner]] = {
+        **dict.fromkeys(cloudformation.RESOURCE_TYPES, cloudformation.Provisioner),
+        **notebook_cloudformation.RESOURCE_TYPES,
+    }
+    for kind, make_provisioner in kinds.items():
+        provisioner = make_provisioner(sagemaker, kind, _stack_caller)
         provisioners._RESOURCE_HANDLERS[kind.name] = {
             "create": provisioner.create,
             "update": provisioner.update,
@@ -387,7 +404,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
             "delete": scaling.delete,
         }
         provisioners._REPLACING_PROPERTIES[scaling.kind.name] = scaling.kind.replacing
-    ours = {kind.name for kind in cloudformation.RESOURCE_TYPES}
+    ours = {kind.name for kind in kinds}
     ours |= {make.kind.name for make in autoscaling_cloudformation.PROVISIONERS}
     original_runs_on_worker_thread = stacks._runs_on_worker_thread
     # Ours wait for servers to start, and call other services of this cloud: on the event loop that would be a deadlock.

@@ -59,6 +59,7 @@ OPERATION_MODULES = (
     "pipelines.pipelines",
     "hosting.endpoints",
     "inference_components.inference_components",
+    "notebooks.notebooks",
 )
 """The modules of local_cloud.sagemaker that answer operations; importing one registers what it answers."""
 MODULES_WITH_WORK = (
@@ -69,6 +70,7 @@ MODULES_WITH_WORK = (
     "sagemaker.inference_components.inference_components",
     "sagemaker.hosting.instance_metrics",
     "autoscaling.background",
+    "sagemaker.notebooks.notebooks",
 )
 """The modules of local_cloud that have something to resume at the start and to stop at the end, in start order."""
 

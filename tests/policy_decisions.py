@@ -6,9 +6,10 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 from __future__ import annotations
 
 import fnmatch
+import ipaddress
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Statement = Mapping[str, Any]
@@ -52,12 +53,26 @@ def _applies(statement: Statement, action: str, resource: str, context: Mapping[
 
 
 def _holds(operator: str, wanted: Mapping[str, Any], context: Mapping[str, str]) -> bool:
-    # What is not said fits no condition of these.
-    if operator not in ("StringEquals", "ArnEquals", "Bool"):
+    test = _OPERATORS.get(operator.removesuffix("IfExists"))
+    if test is None:
         raise NotImplementedError(operator)
-    return all(
-        key in context and any(_like(context[key], each) for each in _listed(values)) for key, values in wanted.items()
-    )
+    return all(_fits(operator, test, key, _listed(values), context) for key, values in wanted.items())
+
+
+def _fits(operator: str, test: _Test, key: str, values: list[str], context: Mapping[str, str]) -> bool:
+    if operator == "Null":
+        return (key not in context) == (values == ["true"])
+    is_negated = "Not" in operator
+    if key not in context:
+        # What is not said fits no condition, but a negated one and one that says so.
+        return is_negated or operator.endswith("IfExists")
+    found = any(test(context[key], _filled(each, context)) for each in values)
+    return found != is_negated
+
+
+def _filled(value: str, context: Mapping[str, str]) -> str:
+    """With the policy variables replaced; one that has no value fits nothing."""
+    return re.sub(r"\$\{([^}]+)\}", lambda found: context.get(found[1], "\0"), value)
 
 
 def _listed(value: Any) -> list[str]:
@@ -68,3 +83,22 @@ def _like(text: str, pattern: str, *, fold: bool = False) -> bool:
     if fold:
         text, pattern = text.lower(), pattern.lower()
     return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
+
+
+def _in_block(address: str, block: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(block)
+
+
+_Test = Callable[[str, str], bool]
+_OPERATORS: Mapping[str, _Test] = {
+    "ArnEquals": _like,
+    "ArnLike": _like,
+    "Bool": _like,
+    "IpAddress": _in_block,
+    "NotIpAddress": _in_block,
+    "Null": _like,
+    # StringEquals itself knows no wildcards, which our policies write into no value of it.
+    "StringEquals": _like,
+    "StringLike": _like,
+    "StringNotEquals": _like,
+}

@@ -82,7 +82,9 @@ def test_a_stack_makes_changes_and_deletes_rules_and_a_flow_log(own_cloud: Local
 
     cloudformation = own_cloud.client("cloudformation")
     cloudformation.delete_stack(StackName="network")
-    cloudformation.get_waiter("stack_delete_complete").wait(StackName="network", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName="network", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+    )
     assert not ec2.describe_flow_logs()["FlowLogs"]
 
 

@@ -48,7 +48,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         end_apps(sagemaker, domain_id, outcome)
     said = {"outcome": "stopped", **vars(outcome), "not_marked": not_marked}
     print(json.dumps(said))
-    if outcome.stopped or (outcome.kept and not outcome.not_stopped):
+    if outcome.stopped or not outcome.not_stopped:
         _tell(f"the budget of {os.environ['ENVIRONMENT']} is spent", _report(alert, outcome, not_marked))
     if outcome.not_stopped or not_marked:
         problems = {**outcome.not_stopped, **{f"mark of {name}": why for name, why in not_marked.items()}}

@@ -51,7 +51,7 @@ def read_alert(notification: Mapping[str, Any], *, topic_arn: str, budget: str, 
     said = dict(_LINE.findall(str(notification.get("Message", "")).replace("\r", "")))
     for line, wanted in (("AWS Account", account), ("Budget Name:", budget)):
         if said.get(line) != wanted:
-            found = said[line] if line in said else "none"
+            found = said.get(line, "none")
             raise NotOurs(f"it should say {line} {wanted}, and says {found}")
     if said.get("Alert Type:", "").upper() != "ACTUAL":
         raise NotOurs(f"it is about money that is not spent (Alert Type: {said.get('Alert Type:', 'none')})")

@@ -8,10 +8,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-KEEP_TAG = "sagestack:keep"
-"""An instance or a space with this tag, `true`, is left running whatever it costs."""
-SPENT_TAG = "sagestack:budget-spent"
-"""On an instance that may not be started while the month lasts; its value is that month, `2026-11`."""
+from .tags import KEEP_TAG, SPENT_TAG
+
 _STOPPED = ("Stopped", "Stopping", "Deleting", "Failed")
 _SYSTEM_APPS = ("JupyterServer",)
 """On an instance that AWS does not charge for: https://docs.aws.amazon.com/sagemaker/latest/dg/notebooks.html"""

@@ -143,6 +143,9 @@ RESOURCE_TYPES = (
 class Provisioner:
     """Creates, updates and deletes the resources of one type."""
 
+    transient: tuple[str, ...] = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+    """The statuses that end by themselves."""
+
     def __init__(self, service: Callable[[], Sagemaker], kind: ResourceType, caller: Callable[[], Caller]) -> None:
         """Take the service and the caller when they are needed: the types are registered before the server runs."""
         self._service = service
@@ -274,11 +277,7 @@ class Provisioner:
     def _settled(self, arn: str) -> Properties:
         """What Describe tells once nothing changes any more."""
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_result(
-                lambda described: (
-                    described[self._status_key] in ("Creating", "Updating", "SystemUpdating", "RollingBack")
-                )
-            ),
+            retry=tenacity.retry_if_result(lambda described: described[self._status_key] in self.transient),
             wait=tenacity.wait_fixed(0.1),
             stop=tenacity.stop_after_delay(24 * 3600),
         )

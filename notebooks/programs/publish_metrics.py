@@ -8,16 +8,19 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    Datum = dict[str, Any]
 
 NAMESPACE = "Sagestack/Notebooks"
 # An hour of minutes: what CloudWatch did not take is said again, and never fills the memory.
 KEPT = 600
 
-Datum = Dict[str, Any]
 
-
-def cpu_times(stat: str) -> Tuple[int, int]:
+def cpu_times(stat: str) -> tuple[int, int]:
     """Busy and all time of all processors since the start, from /proc/stat; waiting for a disk is not busy."""
     numbers = [int(each) for each in stat.split("\n", 1)[0].split()[1:9]]
     return sum(numbers) - numbers[3] - numbers[4], sum(numbers)
@@ -36,7 +39,7 @@ def disk_percent(path: str) -> float:
     return 100.0 * used / max(1, used + usage.f_bavail)
 
 
-def gpus() -> List[Tuple[float, float]]:
+def gpus() -> list[tuple[float, float]]:
     """Of each GPU how busy it is and how full its memory is, in percent; none where there is none."""
     if not shutil.which("nvidia-smi"):
         return []
@@ -46,14 +49,15 @@ def gpus() -> List[Tuple[float, float]]:
         rows = [[float(each) for each in line.split(",")] for line in said.splitlines() if line.strip()]
     # A driver that hangs, or "[N/A]" for a number.
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        print("nvidia-smi: %s" % error, flush=True)
+        print(f"nvidia-smi: {error}", flush=True)
         return []
     return [(busy, 100.0 * used / total) for busy, used, total in rows]
 
 
-def measured(before: Tuple[int, int], volume: str) -> Iterator[Tuple[str, List[float]]]:
+def measured(before: tuple[int, int], volume: str) -> Iterator[tuple[str, list[float]]]:
     """All metrics, in percent; the processor's is since `before`."""
-    busy, total = (now - then for now, then in zip(cpu_times(_read("/proc/stat")), before))
+    now = cpu_times(_read("/proc/stat"))
+    busy, total = now[0] - before[0], now[1] - before[1]
     if total > 0:
         yield "CPUUtilization", [100.0 * busy / total]
     yield "MemoryUtilization", [memory_percent(_read("/proc/meminfo"))]
@@ -65,7 +69,7 @@ def measured(before: Tuple[int, int], volume: str) -> Iterator[Tuple[str, List[f
         yield "GPUMemoryUtilization", [each[1] for each in found]
 
 
-def data(metrics: Iterator[Tuple[str, List[float]]], instance: str, now: float) -> List[Datum]:
+def data(metrics: Iterator[tuple[str, list[float]]], instance: str, now: float) -> list[Datum]:
     """As CloudWatch takes them; several GPUs are several values of one metric."""
     return [
         {
@@ -86,12 +90,17 @@ class CloudWatch:
     answer is said once, and once that it does again: a log that says it each minute fills the volume.
     """
 
-    def __init__(self, client: Optional[Any] = None) -> None:
+    def __init__(self, client: Any | None = None) -> None:
         self._client = client
-        self._waiting: List[Datum] = []
+        self._waiting: list[Datum] = []
         self._silent = False
 
-    def put(self, batch: List[Datum]) -> bool:
+    @property
+    def waits(self) -> bool:
+        """Whether something was not taken yet."""
+        return bool(self._waiting)
+
+    def put(self, batch: list[Datum]) -> bool:
         """Sends; says whether CloudWatch took it."""
         self._waiting = (self._waiting + batch)[-KEPT:]
         try:
@@ -99,7 +108,7 @@ class CloudWatch:
         # Whatever it is (no network, no right, no credentials yet): metrics never end for it.
         except Exception as error:
             if not self._silent:
-                print("CloudWatch takes no metrics (this is tried again): %s" % error, flush=True)
+                print(f"CloudWatch takes no metrics (this is tried again): {error}", flush=True)
             self._silent = True
             return False
         if self._silent:
@@ -107,7 +116,7 @@ class CloudWatch:
         self._silent, self._waiting = False, []
         return True
 
-    def _send(self, batch: List[Datum]) -> None:
+    def _send(self, batch: list[Datum]) -> None:
         if self._client is None:
             try:
                 import boto3
@@ -124,37 +133,35 @@ class CloudWatch:
                     raise RuntimeError(sent.stdout.decode(errors="replace").strip()) from None
                 return
             patience = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 1})
-            self._client = boto3.client("cloudwatch", config=patience)
+            client: Any = boto3.client("cloudwatch", config=patience)
+            self._client = client
         self._client.put_metric_data(Namespace=NAMESPACE, MetricData=batch)
 
 
 def main() -> int:
-    """Publishes each `METRICS_INTERVAL` seconds until the instance stops."""
+    """Publishes each `METRICS_INTERVAL` seconds for an hour; who calls it calls it again."""
     instance = os.environ.get("SAGESTACK_INSTANCE", "")
     if not instance:
         print("This is no notebook instance (its name is not known): no metrics are published")
         return 1
     volume = os.environ.get("SAGESTACK_VOLUME", "/home/ec2-user/SageMaker")
     interval = float(os.environ.get("METRICS_INTERVAL", "60"))
-    rounds = int(os.environ.get("METRICS_ROUNDS", "0"))
-    cloudwatch, done = CloudWatch(), 0
-    while True:
+    cloudwatch, ends = CloudWatch(), time.monotonic() + float(os.environ.get("METRICS_SECONDS", "3600"))
+    # What waits would be lost.
+    while time.monotonic() < ends or cloudwatch.waits:
         before = cpu_times(_read("/proc/stat"))
         time.sleep(interval)
         try:
             batch = data(measured(before, volume), instance, time.time())
         except (OSError, ValueError, KeyError) as error:
-            print("Not measured: %r" % error, flush=True)
+            print(f"Not measured: {error!r}", flush=True)
             continue
         cloudwatch.put(batch)
-        done += 1
-        if done == rounds:
-            return 0
+    return 0
 
 
 def _read(path: str) -> str:
-    with open(path) as file:
-        return file.read()
+    return Path(path).read_text()
 
 
 if __name__ == "__main__":

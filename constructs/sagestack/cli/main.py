@@ -21,6 +21,7 @@ from sagestack.cli.commands import (
     invoke,
     laptop,
     logs,
+    notebook,
     prices,
     review,
     run,
@@ -121,6 +122,7 @@ def _reflowed(docstring: str) -> str:
 _LOCAL = "The local cloud"
 _MODEL = "A model's way"
 _LOOK = "Looking"
+_WORK = "Where people work"
 _GIT = "What git deploys"
 for command, panel in (
     (demo.demo, _LOCAL),
@@ -143,6 +145,7 @@ for command, panel in (
     (git_host.git_host, _GIT),
 ):
     app.command(rich_help_panel=panel, help=_reflowed(command.__doc__ or ""))(command)
+app.add_typer(notebook.notebook, name="notebook", rich_help_panel=_WORK, help=_reflowed(notebook.group.__doc__ or ""))
 app.add_typer(prices.prices, name="prices", rich_help_panel=_LOOK, help=_reflowed(prices.group.__doc__ or ""))
 app.add_typer(delivery.delivery, name="delivery", rich_help_panel=_GIT, help=_reflowed(delivery.group.__doc__ or ""))
 

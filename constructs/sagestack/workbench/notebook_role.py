@@ -16,7 +16,6 @@ from sagestack.roles import SageMakerRole, grant_instance_metrics, grant_logs, g
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.notebook import Grants
 from sagestack.training_pipeline import TrainingPipeline
-from sagestack.wildcards import acknowledge_wildcards
 
 _JOBS = ("processing-job", "training-job", "transform-job")
 _SERVED = ("endpoint", "endpoint-config", "model")
@@ -86,7 +85,6 @@ class NotebookRole(SageMakerRole):
                 self._arn("ssm", "parameter", f"sagestack/{names.environment}"),
                 self._arn("ssm", "parameter", f"sagestack/{names.environment}/*"),
             ],
-            "Names of what the environment's stacks made, below one path.",
         )
         for model in grants.models:
             self._grant_model(models[model], artifacts)
@@ -110,7 +108,6 @@ class NotebookRole(SageMakerRole):
                 self._arn("sagemaker", "model-package-group", names.model_package_group),
                 self._arn("sagemaker", "model-package", versions),
             ],
-            "The versions of one model: the registry numbers them.",
         )
         self._allow(
             ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointAsync"],
@@ -142,7 +139,6 @@ class NotebookRole(SageMakerRole):
                 "sagemaker:ListTags",
             ],
             [self._arn("sagemaker", kind, f"{self._own}-*") for kind in (*_JOBS, *_SERVED)],
-            "Jobs, models and endpoints that this notebook makes, which carry its name.",
         )
         # To itself only: a job may do what the notebook may, and nothing else.
         self.add_to_policy(
@@ -171,13 +167,10 @@ class NotebookRole(SageMakerRole):
         for name in buckets:
             bucket = f"arn:{cdk.Aws.PARTITION}:s3:::{name}"
             self._allow(["s3:GetBucketLocation", "s3:ListBucket"], [bucket])
-            self._allow(list(actions), [f"{bucket}/*"], "The environment's file grants the whole bucket.")
+            self._allow(list(actions), [f"{bucket}/*"])
 
-    def _allow(self, actions: list[str], resources: list[str], wildcards: str | None = None) -> None:
-        statement = iam.PolicyStatement(actions=actions, resources=resources)
-        self.add_to_policy(statement)
-        if wildcards:
-            acknowledge_wildcards(self, [statement], wildcards)
+    def _allow(self, actions: list[str], resources: list[str]) -> None:
+        self.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
 
     def _arn(self, service: str, resource: str, name: str) -> str:
         return cdk.Stack.of(self).format_arn(service=service, resource=resource, resource_name=name)

@@ -79,7 +79,7 @@ class Entity:
         return f"{self.noun}Arn"
 
     def arn(self, caller: Caller, path: str) -> str:
-        """The ARN of what has this path; names in it are in lower case, as user profiles' ARNs were seen to be."""
+        """The ARN of what has this path: what follows its kind."""
         return arn(caller, f"{self.kind}/{path}")
 
     def all(self, service: Sagemaker, caller: Caller) -> list[Document]:
@@ -116,7 +116,7 @@ class Entity:
         whole["LastModifiedTime"] = now
         try:
             with service.store.transaction():
-                service.store.insert(self.kind, caller.account, caller.region, path.lower(), {**whole, "Path": path})
+                service.store.insert(self.kind, caller.account, caller.region, path.lower(), whole)
                 tags.save(service, caller, its_arn, its_tags)
         except Duplicate:
             raise ResourceInUse(f"{self.noun} [{its_arn}] already exists.") from None
@@ -124,7 +124,12 @@ class Entity:
         return whole
 
     def change(
-        self, service: Sagemaker, caller: Caller, path: str, change: Callable[[Document], None], status: str | None = None
+        self,
+        service: Sagemaker,
+        caller: Caller,
+        path: str,
+        change: Callable[[Document], None],
+        status: str | None = None,
     ) -> Document:
         """Edit a document, and begin a status; `change` may refuse by an error, and nothing is written then.
 
@@ -156,8 +161,7 @@ class Entity:
 
     def described(self, document: Document) -> Document:
         """What a Describe call tells of a document."""
-        hidden = self.hidden | {"Path"}
-        return {key: value for key, value in document.items() if key not in hidden and value is not None}
+        return {key: value for key, value in document.items() if key not in self.hidden and value is not None}
 
     def refuse_in_motion(self, document: Document, verb: str) -> None:
         """Refuse a change while the last one is not finished.

@@ -126,7 +126,7 @@ class Script(Settings):
     ]
     file: Annotated[
         str,
-        Field(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[\w./ -]+\.sh$"),
+        Field(pattern=r"^(\w[\w. -]*/)*\w[\w. -]*\.sh$"),
         Allowed("the path of a .sh file in the project, from its root"),
     ]
     hook: Annotated[Literal["create", "start"], Allowed("create (once) or start (each time)")] = "start"

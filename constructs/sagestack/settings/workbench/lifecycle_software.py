@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sagestack.settings.base import Settings
-from sagestack.settings.errors import Allowed
+from sagestack.settings.errors import Allowed, Misfit
 from sagestack.settings.workbench.notebook import SecretArn
 
 EnvironmentName = Annotated[
@@ -27,6 +27,11 @@ PackageSpec = Annotated[
 PackageList = Annotated[list[PackageSpec], Field(min_length=1, max_length=100), Allowed("1 to 100 packages")]
 
 
+CondaChannel = Annotated[
+    str, Field(pattern=r"^(https?://[^\s@'\"$`\\|]+|[A-Za-z0-9][A-Za-z0-9._-]*)$"), Allowed("a channel, like conda-forge")
+]
+
+
 class Packages(Settings):
     """Packages that are added to a kernel that the instance brings."""
 
@@ -39,7 +44,11 @@ class CondaEnvironment(Settings):
     """A conda environment on the volume, with a kernel of its own; it survives a stop."""
 
     python: Annotated[str, Field(pattern=r"^3\.[0-9]{1,2}$"), Allowed('in quotes, like "3.12"')] = "3.12"
-    packages: Annotated[list[PackageSpec], Field(max_length=100), Allowed("up to 100 packages")] = []
+    packages: Annotated[list[PackageSpec], Field(max_length=100), Allowed("up to 100 packages of conda")] = []
+    pip: Annotated[list[PackageSpec], Field(max_length=100), Allowed("up to 100 packages of pip, after conda's")] = []
+    channels: Annotated[
+        list[CondaChannel], Field(max_length=20), Allowed("channels by name or address; none: the instance's own")
+    ] = []
 
 
 class PackageIndex(Settings):
@@ -53,7 +62,7 @@ class PackageIndex(Settings):
     secret_arn: Annotated[SecretArn | None, Allowed("the ARN of a secret with username and password, or null")] = None
     trusted_host: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9.:-]+$"), Allowed("a host, or null")] = None
     conda_channels: Annotated[
-        list[Annotated[str, Field(pattern=r"^(https?://[^\s@'\"$`\\]+|[A-Za-z0-9._-]+)$")]],
+        list[CondaChannel],
         Field(max_length=20),
         Allowed("channels by name or address, up to 20"),
     ] = []
@@ -62,6 +71,11 @@ class PackageIndex(Settings):
     def _something_is_said(self) -> PackageIndex:
         if self.url is None and not self.conda_channels:
             raise ValueError("package_index: say url (for pip) or conda_channels, or leave package_index out")
+        first = self.url or self.conda_channels[0]
+        if self.secret_arn is not None and not first.startswith("https://"):
+            raise Misfit((("secret_arn",), f"a password is sent to https:// only, and {first!r} is not"))
+        if self.trusted_host is not None and self.url is None:
+            raise Misfit((("trusted_host",), "is pip's, and goes with url"))
         return self
 
 

@@ -2,8 +2,210 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
 from sagestack.settings.base import Settings
+from sagestack.settings.errors import Allowed, Misfit, suggestion
+from sagestack.settings.workbench.studio_people import (
+    AppType,
+    IdleShutdown,
+    Space,
+    Storage,
+    StudioName,
+    StudioType,
+    UserProfile,
+)
+from sagestack.settings.workbench.studio_software import (
+    CustomImage,
+    GitIdentity,
+    SoftwareName,
+    StudioLifecycleConfig,
+)
+
+__all__ = [
+    "AppType",
+    "CustomImage",
+    "GitIdentity",
+    "IdleShutdown",
+    "Space",
+    "Storage",
+    "Studio",
+    "StudioLifecycleConfig",
+    "UserProfile",
+]
+
+MlTool = Literal[
+    "AutoMl",
+    "Comet",
+    "DataWrangler",
+    "DeepchecksLLMEvaluation",
+    "EmrClusters",
+    "Endpoints",
+    "Experiments",
+    "FeatureStore",
+    "Fiddler",
+    "HyperPodClusters",
+    "InferenceOptimization",
+    "InferenceRecommender",
+    "JumpStart",
+    "LakeraGuard",
+    "ModelEvaluation",
+    "Models",
+    "PerformanceEvaluation",
+    "Pipelines",
+    "Projects",
+    "Training",
+]
+
+_Found = tuple[tuple[str | int, ...], str]
 
 
 class Studio(Settings):
-    """The domain."""
+    """The domain. Always in the workbench's network alone (`VpcOnly`), and always today's Studio, never Studio Classic."""
+
+    auth: Annotated[Literal["iam", "identity-center"], Allowed("iam or identity-center")] = "iam"
+    """How people sign in. `identity-center` needs IAM Identity Center in the environment's region, of the account or of its
+    organization. It cannot change: SageMaker would make another domain.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/onboard-custom.html"""
+    user_profiles: Annotated[
+        dict[StudioName, UserProfile], Field(max_length=200), Allowed("the people of the domain, by profile name")
+    ] = {}
+    spaces: Annotated[dict[StudioName, Space], Field(max_length=200), Allowed("spaces by name")] = {}
+    """Those that are in git. People may make private ones besides, and shared ones."""
+    instance_type: StudioType = "ml.t3.medium"
+    """What apps start on unless somebody chooses another: the cheapest that takes JupyterLab."""
+    instance_types: Annotated[list[StudioType], Allowed("the types that people may choose; none said: all")] = []
+    idle_shutdown: Annotated[IdleShutdown | None, Allowed("minutes, min_minutes, max_minutes; null: never")] = (
+        IdleShutdown()
+    )
+    """On by default: an app is billed by the second whether somebody works or not."""
+    storage: Storage = Storage()
+    home_directories: Annotated[
+        Literal["keep", "delete"] | None, Allowed("keep, delete, or null: as removal_policy says")
+    ] = None
+    """What becomes of the domain's file system, which has everybody's home directory, when the domain is removed."""
+    lifecycle_configs: Annotated[
+        dict[SoftwareName, StudioLifecycleConfig], Field(max_length=20), Allowed("scripts of apps, by name")
+    ] = {}
+    custom_images: Annotated[
+        dict[SoftwareName, CustomImage], Field(max_length=20), Allowed("images of apps, by name")
+    ] = {}
+    notebook_output_sharing: Annotated[bool, Allowed("true or false")] = False
+    """Whether people may share a copy of a notebook with what it printed, which may be anybody's data."""
+    docker_access: Annotated[bool, Allowed("true or false")] = False
+    """Whether apps may build and run containers: who can has root in them, and whatever images the network reaches."""
+    hidden_instance_types: Annotated[
+        list[StudioType], Allowed("types that Studio does not show; instance_types is what forbids")
+    ] = []
+    hidden_ml_tools: Annotated[list[MlTool], Allowed("parts of Studio that are not shown, like JumpStart")] = []
+
+    def keeps_home_directories(self, removal_policy: Literal["destroy", "retain"]) -> bool:
+        """Whether home directories outlive the domain, in an environment whose data is treated so."""
+        wanted = self.home_directories or ("keep" if removal_policy == "retain" else "delete")
+        return wanted == "keep"
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Whose each profile is."""
+        return {name: profile.owner or name for name, profile in self.user_profiles.items()}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Studio:
+        problems = [
+            *self._one_default_for_each_app(),
+            *self._types_are_allowed(),
+            *(found for name, space in self.spaces.items() for found in self._space(name, space)),
+            *self._one_profile_for_each_person(),
+        ]
+        if problems:
+            raise Misfit(*problems)
+        return self
+
+    def _one_default_for_each_app(self) -> Iterator[_Found]:
+        kinds: dict[str, Mapping[str, StudioLifecycleConfig] | Mapping[str, CustomImage]] = {
+            "lifecycle_configs": self.lifecycle_configs,
+            "custom_images": self.custom_images,
+        }
+        for key, all_of_it in kinds.items():
+            often = Counter(each.app for each in all_of_it.values() if each.default)
+            for name, each in all_of_it.items():
+                if each.default and often[each.app] > 1:
+                    yield (key, name, "default"), f"true for {often[each.app]} of {each.app}: one can be the default"
+
+    def _types_are_allowed(self) -> Iterator[_Found]:
+        yield from self._type_problem(("instance_type",), self.instance_type, self.instance_types)
+        for name, profile in self.user_profiles.items():
+            path: tuple[str, ...] = ("user_profiles", name)
+            allowed = self._allowed_to(name)
+            yield from self._type_problem((*path, "instance_type"), profile.instance_type, allowed)
+            if profile.instance_type is None and allowed and self.instance_type not in allowed:
+                yield (
+                    (*path, "instance_types"),
+                    f"the domain's instance_type, {self.instance_type}, is not among them: no app would start; add it, or"
+                    " say instance_type here, too",
+                )
+
+    def _space(self, name: str, space: Space) -> Iterator[_Found]:
+        path: tuple[str, ...] = ("spaces", name)
+        if space.owner not in self.user_profiles:
+            yield (
+                (*path, "owner"),
+                f"{space.owner!r} is none of user_profiles{suggestion(space.owner, self.user_profiles)}",
+            )
+            return
+        owner = self.user_profiles[space.owner]
+        yield from self._type_problem((*path, "instance_type"), space.instance_type, self._allowed_to(space.owner))
+        storage = owner.storage or self.storage
+        if space.volume_size_in_gb is not None and space.volume_size_in_gb > storage.max_gb:
+            yield (
+                (*path, "volume_size_in_gb"),
+                f"{space.volume_size_in_gb} is more than storage.max_gb: {storage.max_gb}",
+            )
+        idle = owner.idle_shutdown or self.idle_shutdown
+        if space.idle_minutes is not None:
+            if idle is None:
+                yield (
+                    (*path, "idle_minutes"),
+                    f"{space.idle_minutes}, and idle_shutdown is null: nothing would be shut down",
+                )
+            elif not idle.shortest <= space.idle_minutes <= idle.longest:
+                yield (
+                    (*path, "idle_minutes"),
+                    f"{space.idle_minutes} is not within idle_shutdown's {idle.shortest} to {idle.longest} (min_minutes,"
+                    " max_minutes)",
+                )
+        wanted = space.lifecycle_config
+        if wanted is not None and wanted not in self.lifecycle_configs:
+            yield (
+                (*path, "lifecycle_config"),
+                f"{wanted!r} is none of studio.lifecycle_configs{suggestion(wanted, self.lifecycle_configs)}",
+            )
+        elif wanted is not None and self.lifecycle_configs[wanted].app != space.app:
+            yield (
+                (*path, "lifecycle_config"),
+                f"{wanted!r} is for {self.lifecycle_configs[wanted].app}, and the space has {space.app}",
+            )
+
+    def _one_profile_for_each_person(self) -> Iterator[_Found]:
+        if self.auth != "identity-center":
+            return
+        often = Counter(self.owners.values())
+        for name, owner in self.owners.items():
+            if often[owner] > 1:
+                yield (
+                    ("user_profiles", name, "owner"),
+                    f"{owner!r} has {often[owner]} profiles: with auth: identity-center a person has one in a domain",
+                )
+
+    def _allowed_to(self, profile: str) -> list[str]:
+        own = self.user_profiles[profile].instance_types
+        return self.instance_types if own is None else own
+
+    @staticmethod
+    def _type_problem(path: tuple[str, ...], wanted: str | None, allowed: list[str]) -> Iterator[_Found]:
+        if wanted is not None and allowed and wanted not in allowed:
+            yield path, f"{wanted} is not among instance_types ({', '.join(allowed)})"

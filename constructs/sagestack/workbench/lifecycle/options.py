@@ -34,7 +34,9 @@ ORDER = (
     # Last: it wants the packages, the data and the user's own preparations.
     "run_notebook",
 )
-"""The names of the fields of `LifecycleOptions`. Each one's module here has its name."""
+"""The names of the fields of `LifecycleOptions`. Each one's module here has its name, but for these."""
+
+_MODULES = {"scripts": "user_scripts"}
 
 
 class OptionModule(Protocol):
@@ -58,7 +60,7 @@ def chosen(options: LifecycleOptions) -> Iterator[tuple[str, Any, OptionModule]]
     for name in ORDER:
         value = getattr(options, name)
         if value:
-            module = importlib.import_module(f"sagestack.workbench.lifecycle.{name}")
+            module = importlib.import_module(f"sagestack.workbench.lifecycle.{_MODULES.get(name, name)}")
             yield name, value, cast(OptionModule, module)
 
 

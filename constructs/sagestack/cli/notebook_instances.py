@@ -1,0 +1,174 @@
+"""Looks at an environment's notebook instances, starts and stops them, and opens them."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sagestack.cli.errors import CliError
+
+if TYPE_CHECKING:
+    from sagestack.cli.session import Session
+
+MOVING = ("Pending", "Stopping", "Updating", "Deleting")
+WAIT_TIMEOUT_S = 1800
+"""An instance takes AWS two to ten minutes to start, its lifecycle config included."""
+LOG_GROUP = "/aws/sagemaker/NotebookInstances"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A notebook instance as it is now; `status` is "not deployed" where there is none yet."""
+
+    name: str
+    instance_name: str
+    status: str
+    instance_type: str
+    owner: str | None
+    failure_reason: str | None = None
+    changed: datetime.datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "instance_name": self.instance_name,
+            "status": self.status,
+            "instance_type": self.instance_type,
+            "owner": self.owner,
+            "failure_reason": self.failure_reason,
+            "changed": self.changed,
+        }
+
+
+def names(session: Session) -> list[str]:
+    """The notebooks that the environment's file has."""
+    workbench = session.environment.workbench
+    return sorted(workbench.notebooks) if workbench else []
+
+
+def choose(session: Session, wanted: str | None) -> str:
+    """The notebook that was asked for, or the only one.
+
+    Raises:
+        CliError: there is none of that name, or several and nobody said which.
+    """
+    from sagestack.settings.errors import suggestion
+
+    known = names(session)
+    where = f"environments/{session.environment.name}.yaml"
+    if not known:
+        raise CliError(
+            f"Environment {session.environment.name!r} has no notebooks.",
+            hint=f"Declare one below workbench.notebooks in {where}: docs/how-to/work-in-a-notebook.md shows how.",
+            code="not-found",
+        )
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted is None:
+        raise CliError(f"Say which notebook: {where} has {', '.join(known)}.", code="usage")
+    if wanted not in known:
+        raise CliError(
+            f"There is no notebook {wanted!r} in {where}{suggestion(wanted, known)} (it has: {', '.join(known)}).",
+            code="not-found",
+        )
+    return wanted
+
+
+def look(session: Session, name: str) -> Instance:
+    """The instance as it is now."""
+    workbench = session.environment.workbench
+    assert workbench is not None
+    declared = workbench.notebooks[name]
+    instance_name = session.names.notebook_instance(name)
+    try:
+        found = session.sagemaker.describe_notebook_instance(NotebookInstanceName=instance_name)
+    except session.sagemaker.exceptions.ClientError as error:
+        # SageMaker has no error of its own for what is not there.
+        if error.response["Error"]["Code"] != "ValidationException":
+            raise
+        return Instance(name, instance_name, "not deployed", declared.instance_type, declared.owner)
+    return Instance(
+        name,
+        instance_name,
+        found["NotebookInstanceStatus"],
+        found["InstanceType"],
+        declared.owner,
+        found.get("FailureReason"),
+        found.get("LastModifiedTime"),
+    )
+
+
+def start(session: Session, name: str, say: Callable[[str], None]) -> Instance:
+    """Starts what is stopped, and waits until the instance is in service.
+
+    Raises:
+        CliError: it failed, or is being deleted; it took too long.
+    """
+    instance = _deployed(session, name)
+    if instance.status == "Stopping":
+        say(f"{instance.instance_name} is stopping; waiting for that first")
+        instance = _settled(session, name)
+    if instance.status in ("Stopped", "Failed"):
+        say(f"Starting {instance.instance_name}")
+        session.sagemaker.start_notebook_instance(NotebookInstanceName=instance.instance_name)
+        instance = _settled(session, name)
+    elif instance.status in MOVING:
+        instance = _settled(session, name)
+    if instance.status != "InService":
+        raise CliError(
+            f"{instance.instance_name} is {instance.status}: {instance.failure_reason or 'no reason was given'}",
+            hint=f"What its lifecycle config wrote: sagestack notebook logs {name} --env {session.environment.name}",
+            code="run-failed",
+        )
+    return instance
+
+
+def stop(session: Session, name: str, say: Callable[[str], None]) -> Instance:
+    """Stops what runs, and waits until it has stopped. Nothing to do is nothing done.
+
+    Raises:
+        CliError: it is not deployed; it took too long.
+    """
+    instance = _deployed(session, name)
+    if instance.status in ("Pending", "Updating"):
+        say(f"{instance.instance_name} is {instance.status}; waiting for that first")
+        instance = _settled(session, name)
+    if instance.status == "InService":
+        say(f"Stopping {instance.instance_name}")
+        session.sagemaker.stop_notebook_instance(NotebookInstanceName=instance.instance_name)
+    return _settled(session, name)
+
+
+def presigned_url(session: Session, instance: Instance, session_hours: int) -> str:
+    """An address that opens JupyterLab once, within five minutes."""
+    answer = session.sagemaker.create_presigned_notebook_instance_url(
+        NotebookInstanceName=instance.instance_name, SessionExpirationDurationInSeconds=session_hours * 3600
+    )
+    return answer["AuthorizedUrl"]
+
+
+def _deployed(session: Session, name: str) -> Instance:
+    instance = look(session, name)
+    if instance.status == "not deployed":
+        raise CliError(
+            f"There is no notebook instance {instance.instance_name} yet.",
+            hint=f"Deploy it: sagestack deploy --env {session.environment.name}",
+            code="not-deployed",
+        )
+    return instance
+
+
+def _settled(session: Session, name: str) -> Instance:
+    deadline = time.monotonic() + WAIT_TIMEOUT_S
+    while (instance := look(session, name)).status in MOVING:
+        if time.monotonic() > deadline:
+            raise CliError(
+                f"{instance.instance_name} is still {instance.status} after {WAIT_TIMEOUT_S // 60} minutes.",
+                hint=f"Look again later: sagestack notebook list --env {session.environment.name}",
+                code="busy",
+            )
+        time.sleep(session.poll_seconds)
+    return instance

@@ -1,0 +1,41 @@
+# The steps that did not fit in here: a file of the stack's own, which is what it was when the stack was deployed, or nothing.
+fetch_steps() {
+    local to="$SAGESTACK_RUN/steps-$SAGESTACK_HOOK.sh" from
+    from=${SAGESTACK_STEPS_URL#s3://}
+    rm -f "$to"
+    timeout 20 "${SAGESTACK_PYTHON:-python3}" -c 'import boto3, sys; boto3.client("s3").download_file(*sys.argv[1:])' \
+        "${from%%/*}" "${from#*/}" "$to.new" 2>"$SAGESTACK_RUN/fetch.log" ||
+        timeout 20 aws s3 cp --quiet "$SAGESTACK_STEPS_URL" "$to.new" 2>>"$SAGESTACK_RUN/fetch.log" || return
+    if [ "$(sha256sum <"$to.new")" != "$SAGESTACK_STEPS_SHA256  -" ]; then
+        echo "$SAGESTACK_STEPS_URL is not what was deployed: its SHA-256 is another." >"$SAGESTACK_RUN/fetch.log"
+        return 1
+    fi
+    mv -f "$to.new" "$to"
+}
+
+fetched_steps() {
+    if fetch_steps; then
+        # shellcheck source=/dev/null
+        . "$SAGESTACK_RUN/steps-$SAGESTACK_HOOK.sh"
+        finish
+    fi
+    say "The steps could not be fetched from $SAGESTACK_STEPS_URL; this is tried again each minute:"
+    tail -n 5 "$SAGESTACK_RUN/fetch.log" | sed 's/^/    /'
+    if [ -n "${SAGESTACK_REQUIRED:-}" ]; then
+        say "The script $SAGESTACK_REQUIRED is required, and could not be fetched from $SAGESTACK_STEPS_URL"
+        exit 1
+    fi
+    record fetch-steps failed 1 "\"$(now)\"" "\"$(now)\""
+    publish "$SAGESTACK_RUN/fetch.log"
+    detach steps_later
+    exit 0
+}
+
+steps_later() {
+    until fetch_steps; do sleep "${SAGESTACK_FETCH_EVERY:-60}"; done
+    record fetch-steps succeeded 0 "\"$(now)\"" "\"$(now)\""
+    foreground_until=$((SECONDS + 100000))
+    # shellcheck source=/dev/null
+    . "$SAGESTACK_RUN/steps-$SAGESTACK_HOOK.sh"
+    finish
+}

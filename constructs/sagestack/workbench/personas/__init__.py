@@ -1,0 +1,1 @@
+"""What people may do in an environment, by the work that they have there."""

@@ -1,0 +1,104 @@
+"""The settings of apps as SageMaker's requests have them: the same for a domain, for a profile and, in part, for a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sagestack.settings.workbench.studio import AppType, IdleShutdown, Storage
+from sagestack.workbench.studio.custom_image import CustomImage
+from sagestack.workbench.studio.studio_lifecycle_config import StudioLifecycleConfig
+
+API_NAMES: Mapping[AppType, str] = {"jupyter-lab": "JupyterLab", "code-editor": "CodeEditor"}
+_KEYS: Mapping[AppType, str] = {"jupyter-lab": "jupyter_lab_app_settings", "code-editor": "code_editor_app_settings"}
+
+
+@dataclass(frozen=True)
+class Software:
+    """What apps can be started with: scripts and images of the domain, by name."""
+
+    lifecycle_configs: Mapping[str, StudioLifecycleConfig]
+    images: Mapping[str, CustomImage]
+
+    def lifecycle_configs_for(self, app: AppType) -> Sequence[StudioLifecycleConfig]:
+        return [each for each in self.lifecycle_configs.values() if each.app == app]
+
+    def images_for(self, app: AppType) -> Sequence[CustomImage]:
+        return [each for each in self.images.values() if each.app == app]
+
+    def resource_spec(self, app: AppType, *, instance_type: str, lifecycle_config: str | None = None) -> dict[str, Any]:
+        """What an app starts on, with the script that was asked for or is the default, and the default image."""
+        chosen = (
+            self.lifecycle_configs[lifecycle_config]
+            if lifecycle_config
+            else next((each for each in self.lifecycle_configs_for(app) if each.is_default), None)
+        )
+        image = next((each for each in self.images_for(app) if each.is_default), None)
+        return {
+            "instance_type": instance_type,
+            **({"lifecycle_config_arn": chosen.lifecycle_config_arn} if chosen else {}),
+            **(
+                {"sage_maker_image_arn": image.image_arn, "sage_maker_image_version_arn": image.image_version_arn}
+                if image
+                else {}
+            ),
+        }
+
+    def app_settings(self, *, instance_type: str, idle: IdleShutdown | None, storage: Storage) -> dict[str, Any]:
+        """The part of the settings of a domain or a profile that is about apps."""
+        return {
+            **{key: self._app(app, instance_type, idle) for app, key in _KEYS.items()},
+            "space_storage_settings": storage_settings(storage),
+        }
+
+    def shared_space_settings(self, *, instance_type: str, idle: IdleShutdown | None, storage: Storage) -> dict[str, Any]:
+        """The same for shared spaces, which have JupyterLab alone."""
+        return {
+            _KEYS["jupyter-lab"]: self._app("jupyter-lab", instance_type, idle),
+            "space_storage_settings": storage_settings(storage),
+        }
+
+    def space_app_settings(
+        self, app: AppType, *, instance_type: str, idle_minutes: int | None, lifecycle_config: str | None
+    ) -> dict[str, Any]:
+        """The settings of the one app of a space."""
+        spec = self.resource_spec(app, instance_type=instance_type, lifecycle_config=lifecycle_config)
+        idle = {"idle_settings": {"idle_timeout_in_minutes": idle_minutes}}
+        return {
+            "app_type": API_NAMES[app],
+            _KEYS[app]: {
+                "default_resource_spec": spec,
+                **({"app_lifecycle_management": idle} if idle_minutes is not None else {}),
+            },
+        }
+
+    def _app(self, app: AppType, instance_type: str, idle: IdleShutdown | None) -> dict[str, Any]:
+        return {
+            "default_resource_spec": self.resource_spec(app, instance_type=instance_type),
+            "lifecycle_config_arns": [each.lifecycle_config_arn for each in self.lifecycle_configs_for(app)],
+            "custom_images": [each.setting for each in self.images_for(app)],
+            "app_lifecycle_management": {"idle_settings": idle_settings(idle)},
+        }
+
+
+def idle_settings(idle: IdleShutdown | None) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_IdleSettings.html"""
+    if idle is None:
+        return {"lifecycle_management": "DISABLED"}
+    return {
+        "lifecycle_management": "ENABLED",
+        "idle_timeout_in_minutes": idle.minutes,
+        "min_idle_timeout_in_minutes": idle.shortest,
+        "max_idle_timeout_in_minutes": idle.longest,
+    }
+
+
+def storage_settings(storage: Storage) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DefaultEbsStorageSettings.html"""
+    return {
+        "default_ebs_storage_settings": {
+            "default_ebs_volume_size_in_gb": storage.default_gb,
+            "maximum_ebs_volume_size_in_gb": storage.max_gb,
+        }
+    }

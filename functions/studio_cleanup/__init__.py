@@ -1,0 +1,1 @@
+"""Deleting a Studio domain leaves nothing behind that was not asked to stay."""

@@ -1,0 +1,164 @@
+"""The image of notebook instances: built once from `image/` and the notebooks' requirements, and kept by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+
+from local_cloud.containers import images
+from local_cloud.containers.docker_engine import BUILD_LINES_SHOWN, LABEL
+from local_cloud.notebook_runtime.runtime import RuntimeRefused
+
+CONTEXT = Path(__file__).with_name("image")
+REQUIREMENTS = Path(__file__).parents[2] / "requirements-notebook.txt"
+REPOSITORY = "sagestack-local-cloud-notebook"
+USER_ID = 1000
+"""ec2-user's number on an instance, and here where root runs the local cloud, or the engine has a machine of its own."""
+JUPYTER = (
+    # A login shell, because an instance's JupyterLab has what lifecycle scripts leave in /etc/profile.d.
+    "/bin/bash",
+    "-lc",
+    'PATH=/home/ec2-user/anaconda3/envs/JupyterSystemEnv/bin:$PATH exec jupyter-lab "$@"',
+    "jupyter-lab",
+)
+"""How JupyterLab is started inside; arguments follow."""
+_LINUX = platform.system() == "Linux"
+_NO_ENGINE = (docker.errors.DockerException, OSError)
+
+
+class InstanceImage:
+    """The image, in one engine.
+
+    Args:
+        client: of the engine.
+        folder: where builds wait for each other, and put their context.
+        context: the folder with the Dockerfile.
+        requirements: what notebooks can import; joins the context.
+    """
+
+    def __init__(
+        self, client: Any, folder: Path, context: Path = CONTEXT, requirements: Path = REQUIREMENTS
+    ) -> None:
+        self._client = client
+        self._folder = folder
+        self._context = context
+        self._requirements = requirements
+        self._user_id = (os.getuid() or USER_ID) if _LINUX else USER_ID
+
+    @property
+    def tag(self) -> str:
+        """Its name in the engine, by all that goes into it."""
+        return f"{REPOSITORY}:{content_digest(self._context, self._requirements, self._user_id)}"
+
+    def ensure(self, on_line: Callable[[str], None]) -> str:
+        """The image's id; it is built where the engine does not have it, and the build's lines are passed on.
+
+        Raises:
+            RuntimeRefused: it cannot be built; the message ends with the last lines of the build.
+        """
+        tag = self.tag
+        reference = self._id_of(tag)
+        if reference is None:
+            marker = self._folder / tag.replace(":", "-")
+            # The engine forgets images (docker image prune), so its own answer counts, not our marker.
+            (marker / images.COMPLETE).unlink(missing_ok=True)
+            images.built(marker, lambda: self._build(tag, on_line), on_line, "the image of notebook instances")
+            reference = self._id_of(tag)
+        if reference is None:
+            raise RuntimeRefused(f"The image of notebook instances was built, but the engine does not have it as {tag}.")
+        return reference
+
+    def remove_folder(self, folder: Path) -> None:
+        """Delete a folder, by root in a container where root wrote something into it and this program is not root."""
+        if not folder.exists():
+            return
+        try:
+            shutil.rmtree(folder)
+        except PermissionError:
+            reference = self.ensure(lambda line: None)
+            self._client.containers.run(
+                reference,
+                command=["rm", "-rf", f"/parent/{folder.name}"],
+                volumes={str(folder.resolve().parent): {"bind": "/parent", "mode": "rw"}},
+                user="0",
+                network_mode="none",
+                remove=True,
+            )
+
+    def _id_of(self, tag: str) -> str | None:
+        try:
+            return str(self._client.images.get(tag).id)
+        except docker.errors.ImageNotFound:
+            return None
+        except _NO_ENGINE as error:
+            raise RuntimeRefused(f"The container engine does not answer any more: {explained(error)}") from error
+
+    def _build(self, tag: str, on_line: Callable[[str], None]) -> None:
+        on_line("Building the image of notebook instances in the Docker engine; it is kept for the next ones")
+        last_lines: deque[str] = deque(maxlen=BUILD_LINES_SHOWN)
+        try:
+            with tempfile.TemporaryDirectory(dir=self._folder) as temporary:
+                context = Path(temporary) / "context"
+                shutil.copytree(self._context, context, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copy(self._requirements, context / "requirements-notebook.txt")
+                for line in self._build_lines(context, tag):
+                    last_lines.append(line)
+                    on_line(line)
+        except (*_NO_ENGINE, _BuildFailed) as error:
+            reason = explained(error)
+            hint = ""
+            if "no space left on device" in f"{reason} {' '.join(last_lines)}".lower():
+                hint = " Make room for the engine (docker system df, docker system prune) and start the instance again."
+            tail = "\n".join(last_lines)
+            raise RuntimeRefused(
+                f"The build of the image of notebook instances failed: {reason}.{hint}\n{tail}"
+            ) from error
+
+    def _build_lines(self, context: Path, tag: str) -> Iterator[str]:
+        output = self._client.api.build(
+            path=str(context),
+            tag=tag,
+            rm=True,
+            forcerm=True,
+            buildargs={"EC2_USER_ID": str(self._user_id)},
+            # The build downloads packages, and an engine's own network may have no way out.
+            network_mode="host" if _LINUX else None,
+            labels={LABEL: REPOSITORY},
+            decode=True,
+            timeout=3600,
+        )
+        for part in output:
+            if "error" in part:
+                raise _BuildFailed(part["error"])
+            text = part.get("stream") or (part.get("status") if "progressDetail" not in part else None) or ""
+            yield from (line for line in text.splitlines() if line.strip())
+
+
+class _BuildFailed(Exception):
+    """What the engine answered inside the stream of a build."""
+
+
+def content_digest(context: Path, requirements: Path, user_id: int) -> str:
+    """What the image is made of, in 32 hex digits: names, rights and content of its files."""
+    digest = hashlib.sha256(f"{user_id}\n".encode())
+    files = [path for path in sorted(context.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    for path in (*files, requirements):
+        name = path.relative_to(context) if path.is_relative_to(context) else path.name
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{name} {path.stat().st_mode & 0o111:o} {content}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def explained(error: Exception) -> str:
+    """What the engine said."""
+    return str(getattr(error, "explanation", None) or error).rstrip(".")

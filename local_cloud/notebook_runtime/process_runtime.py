@@ -1,0 +1,252 @@
+"""Runs a notebook instance as a JupyterLab process where no container engine answers: no system of its own, no lifecycle scripts."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from local_cloud.containers import STARTED_WITH, leftovers
+from local_cloud.containers.engine import NOTE
+from local_cloud.notebook_runtime.instance_files import aws_files, kernel, metadata, without_keys
+from local_cloud.notebook_runtime.runtime import Hook, InstanceSpec, RuntimeRefused
+from local_cloud.notebook_runtime.supervised import SupervisedInstance, Supervisor
+from local_cloud.sagemaker import loopback_ports
+
+logger = logging.getLogger(__name__)
+
+PROJECT = Path(__file__).parents[2]
+JUPYTER = Path(".venv-notebook") / "bin" / "jupyter-lab"
+IMAGE = Path(__file__).with_name("image")
+CLOSING = "The local cloud is stopping."
+CLOSING_GRACE_S = 2.0
+"""How long JupyterLab may take to end when the local cloud itself ends."""
+END_TIMEOUT_S = 10.0
+PASSED_ON = (
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+)
+"""Variables of this machine that an instance gets: language, time zone, and how to reach git hosts and package indexes."""
+NO_ENGINE = (
+    "The lifecycle script {hook} cannot run: no container engine answers on this machine. Lifecycle scripts change the "
+    "system as root, and an instance that is a process has no system of its own. Start Docker and the local cloud again "
+    "(make down, make up), or give the instance no lifecycle configuration."
+)
+
+
+class ProcessRuntime:
+    """Runs JupyterLab of `.venv-notebook`, each instance with a home of its own below the state folder.
+
+    Args:
+        state_dir: of the local cloud.
+        project: where `.venv-notebook` is.
+    """
+
+    def __init__(self, state_dir: Path, project: Path = PROJECT) -> None:
+        self._project = project
+        self._lock = threading.Lock()
+        self._running: set[ProcessInstance] = set()
+        self._closed = False
+        runs = state_dir / "notebook-instances"
+        for folder in runs.glob("run-*"):
+            # Supervisors end with the local cloud by themselves; this is for one that was killed, too.
+            if leftovers.end_all(folder):
+                logger.info("Ended notebook instances that a killed local cloud had left")
+            shutil.rmtree(folder, ignore_errors=True)
+        runs.mkdir(parents=True, exist_ok=True)
+        self._run_folder = Path(tempfile.mkdtemp(prefix="run-", dir=runs))
+
+    @property
+    def kind(self) -> str:
+        """See NotebookRuntime."""
+        return "process"
+
+    def start(self, spec: InstanceSpec) -> ProcessInstance:
+        """See NotebookRuntime."""
+        jupyter = self._project / JUPYTER
+        if not jupyter.is_file():
+            raise RuntimeRefused(
+                f"The notebook instance {spec.name} cannot start: no container engine answers, and JupyterLab is not "
+                f"installed on this machine ({jupyter} is missing). Run `make .venv-notebook/.installed`, or start Docker "
+                "and the local cloud again (make down, make up)."
+            )
+        # Under the lock: what close() does not see as running must not start after it.
+        with self._lock:
+            if self._closed:
+                raise RuntimeRefused(CLOSING)
+            folder = Path(tempfile.mkdtemp(prefix="instance-", dir=self._run_folder))
+            instance = ProcessInstance(spec, jupyter, folder, self._run_folder, self._forget)
+            self._running.add(instance)
+        for line in limits(spec):
+            spec.on_line("jupyter.log", NOTE + line)
+        return instance
+
+    def remove_volume(self, volume: Path) -> None:
+        """See NotebookRuntime."""
+        if volume.exists():
+            shutil.rmtree(volume)
+
+    def close(self) -> None:
+        """See NotebookRuntime."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running)
+        stopping = [threading.Thread(target=instance.stop, args=(CLOSING_GRACE_S,)) for instance in running]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+        shutil.rmtree(self._run_folder, ignore_errors=True)
+
+    def _forget(self, instance: ProcessInstance) -> None:
+        with self._lock:
+            self._running.discard(instance)
+
+
+class ProcessInstance(SupervisedInstance):
+    """A supervisor and its JupyterLab."""
+
+    def __init__(
+        self,
+        spec: InstanceSpec,
+        jupyter: Path,
+        folder: Path,
+        run_folder: Path,
+        on_end: Callable[[ProcessInstance], None],
+    ) -> None:
+        self._folder = folder
+        self._on_end = on_end
+        self._ports: list[int] = []
+        self._process = subprocess.Popen(
+            # Isolated: it needs nothing but the standard library, and no folder of anybody's.
+            [sys.executable, "-I", str(IMAGE / "supervisor.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            cwd=folder,
+        )
+        self._on_record = leftovers.record(run_folder, self._process.pid)
+        supervisor = Supervisor(self._write, self._output(), spec.on_line, lambda: None)
+        try:
+            super().__init__(
+                spec, supervisor, settings(spec, jupyter, folder), bind_to="127.0.0.1", take_port=self._port, end=self._ended
+            )
+        except BaseException:
+            self._ended()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's; for tests that kill it."""
+        return self._process.pid
+
+    def run_hook(self, hook: Hook, script: str, timeout_s: float) -> int | None:
+        """See Instance: a process cannot."""
+        raise RuntimeRefused(NO_ENGINE.format(hook=hook))
+
+    def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
+
+    def _output(self) -> Iterator[bytes]:
+        assert self._process.stdout is not None
+        with self._process.stdout as stdout:
+            yield from stdout
+
+    def _port(self) -> tuple[int, int]:
+        port = loopback_ports.take()
+        self._ports.append(port)
+        return port, port
+
+    def _ended(self) -> None:
+        """Make sure that the supervisor and all below it are gone."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            # What is still in the buffer reaches nobody.
+            try:
+                self._process.stdin.close()
+            except OSError:
+                logger.debug("The supervisor of a notebook instance was gone already")
+        try:
+            self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            leftovers.kill_group(self._process.pid)
+            self._process.wait()
+        self._on_record.unlink(missing_ok=True)
+        for port in self._ports:
+            loopback_ports.release(port)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._on_end(self)
+
+
+def limits(spec: InstanceSpec) -> list[str]:
+    """What an instance asks for that a process cannot give, one sentence each, for its log."""
+    said = ["This notebook instance is a process: it has this machine's system, and lifecycle scripts cannot run."]
+    if not spec.direct_internet:
+        said.append("DirectInternetAccess=Disabled is not enforced: a process cannot be cut off the internet.")
+    if not spec.root_access:
+        said.append("RootAccess=Disabled needs nothing: a process has this machine's user's rights and no others.")
+    return said
+
+
+def settings(spec: InstanceSpec, jupyter: Path, folder: Path) -> dict[str, Any]:
+    """What the supervisor of a process begins with.
+
+    Args:
+        spec: the instance.
+        jupyter: the program.
+        folder: of the instance; it is deleted when the instance stops, as an instance's system is on AWS.
+    """
+    home = folder / "home"
+    machine: Mapping[str, str] = {name: STARTED_WITH[name] for name in PASSED_ON if name in STARTED_WITH}
+    about = folder / "resource-metadata.json"
+    # As on the instance, whose system is Linux; macOS has another place.
+    data = home / ".local" / "share" / "jupyter"
+    files = [
+        metadata(spec, about),
+        *aws_files(spec.environment, home, is_users=True),
+        kernel(jupyter.with_name("python"), data),
+    ]
+    return {
+        "home": str(home),
+        "volume": str(spec.volume),
+        "user": None,
+        "environment": {
+            "LANG": "C.UTF-8",
+            **machine,
+            **without_keys(spec.environment),
+            "PATH": f"{jupyter.parent}:{STARTED_WITH.get('PATH', '/usr/bin:/bin')}",
+            "JUPYTER_CONFIG_PATH": str(IMAGE / "jupyter"),
+            "JUPYTER_DATA_DIR": str(data),
+            "JUPYTER_RUNTIME_DIR": str(data / "runtime"),
+            # /opt/ml is this machine's, and its programs look there unless they are told.
+            "SAGESTACK_METADATA": str(about),
+        },
+        "jupyter": [str(jupyter)],
+        "tickets": str(folder / "tickets"),
+        "jupyter_log": str(folder / "jupyter.log"),
+        "sudoers": None,
+        "files": [file.entry() for file in files],
+        "services": [],
+    }

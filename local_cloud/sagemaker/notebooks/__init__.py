@@ -1,0 +1,1 @@
+"""Notebook instances, their lifecycle configurations and their git repositories, as operations of the API."""

@@ -1,0 +1,203 @@
+"""Carries a notebook instance through its starts and stops: system, repositories, scripts, JupyterLab, and each status."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from local_cloud.notebook_runtime.runtime import Hook, Instance, InstanceSpec, RuntimeRefused
+from local_cloud.platform import Caller, RoleRefused
+from local_cloud.sagemaker import notifications, tags
+from local_cloud.sagemaker.errors import ApiError
+from local_cloud.sagemaker.names import key_of
+from local_cloud.sagemaker.notebooks import lifecycle_configs, notebook_status
+from local_cloud.sagemaker.notebooks.instance_logs import GROUP, InstanceLogs
+from local_cloud.sagemaker.notebooks.instance_repositories import cloned
+from local_cloud.sagemaker.notebooks.instance_requests import SESSION
+from local_cloud.sagemaker.notebooks.notebook_status import KIND, finish
+from local_cloud.sagemaker.notebooks.running import Notebooks, Running, key_for
+from local_cloud.sagemaker.notebooks.start_failed import StartFailed
+from local_cloud.sagemaker.store import Document
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "Folder"
+CREATED = "OnCreateHasRun"
+HIDDEN = frozenset({FOLDER, CREATED})
+"""The members of an instance's document that only the local cloud knows."""
+STOP_GRACE_S = 10.0
+"""How long what runs on an instance has to end after SIGTERM, in real seconds; AWS documents no time."""
+WATCH_EVERY_S = 2.0
+MISSES = 3
+"""How often an instance must not answer, one time after the other, before it counts as ended."""
+
+
+def launch(notebooks: Notebooks, caller: Caller, name: str) -> None:
+    """Start an instance that is Pending; it is InService or Failed then."""
+    try:
+        document = notebook_status.find(notebooks.service, caller, name)
+        url = _start(notebooks, caller, document)
+    except (StartFailed, RuntimeRefused, ApiError) as error:
+        reason = str(error)
+    except Exception as error:
+        if not notebooks.closing.is_set():
+            logger.exception("Notebook instance %s cannot be started", name)
+        reason = (
+            f"InternalServerError: The local cloud failed ({error!r}); its log has the traceback. Please try again."
+        )
+    else:
+        finish(notebooks.service, caller, name, "InService", Url=url)
+        return
+    # The end of the local cloud fails everything; the next start takes it up again.
+    if not notebooks.closing.is_set():
+        finish(notebooks.service, caller, name, "Failed", reason, Url=None)
+
+
+def halt(notebooks: Notebooks, caller: Caller, name: str) -> None:
+    """Stop an instance that is Stopping."""
+    _end(notebooks, caller, name)
+    finish(notebooks.service, caller, name, "Stopped", Url=None)
+
+
+def settle_update(notebooks: Notebooks, caller: Caller, name: str) -> None:
+    """End the update of an instance: there is nothing to change but what the next start reads."""
+    finish(notebooks.service, caller, name, "Stopped")
+
+
+def remove(notebooks: Notebooks, caller: Caller, name: str) -> None:
+    """Delete an instance that is Deleting: its volume, its logs' files, its tags, and the instance."""
+    document = notebook_status.find(notebooks.service, caller, name)
+    folder = notebooks.folder / document[FOLDER]
+    try:
+        notebooks.runtime().remove_volume(folder / "volume")
+    except RuntimeRefused as error:
+        logger.info("The volume of %s is deleted without a runtime: %s", name, error)
+    shutil.rmtree(folder, ignore_errors=True)
+    with notebooks.service.store.transaction():
+        tags.forget(notebooks.service, caller, document["NotebookInstanceArn"])
+        notebooks.service.store.delete(KIND, caller.account, caller.region, key_of(name))
+    notifications.publish(KIND, document["NotebookInstanceArn"])
+    logger.info("Notebook instance %s is deleted", name)
+
+
+def watch(notebooks: Notebooks) -> None:
+    """Fail instances that ended by themselves, until the local cloud ends."""
+    missed: dict[tuple[str, str, str], int] = {}
+    while not notebooks.closing.wait(WATCH_EVERY_S):
+        for key, running in list(notebooks.running.items()):
+            missed[key] = 0 if running.instance.is_running() else missed.get(key, 0) + 1
+            if missed[key] >= MISSES:
+                del missed[key]
+                _fail_ended(notebooks, key)
+
+
+def _fail_ended(notebooks: Notebooks, key: tuple[str, str, str]) -> None:
+    account, region, name = key
+    caller = Caller(account=account, region=region, arn=f"arn:aws:iam::{account}:root")
+    document = notebooks.service.store.get(KIND, *key)
+    # One that is being stopped ends on purpose.
+    if document is None or document["NotebookInstanceStatus"] != "InService" or notebooks.closing.is_set():
+        return
+    _end(notebooks, caller, name)
+    finish(
+        notebooks.service,
+        caller,
+        name,
+        "Failed",
+        f"InternalServerError: JupyterLab has ended by itself; log group {GROUP}, stream "
+        f"{document['NotebookInstanceName']}/jupyter.log. Start the notebook instance again: its volume is as it was.",
+        Url=None,
+    )
+
+
+def _end(notebooks: Notebooks, caller: Caller, name: str) -> None:
+    running = notebooks.running.pop(key_for(caller, name), None)
+    if running is None:
+        return
+    running.instance.stop(STOP_GRACE_S)
+    # Only now: what runs on the instance may use its role to the end.
+    running.logs.close()
+    notebooks.service.platform.forget_session(running.credentials)
+
+
+def _start(notebooks: Notebooks, caller: Caller, document: Document) -> str:
+    """Start the system and all that belongs on it; where JupyterLab listens."""
+    platform, name = notebooks.service.platform, document["NotebookInstanceName"]
+    folder = notebooks.folder / document[FOLDER]
+    runtime = notebooks.runtime()
+    try:
+        credentials = platform.assume_role(document["RoleArn"], SESSION)
+    except RoleRefused as error:
+        raise StartFailed(str(error)) from error
+    logs = InstanceLogs(platform, caller.region, credentials, name, folder / "log")
+    instance: Instance | None = None
+    try:
+        instance = runtime.start(
+            InstanceSpec(
+                name=name,
+                arn=document["NotebookInstanceArn"],
+                volume=_volume(folder),
+                environment=platform.client_environment(caller.region) | credentials.environment(),
+                root_access=document["RootAccess"] == "Enabled",
+                platform=document["PlatformIdentifier"],
+                direct_internet=document["DirectInternetAccess"] == "Enabled",
+                on_line=logs.line,
+            )
+        )
+        default_folder = cloned(notebooks.service, caller, document, instance, credentials)
+        _run_hooks(notebooks, caller, document, instance)
+        url = instance.start_jupyter(default_folder)
+    except BaseException:
+        if instance is not None:
+            instance.stop(0.0)
+        logs.close()
+        platform.forget_session(credentials)
+        raise
+    notebooks.running[key_for(caller, name)] = Running(instance, credentials, logs)
+    # As AWS's: a host without a scheme.
+    return url.partition("://")[2].rstrip("/")
+
+
+def _volume(folder: Path) -> Path:
+    # Closed to others, like the folders of jobs: what an instance must be able to write is open to every user below it.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / "volume"
+
+
+def _run_hooks(notebooks: Notebooks, caller: Caller, document: Document, instance: Instance) -> None:
+    config_name = document.get("NotebookInstanceLifecycleConfigName")
+    config = lifecycle_configs.find(notebooks.service, caller, config_name) if config_name else None
+    hooks: tuple[Hook, ...] = ("OnStart",) if document.get(CREATED) else ("OnCreate", "OnStart")
+    for hook in hooks:
+        script = lifecycle_configs.script_of(config, hook) if config else None
+        if script is not None:
+            assert config is not None
+            _run_hook(notebooks, document, config, instance, hook, script)
+        if hook == "OnCreate":
+            notebook_status.note(notebooks.service, caller, document["NotebookInstanceName"], **{CREATED: True})
+
+
+def _run_hook(
+    notebooks: Notebooks, document: Document, config: Document, instance: Instance, hook: Hook, script: str
+) -> None:
+    limit, began = notebooks.hook_limit_s, time.monotonic()
+    code = instance.run_hook(hook, script, limit)
+    if code == 0:
+        return
+    which = (
+        f"Notebook Instance Lifecycle Config '{config['NotebookInstanceLifecycleConfigArn']}' for Notebook Instance "
+        f"'{document['NotebookInstanceArn']}'"
+    )
+    if code is None:
+        # SageMaker's words.
+        raise StartFailed(
+            f"{which} took longer than {limit / 60:g} minutes. Please check your CloudWatch logs for more details if your "
+            "Notebook Instance has Internet access."
+        )
+    raise StartFailed(
+        f"{which} failed: {hook} ended with exit code {code} after {time.monotonic() - began:.1f} s. Please check your "
+        f"CloudWatch logs for more details: log group {GROUP}, stream "
+        f"{document['NotebookInstanceName']}/LifecycleConfig{hook}."
+    )

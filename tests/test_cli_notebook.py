@@ -1,0 +1,160 @@
+"""`sagestack notebook`: an environment's notebook instances, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sagestack.cli.main import app
+from sagestack.cli.options import State
+from typer.testing import CliRunner
+
+from tests import cli_fakes
+from tests.cli_fakes import NOW
+
+runner = CliRunner()
+NAME = "sagestack-local-explore"
+WORKBENCH = """
+workbench:
+  network: {cidr: 10.42.0.0/22}
+  notebooks:
+    explore: {instance_type: ml.t3.medium, owner: ada}
+"""
+SECOND = "    second: {instance_type: ml.t3.large}\n"
+
+
+def _session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workbench: str) -> cli_fakes.FakeSession:
+    root = cli_fakes.make_project(tmp_path / "p")
+    file = root / "environments/local.yaml"
+    file.write_text(file.read_text() + workbench)
+    session = cli_fakes.FakeSession(root)
+    monkeypatch.setattr(State, "connect", cli_fakes.connect_to(session))
+    monkeypatch.chdir(root)
+    return session
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cli_fakes.FakeSession:
+    return _session(tmp_path, monkeypatch, WORKBENCH)
+
+
+def _is(session: cli_fakes.FakeSession, *statuses: str, reason: str | None = None) -> None:
+    """What the instance is, each time that somebody looks."""
+    for status in statuses:
+        described: dict[str, Any] = {
+            "NotebookInstanceName": NAME,
+            "NotebookInstanceStatus": status,
+            "InstanceType": "ml.t3.medium",
+            "LastModifiedTime": NOW,
+            **({"FailureReason": reason} if reason else {}),
+        }
+        session.answer("sagemaker", "describe_notebook_instance", described, {"NotebookInstanceName": NAME})
+
+
+def _url(session: cli_fakes.FakeSession, seconds: int = 8 * 3600) -> None:
+    session.answer(
+        "sagemaker",
+        "create_presigned_notebook_instance_url",
+        {"AuthorizedUrl": "http://127.0.0.1:1/lab?authToken=x"},
+        {"NotebookInstanceName": NAME, "SessionExpirationDurationInSeconds": seconds},
+    )
+
+
+def test_the_list_has_what_is_declared_and_what_became_of_it(session: cli_fakes.FakeSession) -> None:
+    _is(session, "Failed", reason="no container engine answers")
+    result = runner.invoke(app, ["notebook", "list"])
+    assert result.exit_code == 0, result.output
+    for word in ("explore", "Failed", "ada"):
+        assert word in result.output
+    assert "no container engine answers" in result.output
+
+
+def test_what_is_declared_and_not_deployed_is_listed_as_that(session: cli_fakes.FakeSession) -> None:
+    session.refuse("sagemaker", "describe_notebook_instance", "ValidationException", "RecordNotFound")
+    result = runner.invoke(app, ["notebook", "list", "--json"])
+    assert [each["status"] for each in json.loads(result.stdout)["notebooks"]] == ["not deployed"]
+
+
+def test_open_starts_what_is_stopped_and_gives_an_address(session: cli_fakes.FakeSession) -> None:
+    _is(session, "Stopped", "Stopped")
+    session.answer("sagemaker", "start_notebook_instance", {}, {"NotebookInstanceName": NAME})
+    _is(session, "Pending", "Pending", "InService")
+    _url(session)
+    result = runner.invoke(app, ["notebook", "open"])
+    assert result.exit_code == 0, result.output
+    assert "http://127.0.0.1:1/lab?authToken=x" in result.output.splitlines()
+    session.check()
+
+
+def test_open_of_one_that_is_stopping_waits_and_starts_it_again(session: cli_fakes.FakeSession) -> None:
+    _is(session, "Stopping", "Stopping", "Stopped")
+    session.answer("sagemaker", "start_notebook_instance", {}, {"NotebookInstanceName": NAME})
+    _is(session, "InService")
+    _url(session, 3600)
+    result = runner.invoke(app, ["notebook", "open", "explore", "--hours", "1", "--json"])
+    assert json.loads(result.stdout)["url"].endswith("authToken=x")
+    session.check()
+
+
+def test_open_starts_nothing_where_it_must_not(session: cli_fakes.FakeSession) -> None:
+    _is(session, "Stopped")
+    result = runner.invoke(app, ["notebook", "open", "--no-start"])
+    assert result.exit_code == 1
+    assert "sagestack notebook start explore" in result.output
+    session.check()
+
+
+def test_one_that_fails_to_start_says_why_and_where_to_look(session: cli_fakes.FakeSession) -> None:
+    _is(session, "Stopped")
+    session.answer("sagemaker", "start_notebook_instance", {}, {"NotebookInstanceName": NAME})
+    _is(session, "Failed", reason="took longer than 5 minutes")
+    result = runner.invoke(app, ["notebook", "start", "explore"])
+    assert result.exit_code == 1
+    assert "took longer than 5 minutes" in result.output
+    assert "sagestack notebook logs explore" in result.output
+
+
+def test_stop_stops_what_runs_and_nothing_else(session: cli_fakes.FakeSession) -> None:
+    _is(session, "InService")
+    session.answer("sagemaker", "stop_notebook_instance", {}, {"NotebookInstanceName": NAME})
+    _is(session, "Stopping", "Stopped")
+    assert runner.invoke(app, ["notebook", "stop"]).exit_code == 0
+    _is(session, "Stopped", "Stopped")
+    assert runner.invoke(app, ["notebook", "stop"]).exit_code == 0
+    session.check()
+
+
+def test_a_name_that_is_none_is_answered_with_those_that_are(session: cli_fakes.FakeSession) -> None:
+    result = runner.invoke(app, ["notebook", "open", "explor"])
+    assert result.exit_code == 1
+    assert "did you mean 'explore'" in result.output
+
+
+def test_of_several_one_must_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _session(tmp_path, monkeypatch, WORKBENCH + SECOND)
+    result = runner.invoke(app, ["notebook", "start"])
+    assert result.exit_code == 1
+    assert "explore, second" in result.output
+
+
+def test_an_environment_without_a_workbench_says_how_to_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _session(tmp_path, monkeypatch, "")
+    assert "work-in-a-notebook.md" in runner.invoke(app, ["notebook", "list"]).output
+    assert "work-in-a-notebook.md" in runner.invoke(app, ["notebook", "open"]).output
+
+
+def test_logs_name_the_script_that_wrote_each_line(session: cli_fakes.FakeSession) -> None:
+    group, stream = "/aws/sagemaker/NotebookInstances", f"{NAME}/LifecycleConfigOnStart"
+    session.answer("logs", "describe_log_streams", {"logStreams": [{"logStreamName": stream}]})
+    events = [{"timestamp": int(NOW.timestamp() * 1000), "message": "auto-stop: succeeded"}]
+    page = {"events": events, "nextForwardToken": "f", "nextBackwardToken": "b"}
+    session.answer("logs", "get_log_events", page)
+    session.answer("logs", "get_log_events", {**page, "events": []})
+    result = runner.invoke(app, ["notebook", "logs"])
+    assert result.exit_code == 0, result.output
+    assert "LifecycleConfigOnStart  auto-stop: succeeded" in result.output
+    assert group not in result.output
