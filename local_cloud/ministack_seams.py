@@ -10,7 +10,6 @@ import contextvars
 import json
 import logging
 import re
-import secrets
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,21 +22,24 @@ import botocore.config
 import botocore.session
 from ministack.core import iam_actions, iam_evaluator, persistence, responses, router
 from ministack.services import cloudformation as cloudformation_service
-from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, sts
+from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, sts
 from ministack.services.cloudformation import provisioners, stacks
 
 from local_cloud import ministack_cloudwatch
 from local_cloud.autoscaling import background as autoscaling
 from local_cloud.autoscaling import cloudformation as autoscaling_cloudformation
 from local_cloud.autoscaling.service import SERVICE as AUTOSCALING
+from local_cloud.ministack_roles import credentials_for
 from local_cloud.ministack_scope import in_scope
-from local_cloud.platform import Caller, Credentials, RoleRefused
+from local_cloud.platform import Caller, Credentials
 from local_cloud.sagemaker import access_conditions, cloudformation, service
 from local_cloud.sagemaker.asynchronous import async_invocations
 from local_cloud.sagemaker.errors import AccessDenied, NotEmulated
 from local_cloud.sagemaker.hosting import invocations
 from local_cloud.sagemaker.notebooks import notebook_cloudformation
 from local_cloud.sagemaker.service import Sagemaker
+from local_cloud.sagemaker.studio import authorization as studio_authorization
+from local_cloud.sagemaker.studio import studio_cloudformation
 
 logger = logging.getLogger(__name__)
 
@@ -132,29 +134,7 @@ class MiniStackPlatform:
 
     def assume_role(self, role_arn: str, session_name: str) -> Credentials:
         """See Platform."""
-        account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
-        role = in_scope(account, None, lambda: iam._roles.get(role_name))
-        trust = role.get("AssumeRolePolicyDocument") if role else None
-        if trust is None or not _trusts_sagemaker(trust, account):
-            raise RoleRefused(
-                f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
-                f"'{SERVICE_PRINCIPAL}' to assume the role."
-            )
-        credentials = Credentials(
-            access_key_id=f"ASIA{secrets.token_hex(8).upper()}",
-            secret_access_key=secrets.token_hex(20),
-            session_token=secrets.token_hex(64),
-        )
-        sts.register_session(
-            credentials.access_key_id,
-            {
-                "Arn": f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name[:64]}",
-                "UserId": f"{role_name}:{session_name[:64]}",
-                "SecretAccessKey": credentials.secret_access_key,
-                "SessionToken": credentials.session_token,
-            },
-        )
-        return credentials
+        return credentials_for(SERVICE_PRINCIPAL, role_arn, session_name)
 
     def forget_session(self, credentials: Credentials) -> None:
         """See Platform."""
@@ -248,29 +228,6 @@ def _only_alarm(body: bytes) -> str | None:
     return str(names[0]) if isinstance(names, list) and len(names) == 1 else None
 
 
-def _trusts_sagemaker(trust: Any, account: str) -> bool:
-    document = json.loads(unquote(trust)) if isinstance(trust, str) else trust
-    statements = document.get("Statement", [])
-    for statement in [statements] if isinstance(statements, dict) else statements:
-        principal = statement.get("Principal", {})
-        services = principal.get("Service", []) if isinstance(principal, dict) else []
-        named = SERVICE_PRINCIPAL in ([services] if isinstance(services, str) else services)
-        actions = statement.get("Action", [])
-        assumes = {"sts:AssumeRole", "sts:*", "*"} & set([actions] if isinstance(actions, str) else actions)
-        context = iam_evaluator.EvalContext(
-            principal_arn=SERVICE_PRINCIPAL,
-            principal_type="AWSService",
-            principal_account=account,
-            action="sts:AssumeRole",
-            resource_arn="*",
-            region="",
-            service_context={"aws:sourceaccount": account},
-        )
-        if named and assumes and statement.get("Effect") == "Allow":
-            return bool(iam_evaluator._conditions_met(statement.get("Condition", {}), context))
-    return False
-
-
 def install(sagemaker: Callable[[], Sagemaker]) -> None:
     """Make SageMaker a service of MiniStack: routing, IAM, CloudFormation types.
 
@@ -338,7 +295,14 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         if service_name == "sagemaker":
             _targets.set({key: headers[header] for header, key in _TARGETS.items() if header in headers})
             resource_arn = _resource_arn(path, headers, body, region, account)
-            _resource_tags.set(access_conditions.of_resource(sagemaker(), account, region, resource_arn))
+            _resource_tags.set(
+                {
+                    **access_conditions.of_resource(sagemaker(), account, region, resource_arn),
+                    **studio_authorization.conditions(
+                        sagemaker(), Caller(account, region, ""), _operation(headers), body
+                    ),
+                }
+            )
             return resource_arn
         if service_name == AUTOSCALING:
             return _scaling_arn(headers, body, region, account)
@@ -386,6 +350,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
     kinds: dict[cloudformation.ResourceType, type[cloudformation.Provisioner]] = {
         **dict.fromkeys(cloudformation.RESOURCE_TYPES, cloudformation.Provisioner),
         **notebook_cloudformation.RESOURCE_TYPES,
+        **studio_cloudformation.RESOURCE_TYPES,
     }
     for kind, make_provisioner in kinds.items():
         provisioner = make_provisioner(sagemaker, kind, _stack_caller)
@@ -454,6 +419,10 @@ def _stack_caller() -> Caller:
     return Caller(account=account, region=responses.get_region(), arn=f"arn:aws:iam::{account}:root")
 
 
+def _operation(headers: Mapping[str, str]) -> str:
+    return headers.get("x-amz-target", "").rsplit(".", 1)[-1]
+
+
 def _resource_arn(path: str, headers: dict[str, str], body: bytes, region: str, account: str) -> str:
     """The resource that a SageMaker request is about, for IAM; `*` where a policy cannot name one."""
     prefix = f"arn:aws:sagemaker:{region}:{account}:"
@@ -463,10 +432,12 @@ def _resource_arn(path: str, headers: dict[str, str], body: bytes, region: str, 
         request = json.loads(body or b"{}")
     except ValueError:
         return "*"
-    operation = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
+    operation = _operation(headers)
     for member in _ARN_MEMBERS:
         if isinstance(request.get(member), str):
             return str(request[member])
+    if of_studio := studio_authorization.resource_arn(Caller(account, region, ""), operation, request):
+        return of_studio
     # A list of one group's versions is of model packages, too; most other lists are of no resource.
     if operation in ("CreateModelPackage", "ListModelPackages") and request.get("ModelPackageGroupName"):
         return f"{prefix}model-package/{service.name_of(request['ModelPackageGroupName'])}/*"

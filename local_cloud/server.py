@@ -60,6 +60,7 @@ OPERATION_MODULES = (
     "hosting.endpoints",
     "inference_components.inference_components",
     "notebooks.notebooks",
+    "studio.studio",
 )
 """The modules of local_cloud.sagemaker that answer operations; importing one registers what it answers."""
 MODULES_WITH_WORK = (
@@ -71,6 +72,7 @@ MODULES_WITH_WORK = (
     "sagemaker.hosting.instance_metrics",
     "autoscaling.background",
     "sagemaker.notebooks.notebooks",
+    "sagemaker.studio.studio",
 )
 """The modules of local_cloud that have something to resume at the start and to stop at the end, in start order."""
 
@@ -134,6 +136,8 @@ def run(state_dir: Path, port: int, clock: Clock) -> None:
     seams.install(lambda: sagemaker)
     importlib.import_module("local_cloud.ministack_drift").install()
     importlib.import_module("local_cloud.ministack_identity_providers").install()
+    importlib.import_module("local_cloud.ministack_budgets").install()
+    importlib.import_module("local_cloud.ministack_schedules").install(lambda: sagemaker)
     importlib.import_module("local_cloud.ministack_network").install()
     importlib.import_module("local_cloud.ministack_deployments").install()
     description_path = state_dir / "cloud.json"

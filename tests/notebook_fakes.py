@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_cloud.notebook_runtime.runtime import CodeRepository, Hook, InstanceSpec, RuntimeRefused
-from local_cloud.platform import Caller, Credentials
+from local_cloud.platform import Credentials
 from local_cloud.sagemaker import events, notifications, validation
 from local_cloud.sagemaker.notebooks import notebooks
 from local_cloud.sagemaker.notebooks.notebook_status import EVENT, KIND
@@ -85,7 +85,7 @@ class FakeRuntime:
     def __init__(self) -> None:
         self.instances: list[FakeInstance] = []
         self.refusal: str | None = None
-        self.outcomes: dict[str, int | None | Exception] = {}
+        self.outcomes: dict[str, int | Exception | None] = {}
         """Hook to its exit code, None for one that takes too long, or what it raises."""
         self.git_says: dict[str, str] = {}
         """Address of a repository to what git says when it is cloned."""
@@ -201,15 +201,15 @@ class NotebookCloud:
         notebooks_of(service).use(self.runtime)
         return service
 
-    def call(self, name: str, caller: Caller = USER, **request: Any) -> Response:
+    def call(self, name: str, /, **request: Any) -> Response:
         """One call; its answer fits the shape that botocore knows."""
-        response = self.service.call(name, caller, request)
+        response = self.service.call(name, USER, request)
         shape = model().operation_model(name).output_shape
         if shape is not None:
             validation.validate(response, shape)
         return response
 
-    def create(self, name: str = "mine", **request: Any) -> str:
+    def create(self, name: str = "mine", /, **request: Any) -> str:
         """Create an instance; its ARN."""
         wanted: Request = {"NotebookInstanceName": name, "InstanceType": "ml.t3.medium", "RoleArn": ROLE, **request}
         return str(self.call("CreateNotebookInstance", **wanted)["NotebookInstanceArn"])
@@ -232,7 +232,7 @@ class NotebookCloud:
                 changed.wait(0.2)
         raise AssertionError
 
-    def ready(self, name: str = "mine", **request: Any) -> FakeInstance:
+    def ready(self, name: str = "mine", /, **request: Any) -> FakeInstance:
         """Create an instance and wait until it is in service."""
         self.create(name, **request)
         self.until("InService", name)

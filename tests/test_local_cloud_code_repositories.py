@@ -44,7 +44,7 @@ def test_an_update_changes_the_secret_only(private: NotebookCloud) -> None:
     private.call("UpdateCodeRepository", CodeRepositoryName="analysis", GitConfig={"SecretArn": other})
     described = private.call("DescribeCodeRepository", CodeRepositoryName="analysis")
     assert described["GitConfig"] == {"RepositoryUrl": URL, "Branch": "main", "SecretArn": other}
-    with pytest.raises(ValidationError, match="gitConfig.repositoryUrl"):
+    with pytest.raises(ValidationError, match=r"gitConfig\.repositoryUrl"):
         private.call("UpdateCodeRepository", CodeRepositoryName="analysis", GitConfig={"RepositoryUrl": URL})
 
 

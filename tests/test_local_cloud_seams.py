@@ -15,7 +15,18 @@ ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-local-cloud/bin/python"
 SEAMS = [
     ROOT / "local_cloud" / f"ministack_{name}.py"
-    for name in ("seams", "cloudwatch", "deployments", "drift", "identity_providers", "network", "scope")
+    for name in (
+        "seams",
+        "budgets",
+        "cloudwatch",
+        "deployments",
+        "drift",
+        "identity_providers",
+        "network",
+        "roles",
+        "schedules",
+        "scope",
+    )
 ]
 
 SIGNATURES = {
@@ -51,6 +62,10 @@ SIGNATURES = {
     "core.responses.set_request_account_id": ["access_key_id"],
     "core.responses.set_request_region": ["region"],
     "core.router.extract_access_key_id": ["headers", "query_params"],
+    "services.budgets._create_budget": ["data"],
+    "services.budgets._delete_budget": ["data"],
+    "services.budgets._update_budget": ["data"],
+    "services.cloudformation.provisioners._physical_name": ["stack_name", "logical_id", "lowercase", "max_len", "seeded"],
     "services.cloudformation.provisioners._provision_resource": ["resource_type", "logical_id", "props", "stack_name"],
     "services.cloudformation.stacks._runs_on_worker_thread": ["resource_type"],
     "services.cloudformation.stacks._add_event": [
@@ -105,7 +120,12 @@ SIGNATURES = {
     "services.ec2._create_flow_logs": ["params"],
     "services.ec2._rules_match": ["a", "b"],
     "services.ec2._sg_rule_id": ["sg_id", "is_egress", "rule"],
+    "services.eventbridge._invoke_target": ["target", "event", "rule", "view"],
     "services.iam._create_oidc_provider": ["p"],
+    "services.scheduler._create_schedule": ["name", "body"],
+    "services.scheduler._delete_schedule": ["name", "query"],
+    "services.scheduler._tick_schedules": [],
+    "services.scheduler._update_schedule": ["name", "body"],
     "services.sns._fanout": [
         "topic_arn",
         "msg_id",
@@ -139,8 +159,10 @@ TABLES = (
     "services.ec2._flow_logs",
     "services.ec2._security_groups",
     "services.iam._oidc_providers",
+    "services.budgets._budgets",
     "services.iam._roles",
     "services.s3._bucket_policies",
+    "services.scheduler._schedules._data",
     "services.sts._sessions",
 )
 """What is added to, all of them mappings."""

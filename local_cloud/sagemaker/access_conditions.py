@@ -46,10 +46,11 @@ def of_request(body: bytes) -> Conditions:
     if not isinstance(request, dict):
         return {}
     conditions: Conditions = {}
-    given = [tag for tag in request.get("Tags") or [] if isinstance(tag, dict) and "Key" in tag]
+    # The request's shape is checked only after this.
+    given = [tag for tag in _list(request.get("Tags")) if isinstance(tag, dict) and "Key" in tag]
     for tag in given:
         conditions[f"aws:requesttag/{tag['Key']}".lower()] = str(tag.get("Value", ""))
-    keys = [str(tag["Key"]) for tag in given] + [str(key) for key in request.get("TagKeys") or []]
+    keys = [str(tag["Key"]) for tag in given] + [str(key) for key in _list(request.get("TagKeys"))]
     if keys:
         conditions["aws:TagKeys"] = keys
     if "NotebookInstanceName" in request:
@@ -64,3 +65,7 @@ def of_request(body: bytes) -> Conditions:
                 "MinimumInstanceMetadataServiceVersion"
             ]
     return conditions
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -477,13 +477,17 @@ def main(arguments: list[str]) -> int:
             print("The volume is not empty: nothing is restored")
             return 0
         try:
+            # Whatever breaks off from here: the next start goes on with it, and until then nothing is backed up.
+            note(root, restoring=True)
             files = newest(store)
             if files is None:
+                note(root, restoring=False)
                 print("There is no backup")
                 return 0
-            note(root, restoring=True)
             count, missing = restore(store, files, root)
         except Exception as error:
+            if isinstance(error, Refused):
+                note(root, restoring=False, refused=str(error))
             print(f"Not restored: {type(error).__name__}: {error}")
             return 1
         print(f"restored {count} files, {len(missing)} not")

@@ -25,7 +25,10 @@ class ScheduleGroup(scheduler.ScheduleGroup):
             names: of the environment. The group has a name of ours: CDK's own would not begin with the stack's, which is
                 all that a deployment may make.
         """
-        super().__init__(scope, id, schedule_group_name=names.workbench_stack)
+        # CDK would keep it when the stack is gone; it holds nothing but the stack's own schedules.
+        super().__init__(
+            scope, id, schedule_group_name=names.workbench_stack, removal_policy=cdk.RemovalPolicy.DESTROY
+        )
 
     @staticmethod
     def of(scope: Construct, names: EnvironmentNames) -> ScheduleGroup:

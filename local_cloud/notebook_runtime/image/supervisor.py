@@ -136,7 +136,8 @@ class Supervisor:
     def _prepare(self, settings):
         os.makedirs(self.volume, exist_ok=True)
         os.makedirs(self.tickets, mode=0o700, exist_ok=True)
-        self._own(self.volume, self.tickets)
+        self._own(self.tickets)
+        self._take_volume()
         for path, mode, is_users, text in settings["files"]:
             for folder in missing_folders(path):
                 os.mkdir(folder)
@@ -150,6 +151,15 @@ class Supervisor:
                 self._own(path)
         for command in settings["services"]:
             self.children.start(command, stdin=subprocess.DEVNULL)
+
+    def _take_volume(self):
+        """Make the volume ec2-user's with all that is in it, where another runtime, whose user was another, has filled it."""
+        if self.user is None or os.stat(self.volume).st_uid == self.user.pw_uid:
+            return
+        for folder, folders, files in os.walk(self.volume):
+            for name in (*folders, *files):
+                os.lchown(os.path.join(folder, name), self.user.pw_uid, self.user.pw_gid)
+        self._own(self.volume)
 
     def _own(self, *paths):
         if self.user is not None:

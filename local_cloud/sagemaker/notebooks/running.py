@@ -102,8 +102,8 @@ class Notebooks:
         for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
         for running in list(self.running.values()):
-            self.service.platform.forget_session(running.credentials)
             running.logs.close(max(0.5, deadline - time.monotonic()))
+            self.service.platform.forget_session(running.credentials)
         self.running.clear()
 
 

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,15 +13,13 @@ from local_cloud.platform import Caller
 from local_cloud.sagemaker.service import Sagemaker, arn
 from local_cloud.sagemaker.studio import kinds
 
-_NAMED = (
-    ("StudioLifecycleConfigName", "studio-lifecycle-config"),
-    ("AppImageConfigName", "app-image-config"),
-    ("ImageName", "image"),
-)
+_NAMED = (("StudioLifecycleConfigName", "studio-lifecycle-config"), ("AppImageConfigName", "app-image-config"))
+_OF_VERSIONS = ("DescribeImageVersion", "UpdateImageVersion", "DeleteImageVersion")
+_OF_DOMAINS = ("CreateDomain", "UpdateDomain")
 
 
 def resource_arn(caller: Caller, operation: str, request: Mapping[str, Any]) -> str | None:
-    """The resource that a request of Studio is about; None for requests of others, `*` where a policy can name none.
+    """The resource that a request of Studio is about; None for requests that are not of Studio, and for most lists.
 
     Args:
         caller: whose resources it is about.
@@ -28,9 +27,16 @@ def resource_arn(caller: Caller, operation: str, request: Mapping[str, Any]) -> 
         request: its members; they are not checked yet.
     """
     text = {key: value for key, value in request.items() if isinstance(value, str)}
+    if "ImageName" in text:
+        name = text["ImageName"].lower()
+        if operation in _OF_VERSIONS:
+            return arn(caller, f"image-version/{name}/{request.get('Version') or '*'}")
+        return arn(caller, f"image/{name}")
+    if operation.startswith("List"):
+        return None
     for member, kind in _NAMED:
         if member in text:
-            return arn(caller, f"{kind}/{text[member].lower() if kind == 'image' else text[member]}")
+            return arn(caller, f"{kind}/{text[member]}")
     if operation == "CreateDomain":
         # Its id is not known yet.
         return arn(caller, "domain/*")
@@ -38,7 +44,7 @@ def resource_arn(caller: Caller, operation: str, request: Mapping[str, Any]) -> 
         return None
     domain_id = text["DomainId"]
     if "AppType" in text and "AppName" in text:
-        return arn(caller, f"app/{kinds.app_path(dict(text))}")
+        return arn(caller, f"app/{kinds.app_path(text)}")
     if operation != "CreatePresignedDomainUrl" and "SpaceName" in text:
         return arn(caller, f"space/{kinds.space_path(domain_id, text['SpaceName'])}")
     if "UserProfileName" in text:
@@ -46,26 +52,52 @@ def resource_arn(caller: Caller, operation: str, request: Mapping[str, Any]) -> 
     return arn(caller, f"domain/{domain_id}")
 
 
-def conditions(service: Sagemaker, caller: Caller, operation: str, request: Mapping[str, Any]) -> dict[str, str]:
-    """The condition keys of spaces: who owns the one that a request is about, and whether it is shared.
+def conditions(service: Sagemaker, caller: Caller, operation: str, body: bytes) -> dict[str, Any]:
+    """The condition keys of Studio that a request fills, in lower case, as MiniStack looks them up.
 
-    In lower case, as MiniStack looks them up.
+    Args:
+        service: SageMaker.
+        caller: whose resources the request is about.
+        operation: of the API.
+        body: the JSON of the request.
     """
+    try:
+        request = json.loads(body or b"{}")
+        if not isinstance(request, dict):
+            return {}
+        return {**_of_space(service, caller, operation, request), **_of_members(operation, request)}
+    except (ValueError, AttributeError):
+        # Not the shape that it should have: the request is refused for that as soon as it is allowed.
+        return {}
+
+
+def _of_space(service: Sagemaker, caller: Caller, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Who owns the space that a request is about, and whether it is shared."""
     name, domain_id = request.get("SpaceName"), request.get("DomainId")
     if not isinstance(name, str) or not isinstance(domain_id, str):
         return {}
-    space: Mapping[str, Any] = request
-    if operation != "CreateSpace":
-        found = service.store.get(kinds.SPACE, caller.account, caller.region, kinds.space_path(domain_id, name).lower())
-        space = found or {}
+    path = kinds.space_path(domain_id, name).lower()
+    there = service.store.get(kinds.SPACE, caller.account, caller.region, path) or {}
+    space = request if operation == "CreateSpace" else there
     filled = {}
-    try:
-        if owner := kinds.owner_of(space):
-            path = kinds.profile_path(domain_id, owner)
-            filled["sagemaker:owneruserprofilearn"] = arn(caller, f"user-profile/{path}")
-        if sharing := (space.get("SpaceSharingSettings") or {}).get("SharingType"):
-            filled["sagemaker:spacesharingtype"] = str(sharing)
-    except AttributeError:
-        # Not the shape that it should have: the request is refused for that as soon as it is allowed.
-        return {}
+    if owner := kinds.owner_of(space):
+        filled["sagemaker:owneruserprofilearn"] = arn(caller, f"user-profile/{kinds.profile_path(domain_id, owner)}")
+    if sharing := (space.get("SpaceSharingSettings") or {}).get("SharingType"):
+        filled["sagemaker:spacesharingtype"] = str(sharing)
     return filled
+
+
+def _of_members(operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    """On what an app shall run, and where a domain shall be."""
+    filled: dict[str, Any] = {}
+    if operation == "CreateApp" and (instance := (request.get("ResourceSpec") or {}).get("InstanceType")):
+        filled["sagemaker:instancetypes"] = [instance]
+    if operation in _OF_DOMAINS:
+        groups = (request.get("DefaultUserSettings") or {}).get("SecurityGroups")
+        filled = {
+            "sagemaker:appnetworkaccesstype": request.get("AppNetworkAccessType"),
+            "sagemaker:vpcsubnets": request.get("SubnetIds"),
+            "sagemaker:vpcsecuritygroupids": groups,
+            "sagemaker:homeefsfilesystemkmskey": request.get("KmsKeyId"),
+        }
+    return {key: value for key, value in filled.items() if value}

@@ -72,7 +72,7 @@ class LifecycleOptions(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> LifecycleOptions:
-        if problems := [*self._scripts_of_one_name(), *self._mounts_in_one_place()]:
+        if problems := [*self._scripts_of_one_name(), *self._mounts_in_one_place(), *self._environments_of_one_name()]:
             raise Misfit(*problems)
         return self
 
@@ -89,5 +89,23 @@ class LifecycleOptions(Settings):
     def _mounts_in_one_place(self) -> Iterator[_Found]:
         for index, mount in enumerate(self.mounts):
             for other in self.mounts[:index]:
-                if mount.path == other.path or mount.path.startswith(other.path + "/"):
-                    yield ("mounts", index, "path"), f"{mount.path!r} is at or below another mount, {other.path!r}"
+                if f"{mount.path}/".startswith(f"{other.path}/") or other.path.startswith(f"{mount.path}/"):
+                    yield (
+                        ("mounts", index, "path"),
+                        f"{mount.path!r} and another mount, {other.path!r}, are at or below each other",
+                    )
+
+    def _environments_of_one_name(self) -> Iterator[_Found]:
+        for index, packages in enumerate(self.packages):
+            if packages.kernel in self.conda_environments:
+                yield (
+                    ("packages", index, "kernel"),
+                    f"{packages.kernel!r} is one of conda_environments: say its packages there",
+                )
+            elif packages.kernel == "JupyterSystemEnv":
+                yield (
+                    ("packages", index, "kernel"),
+                    "JupyterLab itself runs in JupyterSystemEnv: say extensions instead",
+                )
+        if self.r_kernel and "r" in self.conda_environments:
+            yield ("conda_environments", "r"), "r is the name of the kernel of r_kernel: choose another"

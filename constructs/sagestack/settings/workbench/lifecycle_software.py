@@ -28,7 +28,9 @@ PackageList = Annotated[list[PackageSpec], Field(min_length=1, max_length=100), 
 
 
 CondaChannel = Annotated[
-    str, Field(pattern=r"^(https?://[^\s@'\"$`\\|]+|[A-Za-z0-9][A-Za-z0-9._-]*)$"), Allowed("a channel, like conda-forge")
+    str,
+    Field(pattern=r"^(https?://[^\s@'\"$`\\|]+|[A-Za-z0-9][A-Za-z0-9._-]*)$"),
+    Allowed("a channel, like conda-forge"),
 ]
 
 

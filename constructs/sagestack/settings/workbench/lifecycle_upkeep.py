@@ -104,9 +104,9 @@ class FsxOpenZfsMount(Settings):
 
     kind: Literal["fsx-openzfs"]
     file_system_id: Annotated[str, Field(pattern=r"^fs-[0-9a-f]{8,17}$"), Allowed("like fs-0123456789abcdef0")]
-    volume_path: Annotated[str, Field(pattern=r"^/fsx(/[\w.-]+)*$"), Allowed("of the volume, like /fsx or /fsx/data")] = (
-        "/fsx"
-    )
+    volume_path: Annotated[
+        str, Field(pattern=r"^/fsx(/[\w.-]+)*$"), Allowed("of the volume, like /fsx or /fsx/data")
+    ] = "/fsx"
     path: MountPath
     security_group_id: Annotated[SecurityGroupId | None, Allowed("the file system's security group, or null")] = None
 

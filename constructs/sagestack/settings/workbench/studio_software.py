@@ -20,6 +20,7 @@ SoftwareName = Annotated[
 ]
 """Short: SageMaker's names have 63 characters, and the environment and a hash of the content are in them, too."""
 
+
 class GitIdentity(Settings):
     """Whose name commits have."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -94,8 +95,6 @@ def _fetched(
     environment: Mapping[str, str],
     publish: Callable[[str], str],
 ) -> Script:
-    import hashlib
-
     steps_text = "\n".join(["#!/bin/bash", *_contents(name, hook, steps), ""]) + _steps(steps, environment)
     head = {
         **head,
@@ -104,8 +103,10 @@ def _fetched(
     }
     if required := [step.name for step in steps if step.required]:
         head["SAGESTACK_REQUIRED"] = required[0]
-    runner = shortened_bash(script("runner.sh") + script("fetch.sh"))
-    text = _header(name, hook, steps, head) + runner + "begin\nfetched_steps\n"
+    runner = shortened_bash(script("runner.sh") + script("fetch.sh")) + "begin\nfetched_steps\n"
+    text = _header(name, hook, steps, head) + runner
+    if _size(text) > MAX_CHARACTERS:
+        text = _header(name, hook, steps, head) + packed(runner, required=bool(required))
     return Script(text, "fetched", steps_text, _size(text))
 
 

@@ -61,7 +61,8 @@ class LifecycleContext:
 
 @dataclass(frozen=True)
 class GrantContext:
-    """What the rights of an instance's role are made from: whose role it is, and what it may reach.
+    """What the rights of an instance's role are made from. It may already stop itself, read and write below
+    its own prefix in the bucket of artefacts, and read the environment's parameters (`NotebookRole`).
 
     Attributes:
         names: of the environment.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from aws_cdk import aws_iam as iam
@@ -37,6 +38,7 @@ ORDER = (
 """The names of the fields of `LifecycleOptions`. Each one's module here has its name, but for these."""
 
 _MODULES = {"scripts": "user_scripts"}
+_AFTER_ALL = "run-notebook"
 
 
 class OptionModule(Protocol):
@@ -66,7 +68,9 @@ def chosen(options: LifecycleOptions) -> Iterator[tuple[str, Any, OptionModule]]
 
 def steps_of(options: LifecycleOptions, context: LifecycleContext) -> tuple[Step, ...]:
     """The steps of all options, in order."""
-    return tuple(step for _, value, module in chosen(options) for step in module.steps(value, context))
+    steps = tuple(step for _, value, module in chosen(options) for step in module.steps(value, context))
+    others = tuple(step.name for step in steps if step.background and step.name != _AFTER_ALL)
+    return tuple(replace(step, after=others) if step.name == _AFTER_ALL else step for step in steps)
 
 
 def environment_of(options: LifecycleOptions, context: LifecycleContext) -> dict[str, str]:

@@ -10,7 +10,8 @@ import io
 import re
 import tokenize
 
-_HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
+_KEPT = ("#!", "# shellcheck")
+_HEREDOC = re.compile(r"(?<!<)<<(?!<)-?\s*(['\"]?)(\w+)\1")
 
 
 def shortened(name: str, text: str) -> str:
@@ -21,14 +22,12 @@ def shortened(name: str, text: str) -> str:
 
 
 def shortened_bash(text: str) -> str:
-    """Without lines that are comments or empty; what is in a heredoc stays."""
+    """Without lines that are comments or empty; what is in a heredoc stays, and so does what tells shellcheck something."""
     kept, until = [], None
-    for number, line in enumerate(text.splitlines()):
+    for line in text.splitlines():
         if until is not None:
             until = None if line.strip() == until else until
-        elif line.lstrip().startswith("#") and not (number == 0 and line.startswith("#!")):
-            continue
-        elif not line.strip():
+        elif not line.strip() or (line.lstrip().startswith("#") and not line.lstrip().startswith(_KEPT)):
             continue
         elif found := _HEREDOC.search(line):
             until = found[2]

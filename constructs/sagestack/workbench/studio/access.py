@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
+from constructs import Construct
 from sagestack.roles import grant_logs
 from sagestack.wildcards import acknowledge_wildcards
 
@@ -31,7 +33,9 @@ def grant_studio(role: iam.IRole, *, instance_types: Sequence[str]) -> None:
     def arn(kind: str, name: str) -> str:
         return stack.format_arn(service="sagemaker", resource=kind, resource_name=name)
 
-    on_types = {"ForAllValues:StringEquals": {"sagemaker:InstanceTypes": list(instance_types)}} if instance_types else {}
+    on_types = (
+        {"ForAllValues:StringEquals": {"sagemaker:InstanceTypes": list(instance_types)}} if instance_types else {}
+    )
     in_domain = "${sagemaker:DomainId}/*"
     own = {"ArnLike": {"sagemaker:OwnerUserProfileArn": arn("user-profile", _OWN_PROFILE)}}
     private, shared = ({"StringEquals": {"sagemaker:SpaceSharingType": kind}} for kind in ("Private", "Shared"))
@@ -77,7 +81,7 @@ def grant_studio(role: iam.IRole, *, instance_types: Sequence[str]) -> None:
     for statement in statements:
         role.add_to_principal_policy(statement)
     acknowledge_wildcards(
-        role,
+        cast(Construct, role),
         statements,
         "People name their spaces. Limited to the session's own domain and to the spaces of its profile or shared ones; the"
         " rest is looking.",

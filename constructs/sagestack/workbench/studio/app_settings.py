@@ -52,7 +52,9 @@ class Software:
             "space_storage_settings": storage_settings(storage),
         }
 
-    def shared_space_settings(self, *, instance_type: str, idle: IdleShutdown | None, storage: Storage) -> dict[str, Any]:
+    def shared_space_settings(
+        self, *, instance_type: str, idle: IdleShutdown | None, storage: Storage
+    ) -> dict[str, Any]:
         """The same for shared spaces, which have JupyterLab alone."""
         return {
             _KEYS["jupyter-lab"]: self._app("jupyter-lab", instance_type, idle),

@@ -199,9 +199,13 @@ class CleanDelete(Construct):
             *deleting,
         ):
             function.add_to_role_policy(statement)
-        acknowledge_wildcards(function, looking, "To find what SageMaker made: looking only, and mostly without a resource.")
         acknowledge_wildcards(
-            function, deleting, "SageMaker names them. Limited by a tag that the function can put on this domain's alone."
+            function, looking, "To find what SageMaker made: looking only, and mostly without a resource."
+        )
+        acknowledge_wildcards(
+            function,
+            deleting,
+            "SageMaker names them. Limited by a tag that the function can put on this domain's alone.",
         )
 
     def _grant_in_domain(self, function: Function) -> iam.Policy:
@@ -210,9 +214,7 @@ class CleanDelete(Construct):
         statements = [
             iam.PolicyStatement(
                 actions=["sagemaker:DeleteApp", "sagemaker:DeleteSpace", "sagemaker:DeleteUserProfile"],
-                resources=[
-                    self._arn("sagemaker", kind, f"{domain_id}/*") for kind in ("app", "space", "user-profile")
-                ],
+                resources=[self._arn("sagemaker", kind, f"{domain_id}/*") for kind in ("app", "space", "user-profile")],
             ),
             iam.PolicyStatement(
                 actions=["ec2:CreateTags", "elasticfilesystem:TagResource"],

@@ -22,8 +22,8 @@ _LEFT_BEHIND = [f"**/{pattern}" for pattern in LEFT_BEHIND]
 class CustomImage(Construct):
     """An image, its version, and how a container of it is run.
 
-    The version is made anew when the image is another one, by digest or by the hash of the folder that it is built from. A tag that
-    is moved to another image changes nothing here: name a digest, or a tag that stays.
+    The version is made anew when the image is another one, by digest or by the hash of the folder that it is built from. A tag
+    that is moved to another image changes nothing here: name a digest, or a tag that stays.
 
     Attributes:
         app: the app that starts from it.
@@ -82,9 +82,7 @@ class CustomImage(Construct):
         }
         key = "jupyter_lab_app_image_config" if image.app == "jupyter-lab" else "code_editor_app_image_config"
         config: dict[str, Any] = {key: {"container_config": container}}
-        app_image_config = sagemaker.CfnAppImageConfig(
-            self, "Config", app_image_config_name=physical_name, **config
-        )
+        app_image_config = sagemaker.CfnAppImageConfig(self, "Config", app_image_config_name=physical_name, **config)
         self.image_arn, self.image_version_arn = version.attr_image_arn, version.attr_image_version_arn
         self.setting: dict[str, Any] = {
             "image_name": physical_name,
@@ -92,9 +90,7 @@ class CustomImage(Construct):
             "image_version_number": version.attr_version,
         }
 
-    def _base_image(
-        self, name: str, image: CustomImageSettings, model_image: Literal["build-context", "ecr"]
-    ) -> str:
+    def _base_image(self, name: str, image: CustomImageSettings, model_image: Literal["build-context", "ecr"]) -> str:
         if image.image_uri is not None:
             host, _, path = image.image_uri.partition("/")
             account, _, _, region = host.split(".")[:4]
@@ -140,7 +136,10 @@ class CustomImage(Construct):
             self._asset.grant_read(grantee)
         elif self._repository_arn is not None:
             for actions, resource in (
-                (["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], self._repository_arn),
+                (
+                    ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                    self._repository_arn,
+                ),
                 (["ecr:GetAuthorizationToken"], "*"),
             ):
                 iam.Grant.add_to_principal(grantee=grantee, actions=actions, resource_arns=[resource])

@@ -1,10 +1,11 @@
 # Makes conda environments on the volume, once for each definition of them, and registers their kernels at each start.
-# STORE: the folder of all of them. ENVIRONMENTS: a line for each: name|language|digest of the definition|channels|packages|pip's.
-# An environment is at STORE/NAME/DIGEST and has the file `complete` when it is: one that changes is made beside the former,
+# STORE: the folder of all of them, below SAGESTACK_HOME. ENVIRONMENTS: a line for each: name|language|digest of the definition|channels|packages|pip's.
+# An environment is in NAME/DIGEST and has the file `complete` when it is: one that changes is made beside the former,
 # whose kernel stays until then, and one that broke off is begun anew.
 unset SUDO_UID
 export PIP_DEFAULT_TIMEOUT=15 PIP_RETRIES=2 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 export CONDA_REMOTE_CONNECT_TIMEOUT_SECS=15 CONDA_REMOTE_MAX_RETRIES=2
+STORE="$SAGESTACK_HOME/$STORE"
 # On the volume, too: then conda links files rather than copying them.
 export CONDA_PKGS_DIRS="$STORE/.packages"
 mkdir -p "$STORE"

@@ -26,10 +26,10 @@ log="$SAGESTACK_RUN/log/$name.log"
         echo '    "$@"'
     fi
     # shellcheck disable=SC2016
-    printf '}\n{\n    date -u +%%Y-%%m-%%dT%%H:%%M:%%SZ\n    as'
+    printf '}\nas'
     printf ' %q' "$@"
     # shellcheck disable=SC2016
-    printf ' 9>&-\n} >>"$log" 2>&1 || echo "exit code $?" >>"$log"\n'
+    printf ' 9>&- >>"$log" 2>&1 || echo "exit code $?" >>"$log"\n'
     owner=root
     ! id -u "$SAGESTACK_USER" >/dev/null 2>&1 || owner=$SAGESTACK_USER
     # With the rights of its owner: people may put links on the volume.

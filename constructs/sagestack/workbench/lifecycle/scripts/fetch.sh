@@ -34,6 +34,8 @@ fetched_steps() {
 steps_later() {
     until fetch_steps; do sleep "${SAGESTACK_FETCH_EVERY:-60}"; done
     record fetch-steps succeeded 0 "\"$(now)\"" "\"$(now)\""
+    # Nobody waits any more.
+    # shellcheck disable=SC2034
     foreground_until=$((SECONDS + 100000))
     # shellcheck source=/dev/null
     . "$SAGESTACK_RUN/steps-$SAGESTACK_HOOK.sh"

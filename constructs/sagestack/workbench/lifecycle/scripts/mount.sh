@@ -23,7 +23,7 @@ fi
 say_why() {
     if ! timeout 10 getent hosts "$MOUNT_HOST" >/dev/null; then
         echo "The name $MOUNT_HOST is not known: is the file system there, in this VPC, with a mount target in this zone?"
-    elif ! timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$MOUNT_HOST" "$MOUNT_PORT" 2>/dev/null; then
+    elif ! timeout 5 bash -c "exec 3<>/dev/tcp/$MOUNT_HOST/$MOUNT_PORT" 2>/dev/null; then
         echo "$MOUNT_HOST does not answer at port $MOUNT_PORT: do its security group and ours let each other in?"
     else
         return 0

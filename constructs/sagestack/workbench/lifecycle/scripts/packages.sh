@@ -4,19 +4,19 @@ unset SUDO_UID
 export PIP_DEFAULT_TIMEOUT=15 PIP_RETRIES=2 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 export CONDA_REMOTE_CONNECT_TIMEOUT_SECS=15 CONDA_REMOTE_MAX_RETRIES=2
 # Two condas at once wait for each other's locks, or break each other's cache.
+mkdir -p "$SAGESTACK_HOME"
 exec 9>>"$SAGESTACK_HOME/conda.lock"
 flock 9
 failed=0
-while read -r manager name packages <&3; do
+while read -r manager name words <&3; do
     prefix="$SAGESTACK_CONDA/envs/$name"
     [ "$name" != base ] || prefix=$SAGESTACK_CONDA
     if [ ! -x "$prefix/bin/python" ]; then
-        # Indented by bash alone: ls says nothing where there is nothing.
-        echo "There is no environment $name here; there are:" base "$(cd "$SAGESTACK_CONDA/envs" 2>/dev/null && echo -- * | cut -c4-)"
+        echo "There is no environment $name here; there are: base $(cd "$SAGESTACK_CONDA/envs" 2>/dev/null && printf '%s ' *)"
         failed=1
         continue
     fi
-    read -ra list <<<"$packages"
+    read -ra list <<<"$words"
     case $manager in
     pip) install=(timeout -k 10 1800 "$prefix/bin/python" -m pip install) ;;
     conda) install=(timeout -k 10 3600 "$SAGESTACK_CONDA/bin/conda" install --yes --quiet --prefix "$prefix") ;;
@@ -26,11 +26,11 @@ while read -r manager name packages <&3; do
         continue
         ;;
     esac
-    echo "$manager, into $name: $packages"
+    echo "$manager, into $name: $words"
     code=0
     "${install[@]}" "${list[@]}" 9>&- || code=$?
     if [ "$code" -ne 0 ]; then
-        echo "$manager did not install into $name (exit code $code; 124: it took too long): $packages"
+        echo "$manager did not install into $name (exit code $code; 124: it took too long): $words"
         failed=1
     fi
 done 3<<<"$PACKAGES"

@@ -81,7 +81,8 @@ run_step() {
     record "$name" running null "$began" null
     rm -f "$pipe" "$result"
     mkfifo -m 600 "$pipe"
-    limited <"$pipe" >"$log" 2>/dev/null &
+    : >"$log"
+    limited <"$pipe" >>"$log" 2>/dev/null &
     reader=$!
     (
         as "$user" timeout --kill-after=5 "$limit" bash -euo pipefail "$SAGESTACK_RUN/steps/$name.sh" </dev/null
@@ -229,6 +230,7 @@ begin() {
     if ! mkdir -p "$SAGESTACK_PROGRAMS" 2>/dev/null || ! touch "$SAGESTACK_PROGRAMS/.writable" 2>/dev/null; then
         SAGESTACK_PROGRAMS="$SAGESTACK_RUN/programs"
     fi
+    # shellcheck disable=SC2153
     # The first start comes right after the creation, and what that said is kept.
     if [ "$SAGESTACK_HOOK" = create ] || ! [ -e "$SAGESTACK_RUN/created" ]; then
         rm -rf "$SAGESTACK_RUN/state" "$SAGESTACK_RUN/log"

@@ -1,0 +1,157 @@
+"""Brings what changed in a lifecycle config to instances that run, at a time that people know of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import custom_resources
+
+from constructs import Construct
+from sagestack.functions import Function
+from sagestack.settings import EnvironmentNames
+from sagestack.settings.workbench import Maintenance
+from sagestack.settings.workbench.maintenance import Day
+from sagestack.workbench.schedule_group import ScheduleGroup, cron
+
+ROLLOUT = "Custom::SagestackNotebookRollout"
+_DAYS: Sequence[Day] = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_LOOK_EVERY_MINUTES = 5
+_PATIENCE = cdk.Duration.minutes(40)
+"""How long a deployment in the window waits for a stop and a start; CDK's provider allows two hours."""
+
+
+class MaintenanceWindow(Construct):
+    """Stops and starts instances that run with an older lifecycle config, in the window alone.
+
+    A lifecycle config runs when an instance starts, so a change reaches one that runs only by a stop and a start, which ends what
+    people have in memory. In the window a schedule looks every five minutes. A deployment within the window does it at once and
+    waits; one outside of it says, in the resource's data, which instances are behind and until when.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        names: EnvironmentNames,
+        maintenance: Maintenance,
+        instances: Mapping[str, str],
+    ) -> None:
+        """Makes the functions, the schedule and the custom resource.
+
+        Args:
+            names: of the environment.
+            maintenance: when instances may be stopped.
+            instances: for each notebook instance with a lifecycle config, by its name, what identifies the config's content. The
+                custom resource must come after the instances: add a dependency on them.
+        """
+        super().__init__(scope, id)
+        environment = {
+            "INSTANCES": json.dumps(sorted(instances)),
+            "WINDOW": json.dumps(
+                {
+                    "days": maintenance.days,
+                    "at": maintenance.at,
+                    "time_zone": maintenance.time_zone,
+                    "minutes": maintenance.duration_in_minutes,
+                },
+                sort_keys=True,
+            ),
+        }
+        on_schedule, on_event, is_complete = (
+            Function(
+                self,
+                name,
+                package="notebook_rollout",
+                handler=handler,
+                description=f"{what} notebook instances of {names.environment} whose lifecycle config changed",
+                timeout=cdk.Duration.minutes(2),
+                environment=environment,
+            )
+            for name, handler, what in (
+                ("Restart", "scheduled", "Restarts"),
+                ("Begin", "on_event", "At a deployment, begins to look for"),
+                ("Look", "is_complete", "At a deployment, restarts"),
+            )
+        )
+        for function in (on_schedule, is_complete):
+            self._grant(function, sorted(instances))
+        schedule = ScheduleGroup.of(self, names).call(
+            self,
+            "Schedule",
+            function=on_schedule,
+            payload={},
+            schedule=cron(_every_look(maintenance), maintenance.time_zone),
+            description=f"The maintenance window of the notebooks of {names.environment}",
+        )
+        schedule.node.add_dependency(on_schedule)
+        provider = custom_resources.Provider(
+            self,
+            "Provider",
+            on_event_handler=on_event,
+            is_complete_handler=is_complete,
+            query_interval=cdk.Duration.seconds(15),
+            total_timeout=_PATIENCE,
+            log_group=logs.LogGroup(
+                self, "ProviderLogs", retention=logs.RetentionDays.ONE_YEAR, removal_policy=cdk.RemovalPolicy.DESTROY
+            ),
+        )
+        rollout = cdk.CustomResource(
+            self,
+            "Resource",
+            service_token=provider.service_token,
+            resource_type=ROLLOUT,
+            # What makes CloudFormation ask again: another script, another instance.
+            properties={"LifecycleConfigs": dict(instances)},
+        )
+        rollout.node.add_dependency(on_schedule, is_complete)
+        self.outcome = rollout.get_att_string("Said")
+
+    def _grant(self, function: Function, instances: Sequence[str]) -> None:
+        stack = cdk.Stack.of(self)
+        function.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=[
+                    "sagemaker:AddTags",
+                    "sagemaker:DeleteTags",
+                    "sagemaker:DescribeNotebookInstance",
+                    "sagemaker:ListTags",
+                    "sagemaker:StartNotebookInstance",
+                    "sagemaker:StopNotebookInstance",
+                ],
+                resources=[
+                    stack.format_arn(service="sagemaker", resource="notebook-instance", resource_name=name)
+                    for name in instances
+                ],
+            )
+        )
+        # CloudFormation names the configs, and may replace one while this policy is the old one.
+        function.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeNotebookInstanceLifecycleConfig"],
+                resources=[
+                    stack.format_arn(
+                        service="sagemaker", resource="notebook-instance-lifecycle-config", resource_name="*"
+                    )
+                ],
+            )
+        )
+
+
+def _every_look(maintenance: Maintenance) -> str:
+    """Every five minutes of the days that the window touches; the function knows the minutes.
+
+    It goes on for an hour after the window, for instances that were stopped at its end.
+    """
+    hour, minute = (int(part) for part in maintenance.at.split(":"))
+    last = hour * 60 + minute + maintenance.duration_in_minutes + 60
+    if last < 24 * 60:
+        hours, days = f"{hour}-{last // 60}", list(maintenance.days)
+    else:
+        following = {_DAYS[(_DAYS.index(day) + 1) % 7] for day in maintenance.days}
+        hours, days = "*", [day for day in _DAYS if day in {*maintenance.days, *following}]
+    return f"cron(0/{_LOOK_EVERY_MINUTES} {hours} ? * {','.join(days)} *)"

@@ -1,0 +1,1 @@
+"""Restarts notebook instances whose lifecycle config changed, in a maintenance window."""

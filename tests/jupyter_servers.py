@@ -1,0 +1,221 @@
+"""Real Jupyter servers for tests: on loopback, at a port of their own, with a home folder and runtime files of their own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import struct
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sagestack.settings import PROJECT_ROOT
+
+ENVIRONMENT = PROJECT_ROOT / ".venv-notebook" / "bin"
+
+
+T = TypeVar("T")
+
+
+def wait_for(what: str, find: Callable[[], T], seconds: float = 30) -> T:
+    """Asks again and again until there is something."""
+    until = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < until, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class JupyterServer:
+    """A server that runs, and what a browser would do with it."""
+
+    process: subprocess.Popen[bytes]
+    info: dict[str, Any]
+    home: Path
+    sockets: list[WebSocket] = field(default_factory=list)
+
+    @property
+    def runtime(self) -> Path:
+        """Where its runtime file is."""
+        return self.home / ".local/share/jupyter/runtime"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.info['port']}{self.info['base_url']}"
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """What `/api/PATH` answers, from JSON; None where it answers nothing."""
+        request = urllib.request.Request(
+            f"{self.url}api/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"token {self.info['token']}"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.loads(response.read() or b"null")
+
+    def start_kernel(self, name: str = "python3") -> str:
+        """Its id, when it is idle."""
+        kernel: str = self.request("POST", "kernels", {"name": name})["id"]
+        return kernel
+
+    def state(self, kernel: str) -> str:
+        state: str = self.request("GET", f"kernels/{kernel}")["execution_state"]
+        return state
+
+    def run(self, kernel: str, code: str, state: str = "idle") -> None:
+        """Executes it, and returns when the kernel has answered and is in that state, with the connection closed."""
+        with self.open_kernel(kernel) as connection:
+            connection.execute(code)
+            wait_for(f"a kernel that is {state}", lambda: self.state(kernel) == state)
+
+    @contextmanager
+    def open_kernel(self, kernel: str) -> Iterator[WebSocket]:
+        """The connection that an open notebook has, when the server counts it."""
+        with WebSocket.to(self, f"kernels/{kernel}/channels") as connection:
+            wait_for("a connection", lambda: self.request("GET", f"kernels/{kernel}")["connections"])
+            yield connection
+        wait_for("its end", lambda: not self.request("GET", f"kernels/{kernel}")["connections"])
+
+    def open_terminal(self) -> str:
+        name: str = self.request("POST", "terminals")["name"]
+        return name
+
+    def type(self, terminal: str, line: str) -> None:
+        """Types a line into a terminal; returns when it is there."""
+        with WebSocket.to(self, f"terminals/websocket/{terminal}", "") as connection:
+            connection.send(["stdin", line + "\r"])
+            text = ""
+            while line not in text:
+                kind, *words = connection.receive()
+                text += words[0] if kind == "stdout" else ""
+
+    def close_all(self) -> None:
+        """No kernel and no terminal is left."""
+        for kind, key in (("kernels", "id"), ("terminals", "name")):
+            for one in self.request("GET", kind):
+                self.request("DELETE", f"{kind}/{one[key]}")
+
+    def stop(self) -> None:
+        """Ends it, also where it hangs."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class WebSocket:
+    """As much of a client as one test needs (RFC 6455): text frames, no fragments."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._stream = connection.makefile("rb")
+
+    @classmethod
+    @contextmanager
+    def to(cls, server: JupyterServer, path: str, api: str = "api/") -> Iterator[WebSocket]:
+        with socket.create_connection(("127.0.0.1", server.info["port"]), timeout=20) as connection:
+            key = base64.b64encode(secrets.token_bytes(16)).decode()
+            connection.sendall(
+                f"GET {server.info['base_url']}{api}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+                f"Authorization: token {server.info['token']}\r\n\r\n".encode()
+            )
+            client = cls(connection)
+            status = client._stream.readline()
+            assert b" 101 " in status, status
+            while client._stream.readline().strip():
+                pass
+            yield client
+
+    def send(self, value: Any) -> None:
+        data, mask = json.dumps(value).encode(), secrets.token_bytes(4)
+        length = bytes([0x80 | len(data)]) if len(data) < 126 else struct.pack("!BH", 0x80 | 126, len(data))
+        self._connection.sendall(b"\x81" + length + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(data)))
+
+    def receive(self) -> Any:
+        while True:
+            first, length = self._stream.read(2)
+            if length > 125:
+                length = int.from_bytes(self._stream.read(2 if length == 126 else 8))
+            data = self._stream.read(length)
+            if first & 0xF == 1:
+                return json.loads(data)
+
+    def execute(self, code: str) -> None:
+        """Sends what a notebook sends when somebody runs a cell."""
+        header = {"msg_id": secrets.token_hex(8), "msg_type": "execute_request", "session": "test", "username": "test"}
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        message = {"header": {**header, "version": "5.3"}, "parent_header": {}, "metadata": {}, "content": content}
+        self.send({**message, "channel": "shell"})
+
+
+@contextmanager
+def jupyter_server(
+    home: Path, *options: str, environment: Mapping[str, str] | None = None, program: str = "jupyter-server"
+) -> Iterator[JupyterServer]:
+    """Starts a server of `.venv-notebook` with `home` as its home folder, and ends it.
+
+    `program` is `jupyter-lab` where the pages matter; they cost a second more.
+    """
+    executable = ENVIRONMENT / program
+    assert executable.exists(), (
+        f"{executable} is missing: run `make test-notebook`, which installs requirements-notebook.txt"
+    )
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                str(executable),
+                "--ServerApp.ip=127.0.0.1",
+                "--ServerApp.port=0",
+                "--ServerApp.open_browser=False",
+                "--ServerApp.allow_root=True",
+                f"--ServerApp.root_dir={home}",
+                *options,
+            ],
+            cwd=home,
+            env={
+                "HOME": str(home),
+                "PATH": f"{ENVIRONMENT}{os.pathsep}/usr/local/bin{os.pathsep}/usr/bin{os.pathsep}/bin",
+                "SHELL": "/bin/bash",
+                "IPYTHONDIR": str(home / ".ipython"),
+                **(environment or {}),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    runtime = home / ".local/share/jupyter/runtime" / f"jpserver-{process.pid}.json"
+
+    def info() -> dict[str, Any] | None:
+        assert process.poll() is None, log.read_text()
+        try:
+            found: dict[str, Any] = json.loads(runtime.read_text())
+        except (OSError, ValueError):
+            return None
+        return found
+
+    server = JupyterServer(process, {}, home)
+    try:
+        server.info = wait_for("its runtime file", info) or {}
+        yield server
+    finally:
+        server.stop()
