@@ -35,7 +35,7 @@ def add_platform(
     models: Mapping[str, Model],
     sources: Mapping[str, Environment] = MappingProxyType({}),
 ) -> None:
-    """Adds all stacks of an environment: one that its models share, and up to two for each of them.
+    """Adds all stacks of an environment: one that its models share, up to two for each of them, and one of what people work with.
 
     `scope` is the app, or a stage of the delivery pipeline: the stacks are the same in both. `sources` are the
     environments whose versions it serves, by name.
@@ -80,6 +80,20 @@ def add_platform(
                 env=where,
                 termination_protection=is_kept,
             )
+    if environment.workbench is not None:
+        # Imported here, as the parts below: an environment without notebooks should not wait for them.
+        from stacks.workbench import WorkbenchStack
+
+        WorkbenchStack(
+            scope,
+            names.workbench_stack,
+            stack_name=names.workbench_stack,
+            environment=environment,
+            foundation=foundation,
+            training=training,
+            env=where,
+            termination_protection=is_kept,
+        )
     if environment.permissions_boundary:
         carry_permissions_boundary(foundation, environment=environment, everywhere_in=scope)
     for key, value in environment.tags.items():

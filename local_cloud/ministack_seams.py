@@ -32,14 +32,13 @@ from local_cloud.autoscaling.service import SERVICE as AUTOSCALING
 from local_cloud.ministack_roles import credentials_for
 from local_cloud.ministack_scope import in_scope
 from local_cloud.platform import Caller, Credentials
-from local_cloud.sagemaker import access_conditions, cloudformation, service
+from local_cloud.sagemaker import access_conditions, service
 from local_cloud.sagemaker.asynchronous import async_invocations
 from local_cloud.sagemaker.errors import AccessDenied, NotEmulated
 from local_cloud.sagemaker.hosting import invocations
-from local_cloud.sagemaker.notebooks import notebook_cloudformation
+from local_cloud.sagemaker.resource_types import RESOURCE_TYPES
 from local_cloud.sagemaker.service import Sagemaker
 from local_cloud.sagemaker.studio import authorization as studio_authorization
-from local_cloud.sagemaker.studio import studio_cloudformation
 
 logger = logging.getLogger(__name__)
 
@@ -347,12 +346,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
 
     iam_actions.access_denied_response = access_denied_response
 
-    kinds: dict[cloudformation.ResourceType, type[cloudformation.Provisioner]] = {
-        **dict.fromkeys(cloudformation.RESOURCE_TYPES, cloudformation.Provisioner),
-        **notebook_cloudformation.RESOURCE_TYPES,
-        **studio_cloudformation.RESOURCE_TYPES,
-    }
-    for kind, make_provisioner in kinds.items():
+    for kind, make_provisioner in RESOURCE_TYPES.items():
         provisioner = make_provisioner(sagemaker, kind, _stack_caller)
         provisioners._RESOURCE_HANDLERS[kind.name] = {
             "create": provisioner.create,
@@ -369,7 +363,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
             "delete": scaling.delete,
         }
         provisioners._REPLACING_PROPERTIES[scaling.kind.name] = scaling.kind.replacing
-    ours = {kind.name for kind in kinds}
+    ours = {kind.name for kind in RESOURCE_TYPES}
     ours |= {make.kind.name for make in autoscaling_cloudformation.PROVISIONERS}
     original_runs_on_worker_thread = stacks._runs_on_worker_thread
     # Ours wait for servers to start, and call other services of this cloud: on the event loop that would be a deadlock.

@@ -79,6 +79,12 @@ class TrainingStack(cdk.Stack):
         )
         ssm.StringParameter(
             self,
+            "ImageUriParameter",
+            parameter_name=names.image_uri_parameter,
+            string_value=self.image.image_uri,
+        )
+        ssm.StringParameter(
+            self,
             "ModelPackageGroupNameParameter",
             parameter_name=names.model_package_group_name_parameter,
             string_value=self.registry.model_package_group_name,

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ class Instance(auto_stop.World):
     def wall(self) -> float:
         return self.time
 
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / 5)
+
     def stop(self, name: str, region: str) -> None:
         if self.failure is not None:
             raise self.failure
@@ -91,6 +95,15 @@ class Instance(auto_stop.World):
         for minute in range(1, most + 1):
             if self.look()["state"] == "stopping":
                 return minute
+        return None
+
+    def seconds_until_stop(self, most: float) -> float | None:
+        """The same by the clock on the wall, for what only real time shows: how fast something works."""
+        began = time.monotonic()
+        while (seconds := time.monotonic() - began) < most:
+            time.sleep(0.25)
+            if self.look((time.monotonic() - began - seconds) / 60)["state"] == "stopping":
+                return time.monotonic() - began
         return None
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import time
@@ -15,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +44,6 @@ class JupyterServer:
     process: subprocess.Popen[bytes]
     info: dict[str, Any]
     home: Path
-    sockets: list[WebSocket] = field(default_factory=list)
 
     @property
     def runtime(self) -> Path:
@@ -52,7 +52,7 @@ class JupyterServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.info['port']}{self.info['base_url']}"
+        return f"http{'s' if self.info['secure'] else ''}://127.0.0.1:{self.info['port']}{self.info['base_url']}"
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """What `/api/PATH` answers, from JSON; None where it answers nothing."""
@@ -62,7 +62,8 @@ class JupyterServer:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"token {self.info['token']}"},
         )
-        with urllib.request.urlopen(request, timeout=20) as response:
+        context = ssl._create_unverified_context() if self.info["secure"] else None
+        with urllib.request.urlopen(request, timeout=20, context=context) as response:
             return json.loads(response.read() or b"null")
 
     def start_kernel(self, name: str = "python3") -> str:
@@ -75,10 +76,30 @@ class JupyterServer:
         return state
 
     def run(self, kernel: str, code: str, state: str = "idle") -> None:
-        """Executes it, and returns when the kernel has answered and is in that state, with the connection closed."""
+        """Executes it, and returns when the kernel is in that state because of it, with the connection closed."""
+        before = self.request("GET", f"kernels/{kernel}")["last_activity"]
         with self.open_kernel(kernel) as connection:
-            connection.execute(code)
-            wait_for(f"a kernel that is {state}", lambda: self.state(kernel) == state)
+            message = connection.execute(code)
+            while True:
+                answer = connection.receive()
+                if (
+                    answer["parent_header"].get("msg_id") == message
+                    and answer["content"].get("execution_state") == state
+                ):
+                    break
+
+        def is_known() -> bool:
+            now = self.request("GET", f"kernels/{kernel}")
+            return bool(now["last_activity"] != before and now["execution_state"] == state)
+
+        wait_for(f"a kernel that is {state}", is_known)
+        self.rest()
+
+    def rest(self) -> None:
+        """Returns when kernels and terminals have been the same for a while: nothing is under way."""
+        while (before := [self.request("GET", kind) for kind in ("kernels", "terminals")]) and not time.sleep(0.2):
+            if before == [self.request("GET", kind) for kind in ("kernels", "terminals")]:
+                return
 
     @contextmanager
     def open_kernel(self, kernel: str) -> Iterator[WebSocket]:
@@ -100,6 +121,7 @@ class JupyterServer:
             while line not in text:
                 kind, *words = connection.receive()
                 text += words[0] if kind == "stdout" else ""
+        self.rest()
 
     def close_all(self) -> None:
         """No kernel and no terminal is left."""
@@ -141,7 +163,12 @@ class WebSocket:
             assert b" 101 " in status, status
             while client._stream.readline().strip():
                 pass
-            yield client
+            try:
+                yield client
+            finally:
+                # A tab that is closed says so: 1001, it goes away.
+                connection.sendall(b"\x88\x82\0\0\0\0" + struct.pack("!H", 1001))
+                client._stream.close()
 
     def send(self, value: Any) -> None:
         data, mask = json.dumps(value).encode(), secrets.token_bytes(4)
@@ -157,21 +184,26 @@ class WebSocket:
             if first & 0xF == 1:
                 return json.loads(data)
 
-    def execute(self, code: str) -> None:
-        """Sends what a notebook sends when somebody runs a cell."""
+    def execute(self, code: str) -> str:
+        """Sends what a notebook sends when somebody runs a cell; returns the message's id."""
         header = {"msg_id": secrets.token_hex(8), "msg_type": "execute_request", "session": "test", "username": "test"}
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
         message = {"header": {**header, "version": "5.3"}, "parent_header": {}, "metadata": {}, "content": content}
         self.send({**message, "channel": "shell"})
+        return header["msg_id"]
 
 
 @contextmanager
 def jupyter_server(
-    home: Path, *options: str, environment: Mapping[str, str] | None = None, program: str = "jupyter-server"
+    home: Path,
+    *options: str,
+    root: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    program: str = "jupyter-server",
 ) -> Iterator[JupyterServer]:
     """Starts a server of `.venv-notebook` with `home` as its home folder, and ends it.
 
-    `program` is `jupyter-lab` where the pages matter; they cost a second more.
+    It shows `root`, by default its home. `program` is `jupyter-lab` where the pages matter; they cost a second more.
     """
     executable = ENVIRONMENT / program
     assert executable.exists(), (
@@ -187,7 +219,7 @@ def jupyter_server(
                 "--ServerApp.port=0",
                 "--ServerApp.open_browser=False",
                 "--ServerApp.allow_root=True",
-                f"--ServerApp.root_dir={home}",
+                f"--ServerApp.root_dir={root or home}",
                 *options,
             ],
             cwd=home,

@@ -75,6 +75,7 @@ class FakeInstance:
         self.runtime.hold("stop")
         self.did.append("stop")
         self.runs = False
+        self.runtime.break_("stop")
 
 
 class FakeRuntime:
@@ -90,6 +91,8 @@ class FakeRuntime:
         self.git_says: dict[str, str] = {}
         """Address of a repository to what git says when it is cloned."""
         self.removed: list[Path] = []
+        self.breaks: dict[str, Exception] = {}
+        """`stop` or `remove` to what it raises."""
         self.closed = False
         self._held: dict[str, threading.Event] = {}
 
@@ -111,7 +114,12 @@ class FakeRuntime:
         self.instances.append(FakeInstance(self, spec))
         return self.instances[-1]
 
+    def break_(self, what: str) -> None:
+        if what in self.breaks:
+            raise self.breaks[what]
+
     def remove_volume(self, volume: Path) -> None:
+        self.break_("remove")
         self.removed.append(volume)
 
     def close(self) -> None:

@@ -168,13 +168,14 @@ def test_an_environment_may_serve_the_versions_of_another(synthesized: dict[str,
     assert ":model-package/sagestack-prod-housing/4" not in template
 
 
-def test_tools_find_everything_by_five_parameters(synthesized: dict[str, Templates]) -> None:
+def test_tools_find_everything_by_six_parameters(synthesized: dict[str, Templates]) -> None:
     assert {p["Properties"]["Name"] for p in synthesized["dev"].resources("AWS::SSM::Parameter")} == {
         "/sagestack/dev/data-bucket",
         "/sagestack/dev/artifact-bucket",
         "/sagestack/dev/housing/pipeline-name",
         "/sagestack/dev/housing/model-package-group-name",
         "/sagestack/dev/housing/endpoint-name",
+        "/sagestack/dev/housing/image-uri",
     }
 
 
@@ -221,6 +222,7 @@ def test_local_is_dev_but_for_where_the_image_comes_from_and_its_second_instance
     different = [path for path in different if not path.endswith("/Properties/PermissionsBoundary")]
     assert [re.sub("[0-9A-F]{8}/", "/", path) for path in different] == [
         "foundation/Resources/Artifacts/Properties/LifecycleConfiguration/Rules",
+        "housing-training/Resources/ImageUriParameter/Properties/Value",
         "housing-training/Resources/Pipeline/Properties/PipelineDefinition/PipelineDefinitionBody",
         "housing-training/Resources/PipelineJobRoleDefaultPolicy/Properties/PolicyDocument/Statement",
         "housing-training/Resources/PipelineRoleDefaultPolicy/Properties/PolicyDocument/Statement",

@@ -6,19 +6,19 @@ import json
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import auto_stop
 import pytest
 
 from tests.auto_stop_instances import MARK, Instance
-from tests.jupyter_servers import JupyterServer, jupyter_server, wait_for
+from tests.jupyter_servers import JupyterServer, WebSocket, jupyter_server, wait_for
 
 pytestmark = pytest.mark.notebook
 
@@ -71,7 +71,7 @@ def test_an_idle_kernel_is_stopped(server: JupyterServer, instance: Instance) ->
 def test_a_busy_kernel_is_never_stopped(server: JupyterServer, instance: Instance) -> None:
     kernel = idle_kernel(server)
     server.run(kernel, "import time; time.sleep(3600)", state="busy")
-    assert instance.minutes_until_stop(100) is None
+    assert instance.minutes_until_stop(25) is None
     assert "is busy" in instance.history[-1]["why"]
 
 
@@ -117,7 +117,7 @@ def test_a_job_in_a_terminal_is_not_stopped(server: JupyterServer, instance: Ins
     terminal = server.open_terminal()
     server.type(terminal, line)
     wait_for("the job", lambda: "runs in a terminal" in str(instance.look()))
-    assert instance.minutes_until_stop(50) is None
+    assert instance.minutes_until_stop(15) is None
     server.request("DELETE", f"terminals/{terminal}")
     assert instance.minutes_until_stop(20) in (10, 11)
 
@@ -155,20 +155,16 @@ def test_a_shell_that_jupyter_knows_nothing_of_is_seen(instance: Instance) -> No
 
 
 def test_a_detached_job_that_computes_is_not_stopped(server: JupyterServer, instance: Instance) -> None:
+    instance.settings.update(idle_minutes=1 / 60, warn_minutes=0)
     terminal = server.open_terminal()
-    server.type(terminal, f"nohup setsid {sys.executable} -c '{BURN}' >/dev/null 2>&1 & sleep 0.5; disown")
-    instance.look()
-    server.request("DELETE", f"terminals/{terminal}")
+    server.type(terminal, f"nohup setsid {sys.executable} -c '{BURN}' >/dev/null 2>&1 & sleep 0.2; exit")
+    wait_for("its end", lambda: not server.request("GET", "terminals"))
     try:
-        for _ in range(15):
-            # The clock of the test is fast, the processor is not: a second of it, a tenth of which is work.
-            time.sleep(0.3)
-            instance.look(1 / 60)
-            instance.clock += 30
-        assert instance.stops == []
-        assert "of a processor" in str(instance.history[-1])
+        assert instance.seconds_until_stop(3) is None
+        assert "of a processor" in instance.history[-1]["why"]
     finally:
         kill_marked(instance, BURN)
+    assert instance.seconds_until_stop(10)
 
 
 def test_a_detached_job_that_sleeps_is_stopped(instance: Instance) -> None:
@@ -177,8 +173,345 @@ def test_a_detached_job_that_sleeps_is_stopped(instance: Instance) -> None:
     assert instance.minutes_until_stop(20) == 10
 
 
+@contextmanager
+def slow_download() -> Iterator[str]:
+    """A URL whose file never ends: 640 kB/s."""
+    ended = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while not ended.wait(0.05):
+                    self.wfile.write(bytes(32_000))
+            except OSError:
+                return
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{web.server_port}/"
+        finally:
+            ended.set()
+            web.shutdown()
+
+
+def test_a_long_download_is_not_stopped(instance: Instance, tmp_path: Path) -> None:
+    # It must not be its processor time that shows it.
+    instance.settings.update(idle_minutes=1 / 60, warn_minutes=0, cpu_percent=1000)
+    with slow_download() as url:
+        script = f"import urllib.request as u; u.urlretrieve({url!r}, {str(tmp_path / 'file')!r})"
+        download = instance.start(sys.executable, "-c", script)
+        wait_for("the first bytes", lambda: (tmp_path / "file").exists())
+        assert instance.seconds_until_stop(3) is None
+        assert "kB/s" in instance.history[-1]["why"]
+        download.send_signal(signal.SIGSTOP)
+        assert instance.seconds_until_stop(10)
+
+
 def kill_marked(instance: Instance, command: str) -> None:
     instance.see_processes()
     for folder in instance.proc.iterdir():
         if folder.is_symlink() and command in (folder / "cmdline").read_text():
             os.kill(int(folder.name), signal.SIGKILL)
+
+
+# --- Open connections ------------------------------------------------------------------------------------
+
+
+def test_an_open_notebook_holds_it_longer_but_not_for_ever(server: JupyterServer, instance: Instance) -> None:
+    kernel = idle_kernel(server)
+    with server.open_kernel(kernel):
+        instance.look()
+        assert instance.minutes_until_stop(40) == 20
+        assert instance.history[-1]["open_tab"]
+
+
+def test_a_tab_that_is_closed_holds_nothing_but_the_warning_comes_first(
+    server: JupyterServer, instance: Instance
+) -> None:
+    kernel = idle_kernel(server)
+    with server.open_kernel(kernel):
+        instance.look()
+        assert instance.minutes_until_stop(15) is None
+        assert instance.history[-1]["state"] == "idle"
+    assert instance.look()["state"] == "stopping soon"
+    assert instance.minutes_until_stop(20) == 2
+
+
+def test_a_tab_that_only_polls_is_stopped(server: JupyterServer, instance: Instance) -> None:
+    idle_kernel(server)
+    server.open_terminal()
+    server.rest()
+    instance.look()
+    minutes = 0
+    while instance.stops == []:
+        for path in ("kernels", "sessions", "terminals", "contents", "kernelspecs", "status"):
+            server.request("GET", path)
+        instance.look()
+        minutes += 1
+        assert minutes <= 10
+
+
+def test_who_writes_text_works(server: JupyterServer, instance: Instance, tmp_path: Path) -> None:
+    with jupyter_server(tmp_path / "second", root=instance.home.parent) as editor:
+        instance.look()
+        for text in ("one", "two"):
+            assert instance.minutes_until_stop(9) is None
+            editor.request("PUT", "contents/notes.md", {"type": "file", "format": "text", "content": text})
+        assert instance.minutes_until_stop(9) is None
+        assert instance.minutes_until_stop(9) == 2
+
+
+# --- Time ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("years", [-30, -0.001, 0.001, 30])
+def test_a_clock_that_is_set_stops_nothing_too_early_and_keeps_nothing_alive(
+    server: JupyterServer, instance: Instance, years: float
+) -> None:
+    idle_kernel(server)
+    instance.look()
+    assert instance.minutes_until_stop(4) is None
+    instance.time += years * 365 * 86400
+    assert instance.minutes_until_stop(20) == 6
+
+
+def test_a_machine_that_was_suspended_gets_its_time_again(server: JupyterServer, instance: Instance) -> None:
+    idle_kernel(server)
+    instance.look()
+    # Hours of the wall clock, and of the monotonic one where it counts them, in which nothing could be seen.
+    assert instance.look(600)["state"] == "idle"
+    assert instance.minutes_until_stop(20) == 5
+
+
+def test_a_machine_that_was_started_anew_counts_anew(server: JupyterServer, instance: Instance) -> None:
+    idle_kernel(server)
+    instance.look()
+    assert instance.minutes_until_stop(9) is None
+    assert instance.warning.exists()
+    instance.boots(2)
+    instance.clock = 5.0
+    assert instance.look()["state"] == "idle"
+    assert not instance.warning.exists()
+    assert instance.minutes_until_stop(20) == 10
+
+
+# --- The warning -----------------------------------------------------------------------------------------
+
+
+def test_the_warning_is_in_the_folder_and_in_terminals_and_is_no_activity(
+    server: JupyterServer, instance: Instance
+) -> None:
+    terminal = server.open_terminal()
+    instance.look()
+    assert instance.minutes_until_stop(9) is None
+    assert instance.warning.read_text().startswith("This notebook instance stops in about 2 minutes")
+    assert instance.minutes_until_stop(9) in (1, 2)
+    # Who looks at the terminal again finds it there.
+    with WebSocket.to(server, f"terminals/websocket/{terminal}", "") as connection:
+        seen = ""
+        while "keep-running 4h" not in seen:
+            kind, *words = connection.receive()
+            seen += words[0] if kind == "stdout" else ""
+
+
+def test_the_warning_is_withdrawn_when_somebody_works(server: JupyterServer, instance: Instance) -> None:
+    kernel = idle_kernel(server)
+    instance.look()
+    assert instance.minutes_until_stop(9) is None
+    assert instance.warning.exists()
+    server.run(kernel, "1")
+    assert instance.look()["state"] == "in use"
+    assert not instance.warning.exists()
+    assert instance.minutes_until_stop(20) == 10
+
+
+# --- Servers ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def known_to(instance: Instance, *servers: JupyterServer) -> Iterator[None]:
+    """The instance has the runtime files of these servers, as if all were its owner's."""
+    usual = instance.runtime
+    instance.runtime = instance.home.parent.parent / "runtime"
+    instance.runtime.mkdir()
+    for server in servers:
+        for path in server.runtime.glob("jpserver-*.json"):
+            (instance.runtime / path.name).write_bytes(path.read_bytes())
+    yield
+    instance.runtime = usual
+
+
+def test_every_server_counts_whatever_its_path_and_token(
+    server: JupyterServer, instance: Instance, tmp_path: Path
+) -> None:
+    options = ("--ServerApp.base_url=/team/ada/", "--IdentityProvider.token=secret")
+    with jupyter_server(tmp_path / "second", *options, environment={MARK: SERVER_MARK}) as second:
+        idle_kernel(server)
+        kernel = second.start_kernel()
+        second.run(kernel, "import time; time.sleep(3600)", state="busy")
+        with known_to(instance, server, second):
+            assert instance.minutes_until_stop(30) is None
+            assert instance.history[-1]["could_not_find_out"] == []
+            second.request("DELETE", f"kernels/{kernel}")
+            assert instance.minutes_until_stop(20) in (10, 11)
+
+
+def test_the_instances_own_server_needs_no_token_and_its_certificate_is_its_own(
+    instance: Instance, tmp_path: Path
+) -> None:
+    """As AWS starts it, with no runtime file that we could read."""
+    certificate, public = tmp_path / "certificate.pem", tmp_path / "public.pem"
+    subprocess.run(
+        [
+            *"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=nobody -days 1".split(),
+            "-keyout",
+            str(certificate),
+            "-out",
+            str(public),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    certificate.write_text(certificate.read_text() + public.read_text())
+    options = (
+        f"--ServerApp.certfile={certificate}",
+        "--IdentityProvider.token=",
+        "--ServerApp.disable_check_xsrf=True",
+    )
+    with jupyter_server(tmp_path / "aws", *options) as own:
+        instance.runtime = tmp_path / "nothing"
+        instance.jupyter = f"https://localhost:{own.info['port']}"
+        kernel = own.start_kernel()
+        instance.look()
+        assert instance.minutes_until_stop(9) is None
+        assert instance.history[-1]["could_not_find_out"] == []
+        own.request("POST", f"kernels/{kernel}/restart")
+        assert "kernel python3" in instance.look()["why"]
+
+
+@pytest.fixture
+def own_server(instance: Instance, tmp_path: Path) -> Iterator[JupyterServer]:
+    """One that a test may harm."""
+    with jupyter_server(tmp_path / "own", environment={MARK: SERVER_MARK}) as server:
+        instance.runtime = server.runtime
+        instance.look()
+        yield server
+
+
+def test_a_server_that_was_killed_is_idle_after_a_while(own_server: JupyterServer, instance: Instance) -> None:
+    assert instance.minutes_until_stop(5) is None
+    own_server.process.kill()
+    own_server.process.wait()
+    assert list(instance.runtime.glob("jpserver-*.json"))
+    # Five more minutes would do for who was idle; but it was restarted, for all that we know.
+    assert instance.minutes_until_stop(30) == 11
+    assert "127.0.0.1:1" in str(instance.history[-1]["could_not_find_out"])
+
+
+def test_where_the_server_is_down_work_still_counts(own_server: JupyterServer, instance: Instance) -> None:
+    own_server.process.kill()
+    own_server.process.wait()
+    instance.settings["cpu_percent"] = 0.0001
+    instance.start(sys.executable, "-c", BURN)
+    assert instance.minutes_until_stop(30) is None
+
+
+def test_a_server_that_hangs_is_idle_after_a_while(own_server: JupyterServer, instance: Instance) -> None:
+    instance.timeout_s = 0.05
+    own_server.process.send_signal(signal.SIGSTOP)
+    assert instance.minutes_until_stop(9) is None
+    assert "no answer in time" in str(instance.history[-1]["could_not_find_out"]) or "timed out" in str(
+        instance.history[-1]
+    )
+    assert instance.minutes_until_stop(9) == 2
+
+
+def test_one_bad_answer_stops_nothing(own_server: JupyterServer, instance: Instance) -> None:
+    kernel = own_server.start_kernel()
+    own_server.run(kernel, "1")
+    instance.look()
+    assert instance.minutes_until_stop(9) is None
+    own_server.run(kernel, "import time; time.sleep(3600)", state="busy")
+    instance.timeout_s = 0.05
+    own_server.process.send_signal(signal.SIGSTOP)
+    for _ in range(5):
+        assert instance.look()["state"] == "stopping soon"
+    own_server.process.send_signal(signal.SIGCONT)
+    instance.timeout_s = 5
+    assert instance.look()["state"] == "in use"
+    assert not instance.warning.exists()
+
+
+def test_a_hiccup_of_the_server_is_no_activity(own_server: JupyterServer, instance: Instance) -> None:
+    own_server.run(own_server.start_kernel(), "1")
+    own_server.open_terminal()
+    instance.look()
+    instance.look()
+    assert instance.minutes_until_stop(4) is None
+    instance.timeout_s = 0.05
+    own_server.process.send_signal(signal.SIGSTOP)
+    instance.look()
+    own_server.process.send_signal(signal.SIGCONT)
+    instance.timeout_s = 5
+    assert instance.minutes_until_stop(9) == 5
+
+
+def test_a_server_that_wants_another_token_is_in_doubt(own_server: JupyterServer, instance: Instance) -> None:
+    (path,) = instance.runtime.glob("jpserver-*.json")
+    path.write_text(json.dumps({**own_server.info, "token": "wrong"}))
+    assert "403" in str(instance.look()["could_not_find_out"])
+
+
+def test_runtime_files_of_servers_that_are_gone_delay_nothing(server: JupyterServer, instance: Instance) -> None:
+    with known_to(instance, server):
+        for pid, text in (("999999", json.dumps({**server.info, "pid": 999999, "port": 1})), ("2", "{"), ("3", "[]")):
+            (instance.runtime / f"jpserver-{pid}.json").write_text(text)
+        instance.look()
+        assert instance.minutes_until_stop(20) == 10
+        assert instance.history[-1]["could_not_find_out"] == []
+
+
+# --- As it is started ------------------------------------------------------------------------------------
+
+
+def test_the_program_stops_the_instance_by_the_command_line_of_aws(instance: Instance, server: JupyterServer) -> None:
+    """As the timer runs it, on a machine whose Python has no boto3."""
+    folder = instance.home.parent.parent
+    aws = folder / "bin" / "aws"
+    aws.parent.mkdir()
+    aws.write_text(f'#!/bin/sh\necho "$@" >> {folder}/calls\n')
+    aws.chmod(0o755)
+    (folder / "settings.json").write_text(json.dumps({"idle_minutes": 0.0001, "warn_minutes": 0}))
+    environment = {
+        "HOME": str(server.home),
+        "PATH": f"{aws.parent}:/usr/bin:/bin",
+        "SAGESTACK_HOME": str(instance.home),
+        "SAGESTACK_METADATA": str(instance.metadata),
+        "SAGESTACK_PROC": str(instance.proc),
+        "SAGESTACK_AUTO_STOP_STATE": str(instance.state),
+        "SAGESTACK_AUTO_STOP_SETTINGS": str(folder / "settings.json"),
+    }
+    program = Path(auto_stop.__file__)
+
+    def once() -> bool:
+        # -I: nothing of the project's environment is there, boto3 neither.
+        command = [
+            sys._base_executable,
+            "-c",
+            f"import runpy, sys; sys.path[:0] = [{str(program.parent)!r}]; "
+            f"sys.modules['boto3'] = None; runpy.run_path({str(program)!r}, run_name='__main__')",
+        ]
+        subprocess.run(command, env=environment, check=True)
+        return (folder / "calls").exists()
+
+    wait_for("the stop", once)
+    assert (folder / "calls").read_text().split() == [
+        *("sagemaker", "stop-notebook-instance", "--notebook-instance-name", "sagestack-dev-explore"),
+        *("--region", "eu-central-1"),
+    ]

@@ -26,8 +26,8 @@ from xgboost_container.serving import accept, selection
 from xgboost_container.training import library, metrics, parameter_table, script
 from xgboost_container.training.input.declarations import KNOWN
 
-from local_cloud.sagemaker import cloudformation
 from local_cloud.sagemaker.pipelines import step_types
+from local_cloud.sagemaker.resource_types import RESOURCE_TYPES
 
 DOCUMENTS = sorted(
     [PROJECT_ROOT / "README.md", *(PROJECT_ROOT / "docs").rglob("*.md"), *(PROJECT_ROOT / "model_code").rglob("*.md")]
@@ -187,7 +187,7 @@ def test_the_local_cloud_is_described_with_the_types_that_it_has() -> None:
     text = (PROJECT_ROOT / "docs/local-cloud.md").read_text()
     (row,) = re.findall(r"^\| CloudFormation \| (.*?) \|", text, re.MULTILINE)
     described = {f"AWS::SageMaker::{name.removeprefix('AWS::SageMaker::')}" for name in re.findall(r"`([\w:]+)`", row)}
-    assert described == {kind.name for kind in cloudformation.RESOURCE_TYPES}
+    assert described == {kind.name for kind in RESOURCE_TYPES}
     (row,) = re.findall(r"^\| Pipelines \| (.*)\|$", text, re.MULTILINE)
     (types,) = re.findall(r"steps of type ([\w, ]+)", row)
     assert set(types.strip().split(", ")) == set(step_types.STEP_TYPES)

@@ -137,6 +137,24 @@ def test_an_instance_that_ends_by_itself_is_failed(cloud: NotebookCloud, monkeyp
     assert cloud.restart_instance().runs
 
 
+def test_an_instance_that_breaks_while_it_is_stopped_is_stopped(cloud: NotebookCloud) -> None:
+    cloud.ready()
+    cloud.runtime.breaks["stop"] = OSError("the engine is gone")
+    cloud.stop()
+    assert not cloud.services.sessions
+
+
+def test_a_volume_that_cannot_be_deleted_fails_the_deletion_which_can_be_asked_for_again(cloud: NotebookCloud) -> None:
+    cloud.ready()
+    cloud.stop()
+    cloud.runtime.breaks["remove"] = OSError("the engine is gone")
+    cloud.call("DeleteNotebookInstance", NotebookInstanceName="mine")
+    assert "The volume cannot be deleted (the engine is gone)" in cloud.until("Failed")["FailureReason"]
+    cloud.runtime.breaks.clear()
+    cloud.call("DeleteNotebookInstance", NotebookInstanceName="mine")
+    gone(cloud)
+
+
 def test_a_name_is_taken_whatever_its_case(cloud: NotebookCloud) -> None:
     cloud.create()
     with pytest.raises(ValidationError) as caught:
@@ -299,6 +317,12 @@ def test_only_an_instance_in_service_has_a_presigned_url(cloud: NotebookCloud) -
     cloud.ready()
     cloud.stop()
     with pytest.raises(ValidationError, match=r"Status \(Stopped\) not in \(\[InService\]\)"):
+        cloud.call("CreatePresignedNotebookInstanceUrl", NotebookInstanceName="mine")
+
+
+def test_there_is_no_url_to_a_jupyter_that_has_ended(cloud: NotebookCloud) -> None:
+    cloud.ready().runs = False
+    with pytest.raises(ValidationError, match=r"Unable to create a presigned URL .*: JupyterLab does not run\."):
         cloud.call("CreatePresignedNotebookInstanceUrl", NotebookInstanceName="mine")
 
 

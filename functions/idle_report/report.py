@@ -110,12 +110,13 @@ def report(
     named.sort(key=lambda entry: (-_cost(entry[0], now, prices, unknown=float("inf")), entry[0].name))
     if not named and not not_seen and not says_nothing_idles:
         return None
-    idle = f"{_count(len(named), 'thing runs', 'things run')} for nobody" if named else "nothing idles"
+    total = _count(len(everything), "running notebook", "running notebooks")
+    idle = f"{len(named)} of {total} to look at" if named else "nothing idles"
     lines = [f"What runs in the workbench of {environment}, {now:%A, %d %B %Y, %H:%M} UTC", ""]
     if named:
         lines += [_sum(named, everything, now, prices), ""]
     else:
-        lines += [f"{_count(len(everything), 'thing runs', 'things run')}, and none of it idles.", ""]
+        lines += [f"{total}, and none of them idles." if everything else "Nothing runs.", ""]
     for each, why in named:
         lines += [*_entry(each, why, now, prices, environment), ""]
     if not_seen:
@@ -158,9 +159,9 @@ def _sum(
 ) -> str:
     total = sum(_cost(each, now, prices, unknown=0) for each, _ in named)
     unknown = sum(1 for each, _ in named if prices.of(each) is None)
-    text = f"{len(named)} of {_count(len(everything), 'thing that runs', 'things that run')} should be looked at."
+    text = f"{len(named)} of {_count(len(everything), 'running notebook', 'running notebooks')} to look at."
     text += f" Since they were started they have cost ${total:.2f}"
-    return text + (f", without {_count(unknown, 'one', 'ones')} of unknown price." if unknown else ".")
+    return text + (f", not counting {unknown} of unknown price." if unknown else ".")
 
 
 def _cost(running: Running, now: datetime.datetime, prices: Prices, *, unknown: float) -> float:

@@ -59,7 +59,7 @@ def _zone(name: str) -> datetime.tzinfo:
         return zoneinfo.ZoneInfo(name)
     except zoneinfo.ZoneInfoNotFoundError:
         # A system without time zones. boto3 brings dateutil, and that its own.
-        from dateutil.zoneinfo import get_zonefile_instance
+        from dateutil.zoneinfo import get_zonefile_instance  # type: ignore[import-untyped]
 
         zone: datetime.tzinfo | None = get_zonefile_instance().get(name)
         if zone is None:

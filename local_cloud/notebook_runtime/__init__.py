@@ -1,4 +1,4 @@
-"""Where notebook instances really run: in containers like an instance's system where an engine answers, else as JupyterLab alone."""
+"""Where notebook instances really run: in containers like an instance's system, or as JupyterLab alone without an engine."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from local_cloud.containers import images
 from local_cloud.containers.docker_engine import BUILD_LINES_SHOWN, LABEL
 from local_cloud.notebook_runtime.runtime import RuntimeRefused
 
-CONTEXT = Path(__file__).with_name("image")
+IMAGE = Path(__file__).with_name("image")
+SUPERVISOR = Path(__file__).with_name("supervisor")
 REQUIREMENTS = Path(__file__).parents[2] / "requirements-notebook.txt"
 REPOSITORY = "sagestack-local-cloud-notebook"
 USER_ID = 1000
@@ -42,23 +43,19 @@ class InstanceImage:
     Args:
         client: of the engine.
         folder: where builds wait for each other, and put their context.
-        context: the folder with the Dockerfile.
-        requirements: what notebooks can import; joins the context.
+        files: what the image is made of.
     """
 
-    def __init__(
-        self, client: Any, folder: Path, context: Path = CONTEXT, requirements: Path = REQUIREMENTS
-    ) -> None:
+    def __init__(self, client: Any, folder: Path, files: Mapping[str, Path] | None = None) -> None:
         self._client = client
         self._folder = folder
-        self._context = context
-        self._requirements = requirements
+        self._files = context() if files is None else files
         self._user_id = (os.getuid() or USER_ID) if _LINUX else USER_ID
 
     @property
     def tag(self) -> str:
         """Its name in the engine, by all that goes into it."""
-        return f"{REPOSITORY}:{content_digest(self._context, self._requirements, self._user_id)}"
+        return f"{REPOSITORY}:{content_digest(self._files, self._user_id)}"
 
     def ensure(self, on_line: Callable[[str], None]) -> str:
         """The image's id; it is built where the engine does not have it, and the build's lines are passed on.
@@ -75,7 +72,9 @@ class InstanceImage:
             images.built(marker, lambda: self._build(tag, on_line), on_line, "the image of notebook instances")
             reference = self._id_of(tag)
         if reference is None:
-            raise RuntimeRefused(f"The image of notebook instances was built, but the engine does not have it as {tag}.")
+            raise RuntimeRefused(
+                f"The image of notebook instances was built, but the engine does not have it as {tag}."
+            )
         return reference
 
     def remove_folder(self, folder: Path) -> None:
@@ -108,10 +107,11 @@ class InstanceImage:
         last_lines: deque[str] = deque(maxlen=BUILD_LINES_SHOWN)
         try:
             with tempfile.TemporaryDirectory(dir=self._folder) as temporary:
-                context = Path(temporary) / "context"
-                shutil.copytree(self._context, context, ignore=shutil.ignore_patterns("__pycache__"))
-                shutil.copy(self._requirements, context / "requirements-notebook.txt")
-                for line in self._build_lines(context, tag):
+                for name, path in self._files.items():
+                    target = Path(temporary) / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(path, target)
+                for line in self._build_lines(Path(temporary), tag):
                     last_lines.append(line)
                     on_line(line)
         except (*_NO_ENGINE, _BuildFailed) as error:
@@ -148,14 +148,22 @@ class _BuildFailed(Exception):
     """What the engine answered inside the stream of a build."""
 
 
-def content_digest(context: Path, requirements: Path, user_id: int) -> str:
-    """What the image is made of, in 32 hex digits: names, rights and content of its files."""
+def context() -> dict[str, Path]:
+    """What the image is made of, by the name in the build's context: `image/`, the supervisor, the notebooks' requirements."""
+    found = {str(path.relative_to(IMAGE)): path for path in _files_below(IMAGE)}
+    found |= {f"supervisor/{path.relative_to(SUPERVISOR)}": path for path in _files_below(SUPERVISOR)}
+    return {**found, REQUIREMENTS.name: REQUIREMENTS}
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+
+
+def content_digest(files: Mapping[str, Path], user_id: int) -> str:
+    """What the image is made of, in 32 hex digits."""
     digest = hashlib.sha256(f"{user_id}\n".encode())
-    files = [path for path in sorted(context.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
-    for path in (*files, requirements):
-        name = path.relative_to(context) if path.is_relative_to(context) else path.name
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{name} {path.stat().st_mode & 0o111:o} {content}\n".encode())
+    for name, path in sorted(files.items()):
+        digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:32]
 
 

@@ -236,5 +236,3 @@ def settings(spec: InstanceSpec, environment: dict[str, str]) -> dict[str, Any]:
         "files": [file.entry() for file in system_files(spec, environment)],
         "services": [["/usr/sbin/cron", "-f"]],
     }
-
-

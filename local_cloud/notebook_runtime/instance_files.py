@@ -14,7 +14,7 @@ METADATA = PurePosixPath("/opt/ml/metadata/resource-metadata.json")
 KEYS = {
     "AWS_ACCESS_KEY_ID": "aws_access_key_id",
     "AWS_SECRET_ACCESS_KEY": "aws_secret_access_key",
-    "AWS_SESSION_TOKEN": "aws_session_token",  # noqa: S105 - the name of a setting
+    "AWS_SESSION_TOKEN": "aws_session_token",
 }
 """The variables that hold keys, and what the file of credentials calls them."""
 SETTINGS = {"AWS_DEFAULT_REGION": "region", "AWS_ENDPOINT_URL": "endpoint_url", "AWS_CA_BUNDLE": "ca_bundle"}

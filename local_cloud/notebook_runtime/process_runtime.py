@@ -1,4 +1,4 @@
-"""Runs a notebook instance as a JupyterLab process where no container engine answers: no system of its own, no lifecycle scripts."""
+"""Runs a notebook instance as a JupyterLab process where no container engine answers: it has no system of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).parents[2]
 JUPYTER = Path(".venv-notebook") / "bin" / "jupyter-lab"
-IMAGE = Path(__file__).with_name("image")
+JUPYTER_SETTINGS = Path(__file__).with_name("image") / "jupyter"
+SUPERVISOR = Path(__file__).with_name("supervisor") / "__main__.py"
 CLOSING = "The local cloud is stopping."
 CLOSING_GRACE_S = 2.0
 """How long JupyterLab may take to end when the local cloud itself ends."""
@@ -140,7 +141,7 @@ class ProcessInstance(SupervisedInstance):
         self._ports: list[int] = []
         self._process = subprocess.Popen(
             # Isolated: it needs nothing but the standard library, and no folder of anybody's.
-            [sys.executable, "-I", str(IMAGE / "supervisor.py")],
+            [sys.executable, "-I", str(SUPERVISOR)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -150,7 +151,12 @@ class ProcessInstance(SupervisedInstance):
         supervisor = Supervisor(self._write, self._output(), spec.on_line, lambda: None)
         try:
             super().__init__(
-                spec, supervisor, settings(spec, jupyter, folder), bind_to="127.0.0.1", take_port=self._port, end=self._ended
+                spec,
+                supervisor,
+                settings(spec, jupyter, folder),
+                bind_to="127.0.0.1",
+                take_port=self._port,
+                end=self._ended,
             )
         except BaseException:
             self._ended()
@@ -237,7 +243,7 @@ def settings(spec: InstanceSpec, jupyter: Path, folder: Path) -> dict[str, Any]:
             **machine,
             **without_keys(spec.environment),
             "PATH": f"{jupyter.parent}:{STARTED_WITH.get('PATH', '/usr/bin:/bin')}",
-            "JUPYTER_CONFIG_PATH": str(IMAGE / "jupyter"),
+            "JUPYTER_CONFIG_PATH": str(JUPYTER_SETTINGS),
             "JUPYTER_DATA_DIR": str(data),
             "JUPYTER_RUNTIME_DIR": str(data / "runtime"),
             # /opt/ml is this machine's, and its programs look there unless they are told.

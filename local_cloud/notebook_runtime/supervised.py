@@ -1,4 +1,4 @@
-"""A notebook instance whose first process is `image/supervisor.py`: commands go in, answers and lines come out."""
+"""A notebook instance whose first process is the program in `supervisor/`: commands go in, answers and lines come out."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ What is in the folder SageMaker stays. What kernels and terminals hold in memory
 class World:
     """What the program touches. Tests have another."""
 
-    proc, dev = Path("/proc"), Path("/dev")
+    proc, dev = Path(os.environ.get("SAGESTACK_PROC", "/proc")), Path("/dev")
     metadata = Path(os.environ.get("SAGESTACK_METADATA", "/opt/ml/metadata/resource-metadata.json"))
     jupyter = "https://localhost:8443"
     timeout_s = 15.0

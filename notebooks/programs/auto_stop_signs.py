@@ -50,7 +50,7 @@ class Look:
         self.world, self.now = world, now
         self.last: dict[str, Any] = last.get("marks", {})
         self.last_since: dict[str, float] = last.get("since", {})
-        self.elapsed = max(1.0, now - last.get("now", now))
+        self.elapsed = now - last.get("now", now) or 1.0
         self.active: list[str] = []
         self.doubts: list[str] = []
         self.open_tab = False

@@ -69,6 +69,14 @@ class EnvironmentNames:
         """Fixed: people look for it by name, and a replacement, which would lose the volume, fails rather than happens."""
         return f"{_PREFIX}-{self.environment}-{name}"
 
+    def persona_role_parameter(self, persona: str) -> str:
+        """The ARN of the role that people become."""
+        return f"/{_PREFIX}/{self.environment}/personas/{persona}/role-arn"
+
+    def notebook_role_parameter(self, name: str) -> str:
+        """The ARN of a notebook's role, which its own jobs run with."""
+        return f"/{_PREFIX}/{self.environment}/notebooks/{name}/role-arn"
+
     def notebook_prefix(self, name: str) -> str:
         """The key prefix, in the artifact bucket, that the instance may write to."""
         return f"notebooks/{name}/"
@@ -113,6 +121,11 @@ class ModelNames:
     @property
     def pipeline_name_parameter(self) -> str:
         return f"/{_PREFIX}/{self.environment}/{self.model}/pipeline-name"
+
+    @property
+    def image_uri_parameter(self) -> str:
+        """What the model is trained and served with: for jobs and endpoints that people start from a notebook."""
+        return f"/{_PREFIX}/{self.environment}/{self.model}/image-uri"
 
     @property
     def model_package_group_name_parameter(self) -> str:

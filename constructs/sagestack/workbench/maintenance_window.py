@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -15,6 +15,7 @@ from sagestack.functions import Function
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Maintenance
 from sagestack.settings.workbench.maintenance import Day
+from sagestack.workbench.notebook import Notebook
 from sagestack.workbench.schedule_group import ScheduleGroup, cron
 
 ROLLOUT = "Custom::SagestackNotebookRollout"
@@ -39,17 +40,21 @@ class MaintenanceWindow(Construct):
         *,
         names: EnvironmentNames,
         maintenance: Maintenance,
-        instances: Mapping[str, str],
+        notebooks: Sequence[Notebook],
     ) -> None:
         """Makes the functions, the schedule and the custom resource.
 
         Args:
             names: of the environment.
             maintenance: when instances may be stopped.
-            instances: for each notebook instance with a lifecycle config, by its name, what identifies the config's content. The
-                custom resource must come after the instances: add a dependency on them.
+            notebooks: the instances; those without a lifecycle config have nothing to be brought to.
         """
         super().__init__(scope, id)
+        instances = {
+            notebook.notebook_instance_name: notebook.lifecycle_config.content_hash
+            for notebook in notebooks
+            if notebook.lifecycle_config is not None
+        }
         environment = {
             "INSTANCES": json.dumps(sorted(instances)),
             "WINDOW": json.dumps(
@@ -108,7 +113,7 @@ class MaintenanceWindow(Construct):
             # What makes CloudFormation ask again: another script, another instance.
             properties={"LifecycleConfigs": dict(instances)},
         )
-        rollout.node.add_dependency(on_schedule, is_complete)
+        rollout.node.add_dependency(on_schedule, is_complete, *notebooks)
         self.outcome = rollout.get_att_string("Said")
 
     def _grant(self, function: Function, instances: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ class Notebook(Construct):
         notebook_instance_name: of the instance.
         notebook_instance_arn: of it.
         role: what it may do.
+        lifecycle_config: what is done when it is made and each time that it starts; None for nothing.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Notebook(Construct):
             lifecycle_config: what is done when it is made and each time that it starts.
         """
         super().__init__(scope, id)
-        self.role = role
+        self.role, self.lifecycle_config = role, lifecycle_config
         self.notebook_instance_name = names.notebook_instance(name)
         self.notebook_instance_arn = cdk.Stack.of(self).format_arn(
             service="sagemaker", resource="notebook-instance", resource_name=self.notebook_instance_name
@@ -67,7 +68,7 @@ class Notebook(Construct):
         role.grant_own_instance()
         grant_interfaces_in(role, network.subnet_ids[:1], [network.security_group.security_group_id])
         if lifecycle_config is not None:
-            lifecycle_config.grant(role)
+            lifecycle_config.grant(role, notebook=name)
         repositories = [
             CodeRepository(self, f"Repository{index or ''}", repository=repository)
             for index, repository in enumerate(notebook.repositories)

@@ -48,18 +48,24 @@ class NotebookHours(Construct):
                 f"{direction.title()}Role",
                 description=f"{direction.title()}s notebook instances of {names.environment} at their hours",
             )
-            for name, expression in scheduled.items():
+            made = [
                 self._schedule(direction, name, expression, hours[name].time_zone, role)
+                for name, expression in scheduled.items()
+            ]
             # A schedule may fire as soon as it is there, and must find what its role may do.
-            policy = role.node.find_child("DefaultPolicy")
-            for name in scheduled:
-                self.node.find_child(f"{direction.title()}{_pascal(name)}").node.add_dependency(policy)
+            for schedule in made:
+                schedule.node.add_dependency(role.node.find_child("DefaultPolicy"))
 
-    def _schedule(self, direction: str, name: str, expression: str, time_zone: str, role: iam.Role) -> None:
+    def _schedule(
+        self, direction: str, name: str, expression: str, time_zone: str, role: iam.Role
+    ) -> scheduler.Schedule:
         instance = self._names.notebook_instance(name)
-        scheduler.Schedule(
-            self,
-            f"{direction.title()}{_pascal(name)}",
+        # Below the notebook's own name: `lab-1` and `lab1` are two.
+        scope = self.node.try_find_child(name) or Construct(self, name)
+        assert isinstance(scope, Construct)
+        return scheduler.Schedule(
+            scope,
+            direction.title(),
             description=f"{direction.title()}s the notebook instance {instance}",
             schedule=cron(expression, time_zone),
             schedule_group=self._group,
@@ -88,7 +94,3 @@ def _may(direction: str, arn: str) -> iam.PolicyStatement:
         resources=[arn],
         conditions={"Null": {f"aws:ResourceTag/{SPENT_TAG}": "true"}} if is_start else None,
     )
-
-
-def _pascal(name: str) -> str:
-    return "".join(part.title() for part in name.split("-"))

@@ -60,12 +60,9 @@ class PrivateNetwork(Construct):
             assert network.vpc_id is not None
             self.vpc_id, self.subnet_ids = network.vpc_id, list(network.subnet_ids)
             self.has_internet = None
+        # For the security group alone, which asks for no zones and no subnets.
         self.vpc = ec2.Vpc.from_vpc_attributes(
-            self,
-            "Vpc",
-            vpc_id=self.vpc_id,
-            availability_zones=[cdk.Fn.select(index, cdk.Fn.get_azs()) for index, _ in enumerate(self.subnet_ids)],
-            isolated_subnet_ids=self.subnet_ids,
+            self, "Vpc", vpc_id=self.vpc_id, availability_zones=[cdk.Fn.select(0, cdk.Fn.get_azs())]
         )
         self.security_group = ec2.SecurityGroup(
             self,

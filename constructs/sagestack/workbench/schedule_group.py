@@ -26,9 +26,7 @@ class ScheduleGroup(scheduler.ScheduleGroup):
                 all that a deployment may make.
         """
         # CDK would keep it when the stack is gone; it holds nothing but the stack's own schedules.
-        super().__init__(
-            scope, id, schedule_group_name=names.workbench_stack, removal_policy=cdk.RemovalPolicy.DESTROY
-        )
+        super().__init__(scope, id, schedule_group_name=names.workbench_stack, removal_policy=cdk.RemovalPolicy.DESTROY)
 
     @staticmethod
     def of(scope: Construct, names: EnvironmentNames) -> ScheduleGroup:

@@ -71,15 +71,29 @@ def remove(notebooks: Notebooks, caller: Caller, name: str) -> None:
     document = notebook_status.find(notebooks.service, caller, name)
     folder = notebooks.folder / document[FOLDER]
     try:
-        notebooks.runtime().remove_volume(folder / "volume")
-    except RuntimeRefused as error:
-        logger.info("The volume of %s is deleted without a runtime: %s", name, error)
+        _remove_volume(notebooks, folder / "volume")
+    except Exception as error:
+        if not notebooks.closing.is_set():
+            logger.exception("The volume of notebook instance %s cannot be deleted", name)
+            reason = f"InternalServerError: The volume cannot be deleted ({error}). Delete the notebook instance again."
+            finish(notebooks.service, caller, name, "Failed", reason)
+        return
     shutil.rmtree(folder, ignore_errors=True)
     with notebooks.service.store.transaction():
         tags.forget(notebooks.service, caller, document["NotebookInstanceArn"])
         notebooks.service.store.delete(KIND, caller.account, caller.region, key_of(name))
     notifications.publish(KIND, document["NotebookInstanceArn"])
     logger.info("Notebook instance %s is deleted", name)
+
+
+def _remove_volume(notebooks: Notebooks, volume: Path) -> None:
+    try:
+        runtime = notebooks.runtime()
+    except RuntimeRefused:
+        # Then none ever ran, and the folder is this machine's user's.
+        shutil.rmtree(volume, ignore_errors=True)
+        return
+    runtime.remove_volume(volume)
 
 
 def watch(notebooks: Notebooks) -> None:
@@ -97,26 +111,26 @@ def _fail_ended(notebooks: Notebooks, key: tuple[str, str, str]) -> None:
     account, region, name = key
     caller = Caller(account=account, region=region, arn=f"arn:aws:iam::{account}:root")
     document = notebooks.service.store.get(KIND, *key)
-    # One that is being stopped ends on purpose.
-    if document is None or document["NotebookInstanceStatus"] != "InService" or notebooks.closing.is_set():
+    if document is None or notebooks.closing.is_set():
         return
-    _end(notebooks, caller, name)
-    finish(
-        notebooks.service,
-        caller,
-        name,
-        "Failed",
+    reason = (
         f"InternalServerError: JupyterLab has ended by itself; log group {GROUP}, stream "
-        f"{document['NotebookInstanceName']}/jupyter.log. Start the notebook instance again: its volume is as it was.",
-        Url=None,
+        f"{document['NotebookInstanceName']}/jupyter.log. Start the notebook instance again: its volume is as it was."
     )
+    # One that is being stopped ends on purpose.
+    if finish(notebooks.service, caller, name, "Failed", reason, only_if="InService", Url=None):
+        _end(notebooks, caller, name)
 
 
 def _end(notebooks: Notebooks, caller: Caller, name: str) -> None:
     running = notebooks.running.pop(key_for(caller, name), None)
     if running is None:
         return
-    running.instance.stop(STOP_GRACE_S)
+    try:
+        running.instance.stop(STOP_GRACE_S)
+    except Exception:
+        # What cannot be stopped is gone, or the runtime ends it with the local cloud; nobody can use it any more.
+        logger.exception("Notebook instance %s did not stop cleanly", name)
     # Only now: what runs on the instance may use its role to the end.
     running.logs.close()
     notebooks.service.platform.forget_session(running.credentials)

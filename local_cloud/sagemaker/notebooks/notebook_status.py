@@ -86,11 +86,36 @@ def begin(
 
 
 def finish(
-    service: Sagemaker, caller: Caller, name: str, status: str, reason: str | None = None, **members: Any
-) -> None:
-    """Write the status that something led to, and tell it."""
+    service: Sagemaker,
+    caller: Caller,
+    name: str,
+    status: str,
+    reason: str | None = None,
+    *,
+    only_if: str | None = None,
+    **members: Any,
+) -> bool:
+    """Write the status that something led to, and tell it.
+
+    Args:
+        service: the service.
+        caller: whose instance it is.
+        name: of the instance.
+        status: the status.
+        reason: FailureReason.
+        only_if: only where the instance still has this status.
+        members: of the document, to change with it.
+
+    Returns:
+        Whether it was written.
+    """
+    written = False
 
     def change(document: Document) -> None:
+        nonlocal written
+        if only_if not in (None, document["NotebookInstanceStatus"]):
+            return
+        written = True
         document.update(members)
         document.update(
             NotebookInstanceStatus=status,
@@ -99,10 +124,11 @@ def finish(
         )
 
     document = service.store.update(KIND, caller.account, caller.region, key_of(name), change)
-    if document is None:
-        return
+    if document is None or not written:
+        return False
     logger.info("Notebook instance %s is %s%s", name, status, f": {reason}" if reason else "")
     tell(service, caller, document)
+    return True
 
 
 def note(service: Sagemaker, caller: Caller, name: str, **members: Any) -> None:

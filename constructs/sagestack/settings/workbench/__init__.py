@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,7 @@ from sagestack.settings.base import Settings
 from sagestack.settings.errors import Allowed, Misfit, suggestion
 from sagestack.settings.workbench.cost import Budget, IdleReport
 from sagestack.settings.workbench.lifecycle import LifecycleOptions
+from sagestack.settings.workbench.lifecycle_upkeep import EfsMount, FsxLustreMount, FsxOntapMount, FsxOpenZfsMount
 from sagestack.settings.workbench.maintenance import Maintenance
 from sagestack.settings.workbench.network import WorkbenchNetwork
 from sagestack.settings.workbench.notebook import Notebook
@@ -49,6 +51,22 @@ class Workbench(Settings):
     personas: Annotated[Personas | None, Allowed("null, or who signs in from where")] = None
     idle_report: Annotated[IdleReport | None, Allowed("null, or schedule and emails")] = None
     budget: Annotated[Budget | None, Allowed("null, or monthly_usd and emails")] = None
+
+    def notebooks_with(self, lifecycle_config: str) -> list[str]:
+        """The names of the notebooks that have this lifecycle config."""
+        return [name for name, each in self.notebooks.items() if each.lifecycle_config == lifecycle_config]
+
+    @property
+    def mounts(self) -> list[EfsMount | FsxLustreMount | FsxOntapMount | FsxOpenZfsMount]:
+        """What any lifecycle config mounts."""
+        return [mount for options in self.lifecycle_configs.values() for mount in options.mounts]
+
+    @property
+    def proxy_ports(self) -> frozenset[int]:
+        """The ports of all proxies, which instances must reach."""
+        proxies = [options.proxy for options in self.lifecycle_configs.values() if options.proxy is not None]
+        urls = [urlsplit(url) for proxy in proxies for url in (proxy.http, proxy.https) if url is not None]
+        return frozenset(url.port or (443 if url.scheme == "https" else 80) for url in urls)
 
     @model_validator(mode="after")
     def _lifecycle_configs_are_there(self) -> Workbench:

@@ -109,6 +109,19 @@ class Studio(Settings):
         return wanted == "keep"
 
     @property
+    def stopped_by(self) -> list[str]:
+        """In words, what stops apps that do nothing."""
+        return [f"idle shutdown after {self.idle_shutdown.minutes} min"] if self.idle_shutdown else []
+
+    @property
+    def all_instance_types(self) -> list[str]:
+        """What apps may run on, as far as it is said."""
+        said = [self.instance_type, *self.instance_types]
+        said += [each for profile in self.user_profiles.values() for each in profile.instance_types or []]
+        said += [each.instance_type for each in self.spaces.values() if each.instance_type]
+        return sorted(set(said))
+
+    @property
     def owners(self) -> Mapping[str, str]:
         """Whose each profile is."""
         return {name: profile.owner or name for name, profile in self.user_profiles.items()}

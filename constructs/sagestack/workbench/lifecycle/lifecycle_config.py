@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +105,13 @@ class LifecycleConfig(Construct):
         )
         self.lifecycle_config_name = resource.attr_notebook_instance_lifecycle_config_name
         self._say(notebooks)
+
+    @property
+    def content_hash(self) -> str:
+        """What changes when the scripts do: who depends on it is asked again by CloudFormation."""
+        texts = [script and [script.text, script.steps_text] for script in vars(self.scripts).values()]
+        resolved = json.dumps(cdk.Stack.of(self).resolve(texts), sort_keys=True)
+        return hashlib.sha256(resolved.encode()).hexdigest()[:16]
 
     def grant(self, role: iam.IRole, *, notebook: str | None = None) -> None:
         """Gives the role of an instance what the options need, and the right to fetch what does not fit into a script.

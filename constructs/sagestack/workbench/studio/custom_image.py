@@ -15,6 +15,7 @@ from sagestack import settings
 from sagestack.build_context import LEFT_BEHIND
 from sagestack.roles import SageMakerRole
 from sagestack.settings.workbench.studio import CustomImage as CustomImageSettings
+from sagestack.workbench.studio.spelling import spelled
 
 _LEFT_BEHIND = [f"**/{pattern}" for pattern in LEFT_BEHIND]
 
@@ -82,7 +83,9 @@ class CustomImage(Construct):
         }
         key = "jupyter_lab_app_image_config" if image.app == "jupyter-lab" else "code_editor_app_image_config"
         config: dict[str, Any] = {key: {"container_config": container}}
-        app_image_config = sagemaker.CfnAppImageConfig(self, "Config", app_image_config_name=physical_name, **config)
+        app_image_config = sagemaker.CfnAppImageConfig(
+            self, "Config", app_image_config_name=physical_name, **spelled(config)
+        )
         self.image_arn, self.image_version_arn = version.attr_image_arn, version.attr_image_version_arn
         self.setting: dict[str, Any] = {
             "image_name": physical_name,

@@ -20,6 +20,7 @@ from sagestack.workbench.studio.app_settings import Software
 from sagestack.workbench.studio.clean_delete import CleanDelete
 from sagestack.workbench.studio.custom_image import CustomImage
 from sagestack.workbench.studio.space import StudioSpace
+from sagestack.workbench.studio.spelling import spelled
 from sagestack.workbench.studio.studio_lifecycle_config import StudioLifecycleConfig
 from sagestack.workbench.studio.user_profile import StudioUserProfile
 
@@ -183,8 +184,8 @@ class StudioDomain(Construct):
             subnet_ids=network.subnet_ids,
             kms_key_id=encryption_key.key_arn,
             tag_propagation="ENABLED",
-            default_user_settings=sagemaker.CfnDomain.UserSettingsProperty(**users),
-            default_space_settings=sagemaker.CfnDomain.DefaultSpaceSettingsProperty(**spaces),
+            default_user_settings=sagemaker.CfnDomain.UserSettingsProperty(**spelled(users)),
+            default_space_settings=sagemaker.CfnDomain.DefaultSpaceSettingsProperty(**spelled(spaces)),
             domain_settings=sagemaker.CfnDomain.DomainSettingsProperty(
                 docker_settings=sagemaker.CfnDomain.DockerSettingsProperty(
                     enable_docker_access="ENABLED" if studio.docker_access else "DISABLED"

@@ -11,6 +11,7 @@ from constructs import Construct
 from sagestack.settings.workbench.studio import Space
 from sagestack.workbench.notebook import OWNER_TAG
 from sagestack.workbench.studio.clean_delete import CleanDelete
+from sagestack.workbench.studio.spelling import spelled
 from sagestack.workbench.studio.user_profile import StudioUserProfile
 
 
@@ -68,7 +69,7 @@ class StudioSpace(Construct):
             space_sharing_settings=sagemaker.CfnSpace.SpaceSharingSettingsProperty(
                 sharing_type=space.sharing.capitalize()
             ),
-            space_settings=sagemaker.CfnSpace.SpaceSettingsProperty(**settings),
+            space_settings=sagemaker.CfnSpace.SpaceSettingsProperty(**spelled(settings)),
         )
         # What deletes the person's own spaces must not meet this one, which CloudFormation deletes.
         resource.node.add_dependency(owner.contents)

@@ -9,12 +9,12 @@ from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
 from sagestack import settings
+from sagestack.settings.errors import suggestion
 from sagestack.settings.workbench.studio import StudioLifecycleConfig as StudioLifecycleConfigSettings
+from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
 from sagestack.workbench.studio.app_script import app_script
 
 _API_NAMES = {"jupyter-lab": "JupyterLab", "code-editor": "CodeEditor"}
-MAX_CONTENT_LENGTH = 16384
-"""Characters, in base64: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateStudioLifecycleConfig.html"""
 
 
 class StudioLifecycleConfig(Construct):
@@ -41,18 +41,16 @@ class StudioLifecycleConfig(Construct):
             config: what it does.
 
         Raises:
-            ValueError: the script is not there, too long, or nothing that bash would run as it is.
+            ValueError: the script is not there, longer than SageMaker takes (16384 characters in base64), or nothing that bash
+                would run as it is.
         """
         super().__init__(scope, id)
         self.app, self.is_default = config.app, config.default
         where = f"workbench.studio.lifecycle_configs.{name}"
-        self.script = app_script(config) if config.script is None else _read(config.script, where)
+        self.script = app_script(config) if config.script is None else _own_script(config.script, where)
+        if problems := problems_of_text(self.script):
+            raise ValueError("\n".join(f"{where}: its script {problem}" for problem in problems))
         content = base64.b64encode(self.script.encode()).decode()
-        if len(content) > MAX_CONTENT_LENGTH:
-            raise ValueError(
-                f"{where}: its script has {len(content)} characters in base64, and SageMaker takes {MAX_CONTENT_LENGTH}:"
-                " put the long part into a file that the script fetches from S3, or into a custom image"
-            )
         digest = hashlib.sha256(f"{config.app}\n{content}".encode()).hexdigest()[:8]
         resource = sagemaker.CfnStudioLifecycleConfig(
             self,
@@ -64,16 +62,17 @@ class StudioLifecycleConfig(Construct):
         self.lifecycle_config_arn = resource.attr_studio_lifecycle_config_arn
 
 
-def _read(path: str, where: str) -> str:
+def _own_script(path: str, where: str) -> str:
+    """A script of the user's own, refused for what would keep apps from starting; matters of style are the user's."""
     file = settings.PROJECT_ROOT / path
     if not file.is_file():
-        raise ValueError(f"{where}.script: there is no file {path} (looked in {settings.PROJECT_ROOT})")
-    text = file.read_bytes()
-    if b"\r" in text:
-        raise ValueError(f"{where}.script: {path} has Windows line ends (CRLF); bash stops at them: save it with LF")
-    if not text.startswith(b"#!"):
-        raise ValueError(f"{where}.script: {path} must begin with #!/bin/bash: SageMaker starts it as a program")
+        near = [str(each.relative_to(settings.PROJECT_ROOT)) for each in sorted(file.parent.glob("*.sh"))]
+        raise ValueError(f"{where}.script: there is no file {path}{suggestion(path, near)}")
     try:
-        return text.decode("utf-8")
+        # As bytes: Python would take CRLF for LF.
+        text = file.read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{where}.script: {path} is no UTF-8 text ({error})") from error
+        raise ValueError(f"{where}.script: {path} is no UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    if problems := problems_of_text(text) or problems_of_bash(text, severity="warning"):
+        raise ValueError("\n".join(f"{where}.script: {path}: {problem}" for problem in problems))
+    return text

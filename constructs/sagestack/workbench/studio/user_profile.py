@@ -11,6 +11,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 from sagestack.workbench.notebook import OWNER_TAG
 from sagestack.workbench.studio.clean_delete import CleanDelete
+from sagestack.workbench.studio.spelling import spelled
 
 
 class StudioUserProfile(Construct):
@@ -56,7 +57,7 @@ class StudioUserProfile(Construct):
             "Resource",
             domain_id=domain.attr_domain_id,
             user_profile_name=name,
-            user_settings=sagemaker.CfnUserProfile.UserSettingsProperty(**settings),
+            user_settings=sagemaker.CfnUserProfile.UserSettingsProperty(**spelled(settings)),
             single_sign_on_user_identifier="UserName" if is_central else None,
             single_sign_on_user_value=owner if is_central else None,
         )

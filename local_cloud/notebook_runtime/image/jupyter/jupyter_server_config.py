@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from presigned_urls import NoEntry, PresignedUrls  # noqa: E402 - it stands beside this file, which is no package
+from presigned_urls import NoEntry, PresignedUrls
 
 sys.path.pop(0)
 

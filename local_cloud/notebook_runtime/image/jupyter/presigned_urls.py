@@ -67,7 +67,7 @@ class Person(User):  # type: ignore[misc]
 class NoEntry(JupyterHandler):  # type: ignore[misc]
     """Stands where Jupyter asks for a password: there is none."""
 
-    @allow_unauthenticated
+    @allow_unauthenticated  # type: ignore[untyped-decorator]
     def get(self) -> None:
         """Say how to get in; who is in goes to where they wanted, or to the start."""
         if self.current_user:

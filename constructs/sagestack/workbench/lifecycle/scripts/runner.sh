@@ -184,6 +184,7 @@ background() {
     # Those of another hook first: what they install is what ours stand on.
     flock 8
     all=" ${steps_in_background[*]%% *} "
+    for name in $all; do rm -f "$SAGESTACK_RUN/$name.done"; done
     while [ "${#waiting[@]}" -gt 0 ]; do
         left=()
         for line in "${waiting[@]}"; do

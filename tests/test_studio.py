@@ -1,0 +1,567 @@
+"""A Studio domain: private, watched, with a role for each person, and in the order in which it can be deleted."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk.assertions import Match, Template
+from sagestack import settings
+from sagestack.roles import SageMakerRole
+from sagestack.settings import EnvironmentNames
+from sagestack.settings.workbench.studio import Studio, StudioLifecycleConfig
+from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
+from sagestack.workbench.studio.app_script import app_script
+from sagestack.workbench.studio.domain import StudioDomain
+from sagestack.workbench.studio.studio_lifecycle_config import StudioLifecycleConfig as LifecycleConfig
+
+from constructs import Construct
+from functions.studio_cleanup.names import DOMAIN, PROFILE, RESIDUE, SPACE
+from tests.synthesis import flags
+from tests.waiting import wait_for
+
+SETTINGS: dict[str, Any] = {
+    "instance_types": ["ml.t3.medium", "ml.m5.large"],
+    "idle_shutdown": {"minutes": 60, "max_minutes": 180},
+    "user_profiles": {
+        "ada": {"owner": "ada.lovelace"},
+        "grace": {"instance_type": "ml.g5.xlarge", "instance_types": ["ml.g5.xlarge"], "storage": {"max_gb": 500}},
+    },
+    "spaces": {
+        "research": {"owner": "ada", "idle_minutes": 120},
+        "together": {"owner": "grace", "sharing": "shared", "volume_size_in_gb": 300},
+        "code": {"owner": "ada", "app": "code-editor", "lifecycle_config": "editor"},
+    },
+    "lifecycle_configs": {
+        "standard": {"default": True, "environment_variables": {"PROJECT": "it's churn"}, "packages": ["polars==1.0"]},
+        "editor": {"app": "code-editor", "git": {"user_name": "Ada", "user_email": "ada@example.org"}},
+    },
+    "custom_images": {
+        "research": {
+            "default": True,
+            "image_uri": "111111111111.dkr.ecr.us-east-1.amazonaws.com/images/research:1",
+            "arguments": ["--quiet"],
+        }
+    },
+    "hidden_ml_tools": ["JumpStart"],
+}
+
+
+class Network(Construct):
+    """The part of the workbench's network that a domain asks for."""
+
+    def __init__(self, scope: Construct, id: str, subnets: int = 2) -> None:
+        super().__init__(scope, id)
+        vpc = ec2.CfnVPC(self, "Resource", cidr_block="10.42.0.0/22")
+        self.vpc_id = vpc.ref
+        self.subnet_ids = [
+            ec2.CfnSubnet(self, f"Subnet{index}", vpc_id=vpc.ref, cidr_block=f"10.42.{index}.0/24").ref
+            for index in range(subnets)
+        ]
+        self.vpc = ec2.Vpc.from_vpc_attributes(
+            self, "Vpc", vpc_id=vpc.ref, availability_zones=["a"] * subnets, isolated_subnet_ids=self.subnet_ids
+        )
+        self.security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=self.vpc, allow_all_outbound=False)
+
+
+def stack_with(studio: Mapping[str, Any], *, removal_policy: Any = "destroy", subnets: int = 2) -> cdk.Stack:
+    app = cdk.App(context=flags(), analytics_reporting=False)
+    stack = cdk.Stack(app, "Workbench", env=cdk.Environment(account="111111111111", region="us-east-1"))
+    wanted = Studio.model_validate(studio)
+    StudioDomain(
+        stack,
+        "Studio",
+        names=EnvironmentNames("dev"),
+        studio=wanted,
+        removal_policy=removal_policy,
+        network=Network(stack, "Network", subnets),  # type: ignore[arg-type]
+        execution_role=SageMakerRole(stack, "StudioRole", description="shared spaces"),
+        profile_roles={
+            name: SageMakerRole(stack, f"{name.title()}Role", description=name) for name in wanted.user_profiles
+        },
+        encryption_key=kms.Key(stack, "Key"),
+        artifacts=s3.Bucket(stack, "Artifacts"),
+        model_image="ecr",
+    )
+    return stack
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    """The ordinary case: two people, three spaces, scripts and an image."""
+    return Template.from_stack(stack_with(SETTINGS))
+
+
+def only(template: Template, kind: str, **wanted: Any) -> dict[str, Any]:
+    """The properties of the one resource of a kind that has these."""
+    (found,) = template.find_resources(kind, {"Properties": wanted}).values()
+    return dict(found["Properties"])
+
+
+def logical_id(template: Template, kind: str, **wanted: Any) -> str:
+    (found,) = template.find_resources(kind, {"Properties": wanted})
+    return found
+
+
+def statements(template: Template, role: str = "") -> list[dict[str, Any]]:
+    """Of all policies of roles whose logical id begins so."""
+    return [
+        statement
+        for policy in template.find_resources("AWS::IAM::Policy").values()
+        if any(each["Ref"].startswith(role) for each in policy["Properties"]["Roles"])
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+
+
+def test_a_domain_is_in_the_private_network_alone_and_encrypted(template: Template) -> None:
+    domain = only(template, "AWS::SageMaker::Domain")
+    users = domain["DefaultUserSettings"]
+
+    assert domain["AppNetworkAccessType"] == "VpcOnly"
+    assert len(domain["SubnetIds"]) == 2
+    assert "Key" in json.dumps(domain["KmsKeyId"])
+    assert domain["AuthMode"] == "IAM"
+    assert len(users["SecurityGroups"]) == 1
+    assert users["SharingSettings"] == {"NotebookOutputOption": "Disabled"}
+    assert domain["DomainSettings"]["DockerSettings"] == {"EnableDockerAccess": "DISABLED"}
+    assert domain["TagPropagation"] == "ENABLED"
+
+
+def test_studio_classic_and_what_idle_shutdown_does_not_know_is_not_offered(template: Template) -> None:
+    users = only(template, "AWS::SageMaker::Domain")["DefaultUserSettings"]
+
+    assert users["DefaultLandingUri"] == "studio::"
+    assert users["StudioWebPortalSettings"]["HiddenAppTypes"] == ["Canvas", "JupyterServer", "RStudioServerPro"]
+    assert users["StudioWebPortalSettings"]["HiddenMlTools"] == ["JumpStart"]
+    assert "JupyterServerAppSettings" not in users
+    assert "KernelGatewayAppSettings" not in users
+
+
+@pytest.mark.parametrize("app", ["JupyterLabAppSettings", "CodeEditorAppSettings"])
+def test_apps_that_do_nothing_are_shut_down(template: Template, app: str) -> None:
+    users = only(template, "AWS::SageMaker::Domain")["DefaultUserSettings"]
+
+    assert users[app]["AppLifecycleManagement"]["IdleSettings"] == {
+        "LifecycleManagement": "ENABLED",
+        "IdleTimeoutInMinutes": 60,
+        "MinIdleTimeoutInMinutes": 60,
+        "MaxIdleTimeoutInMinutes": 180,
+    }
+
+
+def test_shared_spaces_are_shut_down_too_and_have_a_role_of_their_own(template: Template) -> None:
+    spaces = only(template, "AWS::SageMaker::Domain")["DefaultSpaceSettings"]
+
+    assert spaces["JupyterLabAppSettings"]["AppLifecycleManagement"]["IdleSettings"]["IdleTimeoutInMinutes"] == 60
+    assert "StudioRole" in json.dumps(spaces["ExecutionRole"])
+
+
+def test_each_person_has_a_role_of_their_own_and_is_the_owner_by_tag(template: Template) -> None:
+    ada = only(template, "AWS::SageMaker::UserProfile", UserProfileName="ada")
+
+    assert "AdaRole" in json.dumps(ada["UserSettings"]["ExecutionRole"])
+    assert {"Key": "sagestack:owner", "Value": "ada.lovelace"} in ada["Tags"]
+    assert "SingleSignOnUserValue" not in ada
+    assert list(ada["UserSettings"]) == ["ExecutionRole"]  # the rest is the domain's
+
+
+def test_a_profile_that_differs_says_all_of_its_apps(template: Template) -> None:
+    grace = only(template, "AWS::SageMaker::UserProfile", UserProfileName="grace")["UserSettings"]
+
+    for app in ("JupyterLabAppSettings", "CodeEditorAppSettings"):
+        assert grace[app]["DefaultResourceSpec"]["InstanceType"] == "ml.g5.xlarge"
+        assert grace[app]["AppLifecycleManagement"]["IdleSettings"]["IdleTimeoutInMinutes"] == 60
+    assert grace["SpaceStorageSettings"]["DefaultEbsStorageSettings"] == {
+        "DefaultEbsVolumeSizeInGb": 20,
+        "MaximumEbsVolumeSizeInGb": 500,
+    }
+
+
+def test_a_private_space_has_its_owner_app_and_idle_time(template: Template) -> None:
+    space = only(template, "AWS::SageMaker::Space", SpaceName="research")
+
+    assert space["OwnershipSettings"] == {"OwnerUserProfileName": "ada"}
+    assert space["SpaceSharingSettings"] == {"SharingType": "Private"}
+    assert space["SpaceSettings"]["AppType"] == "JupyterLab"
+    lab = space["SpaceSettings"]["JupyterLabAppSettings"]
+    assert lab["AppLifecycleManagement"] == {"IdleSettings": {"IdleTimeoutInMinutes": 120}}
+    assert lab["DefaultResourceSpec"]["InstanceType"] == "ml.t3.medium"
+    assert "LifecycleConfigstandard" in json.dumps(lab["DefaultResourceSpec"]["LifecycleConfigArn"])
+    assert {"Key": "sagestack:owner", "Value": "ada.lovelace"} in space["Tags"]
+
+
+def test_a_shared_space_starts_on_its_owners_type_with_the_volume_that_is_asked_for(template: Template) -> None:
+    space = only(template, "AWS::SageMaker::Space", SpaceName="together")
+
+    assert space["SpaceSharingSettings"] == {"SharingType": "Shared"}
+    assert space["SpaceSettings"]["SpaceStorageSettings"] == {"EbsStorageSettings": {"EbsVolumeSizeInGb": 300}}
+    assert space["SpaceSettings"]["JupyterLabAppSettings"]["DefaultResourceSpec"]["InstanceType"] == "ml.g5.xlarge"
+
+
+def test_a_space_runs_the_script_that_it_names(template: Template) -> None:
+    space = only(template, "AWS::SageMaker::Space", SpaceName="code")
+
+    spec = space["SpaceSettings"]["CodeEditorAppSettings"]["DefaultResourceSpec"]
+    assert "LifecycleConfigeditor" in json.dumps(spec["LifecycleConfigArn"])
+
+
+def test_with_identity_center_a_profile_is_the_user_of_that_name() -> None:
+    built = Template.from_stack(stack_with({"auth": "identity-center", "user_profiles": {"ada": {"owner": "a@b.org"}}}))
+
+    assert only(built, "AWS::SageMaker::Domain")["AuthMode"] == "SSO"
+    ada = only(built, "AWS::SageMaker::UserProfile")
+    assert (ada["SingleSignOnUserIdentifier"], ada["SingleSignOnUserValue"]) == ("UserName", "a@b.org")
+    # Nothing said is nothing kept, nothing shared, and shut down after an hour.
+    assert only(built, RESIDUE)["HomeDirectories"] == "delete"
+
+
+def test_a_role_opens_and_starts_what_is_its_own_on_the_types_that_are_allowed(template: Template) -> None:
+    starts = [each for each in statements(template, "GraceRole") if each["Action"] == "sagemaker:CreateApp"]
+
+    private, shared = (each["Condition"] for each in starts)
+    assert private["StringEquals"] == {"sagemaker:SpaceSharingType": "Private"}
+    assert "user-profile/${sagemaker:DomainId}/${sagemaker:UserProfileName}" in json.dumps(private["ArnLike"])
+    assert shared["StringEquals"] == {"sagemaker:SpaceSharingType": "Shared"}
+    for condition in (private, shared):
+        assert condition["ForAllValues:StringEquals"] == {"sagemaker:InstanceTypes": ["ml.g5.xlarge"]}
+
+
+def test_a_role_makes_no_users_and_no_domains(template: Template) -> None:
+    actions = json.dumps([each["Action"] for each in statements(template, "AdaRole")])
+
+    for forbidden in ("CreateUserProfile", "DeleteUserProfile", "CreateDomain", "UpdateDomain", "PassRole"):
+        assert forbidden not in actions
+
+
+def test_cloudtrail_is_told_who_it_was(template: Template) -> None:
+    assert (
+        only(template, "AWS::SageMaker::Domain")["DomainSettings"]["ExecutionRoleIdentityConfig"] == "USER_PROFILE_NAME"
+    )
+    trusted = [
+        statement["Action"]
+        for logical, role in template.find_resources("AWS::IAM::Role").items()
+        if logical.startswith(("AdaRole", "GraceRole", "StudioRole"))
+        for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    ]
+    assert trusted.count("sts:SetSourceIdentity") == 3
+
+
+def test_everything_that_takes_a_role_waits_for_its_policies(template: Template) -> None:
+    """CreateDomain and apps must not meet a role whose policy is not there yet."""
+    for kind, role, wanted in (
+        ("AWS::SageMaker::Domain", "StudioRole", {}),
+        ("AWS::SageMaker::UserProfile", "AdaRole", {"UserProfileName": "ada"}),
+        ("AWS::SageMaker::Image", "StudioImageresearchRole", {}),
+    ):
+        (resource,) = template.find_resources(kind, {"Properties": wanted}).values()
+        assert any(each.startswith(f"{role}DefaultPolicy") for each in resource["DependsOn"]), kind
+
+
+def test_an_image_of_ones_own_is_pinned_to_its_version(template: Template) -> None:
+    version = only(template, "AWS::SageMaker::ImageVersion")
+    assert version["BaseImage"] == "111111111111.dkr.ecr.us-east-1.amazonaws.com/images/research:1"
+    container = only(template, "AWS::SageMaker::AppImageConfig")["JupyterLabAppImageConfig"]["ContainerConfig"]
+    assert container == {"ContainerArguments": ["--quiet"]}
+    lab = only(template, "AWS::SageMaker::Domain")["DefaultUserSettings"]["JupyterLabAppSettings"]
+    (image,) = lab["CustomImages"]
+    assert image["ImageName"] == "sagestack-dev-research"
+    assert "Version" in json.dumps(image["ImageVersionNumber"])
+    assert "Config" in json.dumps(image["AppImageConfigName"])
+    assert "SageMakerImageVersionArn" in lab["DefaultResourceSpec"]
+
+
+def test_image_and_people_may_fetch_that_repository_alone(template: Template) -> None:
+    for role in ("StudioImageresearchRole", "AdaRole", "StudioRole"):
+        pulls = [each for each in statements(template, role) if "ecr:BatchGetImage" in each["Action"]]
+        assert [each["Resource"] for each in pulls] == ["arn:aws:ecr:us-east-1:111111111111:repository/images/research"]
+
+
+# What is deleted, in which order
+
+
+def depends_on(template: Template) -> dict[str, set[str]]:
+    """What each resource comes after: CloudFormation deletes in the reverse order."""
+
+    def references(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            if "Ref" in value:
+                yield value["Ref"]
+            if "Fn::GetAtt" in value:
+                yield value["Fn::GetAtt"][0]
+            for each in value.values():
+                yield from references(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from references(each)
+
+    resources = template.to_json()["Resources"]
+    return {
+        name: {*references(resource.get("Properties", {})), *resource.get("DependsOn", [])} & set(resources)
+        for name, resource in resources.items()
+    }
+
+
+def comes_after(graph: Mapping[str, set[str]], later: str, earlier: str) -> bool:
+    seen: set[str] = set()
+    left = [later]
+    while left:
+        for each in graph[left.pop()] - seen:
+            seen.add(each)
+            left.append(each)
+    return earlier in seen
+
+
+def test_everything_is_deleted_before_what_it_stands_in(template: Template) -> None:
+    """Apps of a space, the space, a person's own spaces, the profile, the rest, the domain, what it left, the network."""
+    order = [
+        logical_id(template, SPACE, SpaceName="research"),
+        logical_id(template, "AWS::SageMaker::Space", SpaceName="research"),
+        logical_id(template, PROFILE, UserProfileName="ada"),
+        logical_id(template, "AWS::SageMaker::UserProfile", UserProfileName="ada"),
+        logical_id(template, DOMAIN),
+        logical_id(template, "AWS::SageMaker::Domain"),
+        logical_id(template, RESIDUE),
+    ]
+    graph = depends_on(template)
+    for later, earlier in itertools.pairwise(order):
+        assert comes_after(graph, later, earlier), f"{later} must be deleted before {earlier}"
+    for kind in ("AWS::EC2::Subnet", "AWS::EC2::SecurityGroup"):
+        for name in template.find_resources(kind):
+            assert comes_after(graph, order[-1], name), f"{order[-1]} must be deleted before {name}"
+
+
+def test_the_right_to_delete_in_the_domain_is_there_while_anything_is_deleted_in_it(template: Template) -> None:
+    graph = depends_on(template)
+    (policy,) = (name for name in template.find_resources("AWS::IAM::Policy") if "InDomain" in name)
+    for kind, wanted in ((DOMAIN, {}), (PROFILE, {"UserProfileName": "ada"}), (SPACE, {"SpaceName": "code"})):
+        assert comes_after(graph, logical_id(template, kind, **wanted), policy)
+    assert not comes_after(graph, logical_id(template, RESIDUE), policy)
+
+
+def test_the_first_resource_knows_the_domain_by_its_name_in_the_stack(template: Template) -> None:
+    """It is there before the domain, and after it is gone."""
+    residue = only(template, RESIDUE)
+
+    assert residue["DomainLogicalId"] == logical_id(template, "AWS::SageMaker::Domain")
+    assert residue["HomeDirectories"] == "delete"
+    assert '"auth":"iam"' in json.dumps(residue["Fixed"]).replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "policy", "becomes"),
+    [
+        pytest.param(None, "retain", "keep", id="an environment that retains keeps them"),
+        pytest.param(None, "destroy", "delete", id="one that destroys does not"),
+        pytest.param("keep", "destroy", "keep", id="kept when asked"),
+        pytest.param("delete", "retain", "delete", id="deleted when asked"),
+    ],
+)
+def test_home_directories_become_what_is_said(said: str | None, policy: Any, becomes: str) -> None:
+    keeps = Studio.model_validate({"home_directories": said}).keeps_home_directories(policy)
+    assert keeps == (becomes == "keep")
+
+
+def test_the_function_deletes_in_efs_and_ec2_only_what_is_marked_as_this_stacks(template: Template) -> None:
+    deleting = [
+        each
+        for each in statements(template, "StudioCleanDelete")
+        if any(
+            word in json.dumps(each["Action"])
+            for word in ("DeleteFile", "DeleteMount", "DeleteSec", "DeleteNet", "Revoke")
+        )
+    ]
+    assert len(deleting) == 2
+    for each in deleting:
+        assert each["Condition"]["StringEquals"] == {"aws:ResourceTag/sagestack:studio": {"Ref": "AWS::StackId"}}
+        assert list(each["Condition"]["StringLike"]) == ["aws:ResourceTag/ManagedByAmazonSageMakerResource"]
+
+
+def test_the_mark_goes_on_nothing_but_what_sagemaker_made_for_this_domain(template: Template) -> None:
+    (marking,) = (
+        each for each in statements(template, "StudioCleanDelete") if "ec2:CreateTags" in json.dumps(each["Action"])
+    )
+    domain = logical_id(template, "AWS::SageMaker::Domain")
+    assert marking["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/ManagedByAmazonSageMakerResource": {"Fn::GetAtt": [domain, "DomainArn"]}},
+        "ForAllValues:StringEquals": {"aws:TagKeys": ["sagestack:studio"]},
+    }
+
+
+def test_the_function_deletes_apps_spaces_and_profiles_of_this_domain_alone(template: Template) -> None:
+    (deleting,) = (
+        each
+        for each in statements(template, "StudioCleanDelete")
+        if "sagemaker:DeleteApp" in json.dumps(each["Action"])
+    )
+    domain = logical_id(template, "AWS::SageMaker::Domain")
+    assert len(deleting["Resource"]) == 3
+    for resource in deleting["Resource"]:
+        assert {"Fn::GetAtt": [domain, "DomainId"]} in resource["Fn::Join"][1]
+
+
+def test_nothing_of_it_has_a_name_of_ours_but_what_the_service_asks_a_name_for(template: Template) -> None:
+    for role in template.find_resources("AWS::IAM::Role").values():
+        assert "RoleName" not in role["Properties"]
+    for function in template.find_resources("AWS::Lambda::Function").values():
+        assert "FunctionName" not in function["Properties"]
+
+
+# What is refused when it is synthesized
+
+
+def test_a_profile_without_a_role_is_refused() -> None:
+    stack = cdk.Stack(cdk.App(), "Workbench")
+    with pytest.raises(ValueError, match="has none for ada"):
+        StudioDomain(
+            stack,
+            "Studio",
+            names=EnvironmentNames("dev"),
+            studio=Studio.model_validate({"user_profiles": {"ada": {}}}),
+            removal_policy="destroy",
+            network=Network(stack, "Network"),  # type: ignore[arg-type]
+            execution_role=iam.Role(stack, "Role", assumed_by=iam.AccountRootPrincipal()),
+            profile_roles={},
+            encryption_key=kms.Key(stack, "Key"),
+            artifacts=s3.Bucket(stack, "Artifacts"),
+            model_image="ecr",
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(b"#!/bin/bash\r\necho hello\r\n", "CRLF", id="Windows line ends"),
+        pytest.param(b"echo hello\n", "line 1 is 'echo hello'", id="no shebang"),
+        pytest.param(b"#!/bin/bash\nif true; then\n", "bash cannot read it", id="no bash"),
+        pytest.param(b"#!/bin/bash\n# " + b"x" * 13000, "SageMaker takes 16384", id="too long"),
+        pytest.param(b"#!/bin/bash\n\xff\n", "no UTF-8", id="no text"),
+        pytest.param(None, "there is no file", id="not there"),
+    ],
+)
+def test_a_script_of_ones_own_that_would_fail_is_refused_by_name(
+    text: bytes | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "PROJECT_ROOT", tmp_path)
+    if text is not None:
+        (tmp_path / "mine.sh").write_bytes(text)
+
+    with pytest.raises(ValueError, match=r"workbench\.studio\.lifecycle_configs\.mine\.script: .*mine\.sh") as refused:
+        LifecycleConfig(
+            cdk.Stack(),
+            "Config",
+            name="mine",
+            physical_prefix="sagestack-dev-",
+            config=StudioLifecycleConfig(script="mine.sh"),
+        )
+    assert said in str(refused.value)
+
+
+# The scripts
+
+
+def script_of(template: Template, app: str) -> str:
+    config = only(template, "AWS::SageMaker::StudioLifecycleConfig", StudioLifecycleConfigAppType=app)
+    return base64.b64decode(config["StudioLifecycleConfigContent"]).decode()
+
+
+def test_another_script_is_another_config(template: Template) -> None:
+    """SageMaker cannot change one, and CloudFormation makes the new one before it deletes the old."""
+    config = only(template, "AWS::SageMaker::StudioLifecycleConfig", StudioLifecycleConfigAppType="JupyterLab")
+    changed = Template.from_stack(_only_config(StudioLifecycleConfig(environment_variables={"PROJECT": "another"})))
+    other = only(changed, "AWS::SageMaker::StudioLifecycleConfig")
+    assert config["StudioLifecycleConfigName"].rpartition("-")[0] == "sagestack-dev-standard"
+    assert other["StudioLifecycleConfigName"].rpartition("-")[0] == "sagestack-dev-standard"
+    assert config["StudioLifecycleConfigName"] != other["StudioLifecycleConfigName"]
+
+
+def _only_config(config: StudioLifecycleConfig) -> cdk.Stack:
+    stack = cdk.Stack()
+    LifecycleConfig(stack, "Config", name="standard", physical_prefix="sagestack-dev-", config=config)
+    return stack
+
+
+def test_a_generated_script_is_clean(template: Template) -> None:
+    for app in ("JupyterLab", "CodeEditor"):
+        script = script_of(template, app)
+        assert problems_of_text(script) == []
+        assert problems_of_bash(script) == []
+
+
+def test_a_generated_script_sets_variables_identity_and_packages_each_time_that_it_runs(
+    template: Template, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python3").write_text('#!/bin/bash\nprintf "%s\\n" "$@" >"$HOME/asked"\n')
+    (tmp_path / "bin/python3").chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+    def run(script: str) -> None:
+        subprocess.run(["bash", "-c", script], env=environment, check=True, capture_output=True, timeout=30)
+
+    for _ in range(2):
+        run(script_of(template, "JupyterLab"))
+    run(script_of(template, "CodeEditor"))
+    run(script_of(template, "JupyterLab"))
+
+    assert (tmp_path / ".bashrc").read_text().count("environment.sh") == 2  # one line, once
+    seen = subprocess.run(
+        ["bash", "-c", '. "$HOME/.bashrc"; echo "$PROJECT"'],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert seen.stdout == "it's churn\n"
+    assert json.loads((tmp_path / ".sagestack/environment.json").read_text()) == {"PROJECT": "it's churn"}
+    assert (tmp_path / ".gitconfig").read_text().count("name = Ada") == 1
+    wait_for(lambda: "installed polars==1.0" in (tmp_path / ".sagestack/log/packages.log").read_text())
+    assert (tmp_path / "asked").read_text().split()[-1] == "polars==1.0"
+
+
+def test_what_is_no_longer_asked_for_is_no_longer_set(template: Template, tmp_path: Path) -> None:
+    """The volume still has what the last start wrote."""
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    with_variable = app_script(StudioLifecycleConfig(environment_variables={"PROJECT": "churn"}))
+    without = app_script(StudioLifecycleConfig(git={"user_name": "Ada", "user_email": "ada@example.org"}))  # type: ignore[arg-type]
+    for script in (with_variable, without):
+        subprocess.run(["bash", "-c", script], env=environment, check=True, capture_output=True, timeout=30)
+
+    assert "PROJECT" not in (tmp_path / ".sagestack/environment.sh").read_text()
+    assert json.loads((tmp_path / ".sagestack/environment.json").read_text()) == {}
+    assert "name = Ada" in (tmp_path / ".gitconfig").read_text()
+
+
+def test_a_proxy_never_stands_between_an_app_and_its_credentials() -> None:
+    script = app_script(StudioLifecycleConfig.model_validate({"proxy": {"https": "http://proxy:3128"}}))
+
+    assert "export https_proxy=http://proxy:3128" in script
+    for never in ("169.254.170.2", "localhost", ".amazonaws.com"):
+        assert never in script
+
+
+def test_what_people_share_goes_below_one_prefix_where_sharing_is_on() -> None:
+    built = Template.from_stack(stack_with({"notebook_output_sharing": True, "user_profiles": {"ada": {}}}))
+    sharing = only(built, "AWS::SageMaker::Domain")["DefaultUserSettings"]["SharingSettings"]
+
+    assert sharing["NotebookOutputOption"] == "Allowed"
+    assert "/notebooks/studio/shared" in json.dumps(sharing["S3OutputPath"])
+    built.has_resource_properties(
+        "AWS::IAM::Policy",
+        {
+            "PolicyDocument": {
+                "Statement": Match.array_with([Match.object_like({"Action": Match.array_with(["s3:PutObject"])})])
+            }
+        },
+    )
