@@ -57,7 +57,7 @@ class Instance(auto_stop.World):
     def wall(self) -> float:
         return self.time
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: Any) -> None:
         time.sleep(seconds / 5)
 
     def stop(self, name: str, region: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import aws_cdk as cdk
@@ -37,34 +39,37 @@ class CostStack(cdk.Stack):
         self,
         scope: cdk.App,
         *,
-        key: kms.IKey,
+        key: kms.IKey | None = None,
         names: settings.EnvironmentNames = NAMES,
-        budget: workbench.Budget | None = None,
+        notebooks: Mapping[str, workbench.Notebook] = MappingProxyType(NOTEBOOKS),
+        studio_domain_id: str | None = "d-example",
         **kwargs: Any,
     ) -> None:
         super().__init__(scope, names.workbench_stack, **kwargs)
-        hours = {name: notebook.hours for name, notebook in NOTEBOOKS.items() if notebook.hours is not None}
+        if key is None:
+            key = kms.Key(self, "Key", removal_policy=cdk.RemovalPolicy.DESTROY, enable_key_rotation=True)
+        hours = {name: notebook.hours for name, notebook in notebooks.items() if notebook.hours is not None}
         NotebookHours(self, "Hours", names=names, hours=hours)
         self.report = IdleReport(
             self,
             "IdleReport",
             names=names,
             report=workbench.IdleReport(emails=[EMAIL], time_zone="Europe/Berlin"),
-            notebooks=NOTEBOOKS,
+            notebooks=notebooks,
             lifecycle_configs=LIFECYCLE_CONFIGS,
             encryption_key=key,
-            studio_domain_id="d-example",
+            studio_domain_id=studio_domain_id,
             studio_instance_types=["ml.t3.medium"],
         )
         self.budget = NotebookBudget(
             self,
             "Budget",
             names=names,
-            budget=budget or workbench.Budget(monthly_usd=200, emails=[EMAIL]),
+            budget=workbench.Budget(monthly_usd=200, emails=[EMAIL]),
             tags={"environment": "dev"},
-            notebooks=NOTEBOOKS,
+            notebooks=notebooks,
             encryption_key=key,
-            studio_domain_id="d-example",
+            studio_domain_id=studio_domain_id,
         )
 
 

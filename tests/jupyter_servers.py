@@ -28,7 +28,7 @@ ENVIRONMENT = PROJECT_ROOT / ".venv-notebook" / "bin"
 T = TypeVar("T")
 
 
-def wait_for(what: str, find: Callable[[], T], seconds: float = 30) -> T:
+def wait_for(what: str, find: Callable[[], T | None], seconds: float = 30) -> T:
     """Asks again and again until there is something."""
     until = time.monotonic() + seconds
     while not (found := find()):
@@ -97,9 +97,10 @@ class JupyterServer:
 
     def rest(self) -> None:
         """Returns when kernels and terminals have been the same for a while: nothing is under way."""
-        while (before := [self.request("GET", kind) for kind in ("kernels", "terminals")]) and not time.sleep(0.2):
-            if before == [self.request("GET", kind) for kind in ("kernels", "terminals")]:
-                return
+        before: list[Any] = []
+        while before != (now := [self.request("GET", kind) for kind in ("kernels", "terminals")]):
+            before = now
+            time.sleep(0.2)
 
     @contextmanager
     def open_kernel(self, kernel: str) -> Iterator[WebSocket]:
@@ -247,7 +248,7 @@ def jupyter_server(
 
     server = JupyterServer(process, {}, home)
     try:
-        server.info = wait_for("its runtime file", info) or {}
+        server.info = wait_for("its runtime file", info)
         yield server
     finally:
         server.stop()

@@ -1,360 +1,288 @@
-"""Studio in this process, with a network, a registry and keys that are dictionaries: for what needs no MiniStack."""
+"""A Studio domain as SageMaker, EFS and EC2 keep it, with what they refuse: for the function that deletes around it."""
 
 from __future__ import annotations
 
-import itertools
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_cloud.clock import Clock
-from local_cloud.platform import Caller, Credentials
-from local_cloud.sagemaker import events, validation
-from local_cloud.sagemaker.errors import ResourceNotFound
-from local_cloud.sagemaker.service import Request, Response, Sagemaker, model
-from local_cloud.sagemaker.store import Store
-from local_cloud.sagemaker.studio import studio
-from local_cloud.sagemaker.tags import current
-from tests.local_cloud_fakes import ACCOUNT, REGION, USER, FakePlatform, patiently
+from functions.studio_cleanup.names import MANAGED_BY
+from functions.studio_cleanup.residue import Clients
 
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/studio"
-VPC, OTHER_VPC = "vpc-1", "vpc-2"
-SUBNET_A, SUBNET_B, SUBNET_A2, FOREIGN_SUBNET = "subnet-a", "subnet-b", "subnet-a2", "subnet-foreign"
-GROUP, FOREIGN_GROUP = "sg-mine", "sg-foreign"
-REPOSITORY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/studio"
-DIGEST = "sha256:" + "a" * 64
+ACCOUNT, VPC = "111111111111", "vpc-0123456789abcdef0"
+STACK = f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/sagestack-dev-workbench/11111111-2222"
+PREFIX = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:domain/"
+DOMAIN_ID = "d-aaaabbbbcccc"
+ARN = PREFIX + DOMAIN_ID
 
 
-def refusal(code: str, message: str) -> ClientError:
-    """An answer of AWS that is an error."""
+def refusal(code: str, message: str = "") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "Operation")
 
 
-class FakeEc2:
-    """VPCs, subnets, security groups and network interfaces."""
+class Pages:
+    """A paginator that has one thing on each page."""
 
-    def __init__(self) -> None:
-        self.vpcs = {VPC, OTHER_VPC}
-        zones = {SUBNET_A: "az1", SUBNET_B: "az2", SUBNET_A2: "az1", FOREIGN_SUBNET: "az1"}
-        self.subnets = {
-            name: {
-                "SubnetId": name,
-                "VpcId": OTHER_VPC if name == FOREIGN_SUBNET else VPC,
-                "AvailabilityZoneId": zone,
+    def __init__(self, key: str, items: Callable[..., Iterator[dict[str, Any]]]) -> None:
+        self._key, self._items = key, items
+
+    def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
+        found = list(self._items(**request))
+        yield from ({self._key: [each]} for each in found)
+        yield {self._key: []}
+
+
+class Cloud:
+    """One account. What is deleted takes `pace` looks to be gone."""
+
+    def __init__(self, pace: int = 1) -> None:
+        self.pace = pace
+        self.status: str | None = "InService"
+        self.stack_status = "DELETE_IN_PROGRESS"
+        self.physical_id: str | None = DOMAIN_ID
+        self.apps: list[dict[str, Any]] = []
+        self.spaces: list[dict[str, Any]] = []
+        self.profiles: list[dict[str, Any]] = []
+        self.systems: list[dict[str, Any]] = []
+        self.targets: list[dict[str, Any]] = []
+        self.groups: list[dict[str, Any]] = []
+        self.interfaces: list[dict[str, Any]] = []
+        self.denied: set[str] = set()
+        self.deleted: list[str] = []
+
+    @property
+    def clients(self) -> Clients:
+        return Clients(self, self, self, self)
+
+    # What there is
+
+    def add_profile(self, name: str) -> None:
+        self.profiles.append({"UserProfileName": name, "Status": "InService"})
+
+    def add_space(self, name: str, owner: str, sharing: str = "Private") -> None:
+        self.spaces.append(
+            {
+                "SpaceName": name,
+                "Status": "InService",
+                "OwnershipSettingsSummary": {"OwnerUserProfileName": owner},
+                "SpaceSharingSettingsSummary": {"SharingType": sharing},
             }
-            for name, zone in zones.items()
-        }
-        self.groups: dict[str, dict[str, Any]] = {}
-        self.interfaces: dict[str, dict[str, Any]] = {}
-        self._count = itertools.count(1)
-        for group, vpc in ((GROUP, VPC), (FOREIGN_GROUP, OTHER_VPC)):
-            self.groups[group] = self._group(group, group, vpc)
+        )
 
-    @staticmethod
-    def _group(group_id: str, name: str, vpc: str) -> dict[str, Any]:
-        everywhere = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    def add_app(self, space: str | None, status: str = "InService", profile: str | None = None) -> None:
+        place = {"SpaceName": space} if space else {"UserProfileName": profile}
+        self.apps.append({**place, "AppType": "JupyterLab", "AppName": "default", "Status": status})
+
+    def add_residue(self, domain_arn: str = ARN, number: int = 1) -> None:
+        """What CreateDomain makes in the account: a file system with its mount target, two groups that name each other."""
+        tags = [{"Key": MANAGED_BY, "Value": domain_arn}]
+        name, inbound, outbound = f"fs-{number}", f"sg-in{number}", f"sg-out{number}"
+        self.systems.append({"FileSystemId": name, "LifeCycleState": "available", "Tags": [*tags]})
+        self.targets.append({"MountTargetId": f"fsmt-{number}", "FileSystemId": name, "LifeCycleState": "available"})
+        domain = domain_arn.rpartition("/")[2]
+        for group, way, key, other in (
+            (inbound, "inbound", "IpPermissions", outbound),
+            (outbound, "outbound", "IpPermissionsEgress", inbound),
+        ):
+            rule = {"IpProtocol": "tcp", "FromPort": 2049, "ToPort": 2049, "UserIdGroupPairs": [{"GroupId": other}]}
+            self.groups.append(
+                {
+                    "GroupId": group,
+                    "GroupName": f"security-group-for-{way}-nfs-{domain}",
+                    "VpcId": VPC,
+                    "Tags": [*tags],
+                    "IpPermissions": [],
+                    "IpPermissionsEgress": [],
+                    key: [rule],
+                }
+            )
+        self.add_interface(f"eni-mount{number}", groups=[inbound], tags=[], status="in-use")
+
+    def add_interface(self, name: str, *, groups: list[str], tags: list[dict[str, str]], status: str) -> None:
+        self.interfaces.append(
+            {
+                "NetworkInterfaceId": name,
+                "Status": status,
+                "VpcId": VPC,
+                "TagSet": tags,
+                "Groups": [{"GroupId": group} for group in groups],
+            }
+        )
+
+    def left_of(self, kind: str) -> list[str]:
+        """The names of what is there still."""
+        keys = {"spaces": "SpaceName", "profiles": "UserProfileName", "systems": "FileSystemId", "groups": "GroupId"}
+        return [each[keys[kind]] for each in getattr(self, kind)]
+
+    def delete_domain(self) -> None:
+        """What CloudFormation does between our resources."""
+        assert not self.profiles, "Unable to delete Domain because UserProfile(s) are associated with it."
+        assert not self.spaces, "Unable to delete Domain because Space(s) are associated with it."
+        self.status = None
+
+    # SageMaker
+
+    def get_paginator(self, operation: str) -> Pages:
         return {
-            "GroupId": group_id,
-            "GroupName": name,
-            "VpcId": vpc,
-            "IpPermissions": [],
-            "IpPermissionsEgress": everywhere,
-            "Tags": [],
-        }
+            "list_apps": Pages("Apps", self._listing("apps")),
+            "list_spaces": Pages("Spaces", self._listing("spaces")),
+            "list_user_profiles": Pages("UserProfiles", self._listing("profiles")),
+            "describe_file_systems": Pages("FileSystems", lambda: iter(self._passing("systems"))),
+            "describe_security_groups": Pages("SecurityGroups", self._in_vpc("groups")),
+            "describe_network_interfaces": Pages("NetworkInterfaces", self._in_vpc("interfaces")),
+        }[operation]
 
-    def describe_vpcs(self, VpcIds: list[str]) -> Any:  # noqa: N803
-        for vpc in VpcIds:
-            if vpc not in self.vpcs:
-                raise refusal("InvalidVpcID.NotFound", f"The vpc ID '{vpc}' does not exist")
-        return {"Vpcs": [{"VpcId": vpc} for vpc in VpcIds]}
+    def describe_domain(self, DomainId: str) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
+        if self.status is None or DomainId != DOMAIN_ID:
+            raise refusal("ResourceNotFound", f"Domain [{DomainId}] does not exist.")
+        return {"Status": self.status}
 
-    def describe_subnets(self, SubnetIds: list[str]) -> Any:  # noqa: N803
-        for subnet in SubnetIds:
-            if subnet not in self.subnets:
-                raise refusal("InvalidSubnetID.NotFound", f"The subnet ID '{subnet}' does not exist")
-        return {"Subnets": [self.subnets[subnet] for subnet in SubnetIds]}
+    def delete_app(self, **request: Any) -> None:
+        self._allow("DeleteApp")
+        (app,) = (
+            each for each in self.apps if all(each.get(key) == request[key] for key in request if key != "DomainId")
+        )
+        if app["Status"] in ("Failed", "Pending", "Deleted"):
+            raise refusal("ValidationException", f"App is {app['Status']}.")
+        self._begin("app", app, app.get("SpaceName") or app["UserProfileName"])
 
-    def describe_security_groups(self, GroupIds: Any = None, Filters: Any = ()) -> Any:  # noqa: N803
-        for group in GroupIds or ():
-            if group not in self.groups:
-                raise refusal("InvalidGroup.NotFound", f"The security group '{group}' does not exist")
-        wanted = {each["Name"]: each["Values"] for each in Filters}
-        found = [
-            group
-            for group in self.groups.values()
-            if (GroupIds is None or group["GroupId"] in GroupIds)
-            and group["VpcId"] in wanted.get("vpc-id", [group["VpcId"]])
-            and group["GroupName"] in wanted.get("group-name", [group["GroupName"]])
-        ]
-        return {"SecurityGroups": found}
+    def delete_space(self, DomainId: str, SpaceName: str) -> None:  # noqa: N803
+        self._allow("DeleteSpace")
+        if any(app.get("SpaceName") == SpaceName and app["Status"] not in ("Deleted", "Failed") for app in self.apps):
+            raise refusal("ResourceInUse", "App(s) are associated with it.")
+        (space,) = (each for each in self.spaces if each["SpaceName"] == SpaceName)
+        self._begin("space", space, SpaceName)
 
-    def create_security_group(self, GroupName: str, Description: str, VpcId: str, TagSpecifications: Any) -> Any:  # noqa: N803
-        group_id = f"sg-{next(self._count)}"
-        group = self._group(group_id, GroupName, VpcId)
-        self.groups[group_id] = {**group, "Description": Description, "Tags": TagSpecifications[0]["Tags"]}
-        return {"GroupId": group_id}
+    def delete_user_profile(self, DomainId: str, UserProfileName: str) -> None:  # noqa: N803
+        owners = [each["OwnershipSettingsSummary"]["OwnerUserProfileName"] for each in self.spaces]
+        if UserProfileName in owners:
+            raise refusal("ResourceInUse", "Space(s) are associated with it.")
+        (profile,) = (each for each in self.profiles if each["UserProfileName"] == UserProfileName)
+        self._begin("profile", profile, UserProfileName)
 
-    def revoke_security_group_egress(self, GroupId: str, IpPermissions: Any) -> None:  # noqa: N803
-        rules = self.groups[GroupId]["IpPermissionsEgress"]
-        self.groups[GroupId]["IpPermissionsEgress"] = [rule for rule in rules if rule not in IpPermissions]
+    # EFS
 
-    def authorize_security_group_ingress(self, GroupId: str, IpPermissions: Any) -> None:  # noqa: N803
-        self.groups[GroupId]["IpPermissions"] = [*self.groups[GroupId]["IpPermissions"], *IpPermissions]
-
-    def authorize_security_group_egress(self, GroupId: str, IpPermissions: Any) -> None:  # noqa: N803
-        self.groups[GroupId]["IpPermissionsEgress"] = [*self.groups[GroupId]["IpPermissionsEgress"], *IpPermissions]
-
-    def create_network_interface(self, **interface: Any) -> Any:
-        interface_id = f"eni-{next(self._count)}"
-        self.interfaces[interface_id] = interface
-        return {"NetworkInterface": {"NetworkInterfaceId": interface_id}}
-
-    def delete_network_interface(self, NetworkInterfaceId: str) -> None:  # noqa: N803
-        if self.interfaces.pop(NetworkInterfaceId, None) is None:
-            raise refusal("InvalidNetworkInterfaceID.NotFound", "it does not exist")
-
-    def nfs_groups(self) -> dict[str, dict[str, Any]]:
-        """The groups that SageMaker made, by their direction."""
-        return {
-            group["GroupName"].split("-")[3]: group for group in self.groups.values() if "-nfs-" in group["GroupName"]
-        }
-
-
-class FakeEfs:
-    """File systems and their mount targets; `gate` holds creations while it is closed."""
-
-    def __init__(self, ec2: FakeEc2) -> None:
-        self.file_systems: dict[str, dict[str, Any]] = {}
-        self.targets: dict[str, dict[str, Any]] = {}
-        self.gate = threading.Event()
-        self.gate.set()
-        self.broken: ClientError | None = None
-        self._ec2 = ec2
-        self._count = itertools.count(1)
-
-    def create_file_system(self, CreationToken: str, **more: Any) -> Any:  # noqa: N803
-        self.gate.wait(20)
-        if self.broken is not None:
-            raise self.broken
-        for found in self.file_systems.values():
-            if found["CreationToken"] == CreationToken:
-                return found
-        name = f"fs-{next(self._count):08x}"
-        self.file_systems[name] = {"FileSystemId": name, "CreationToken": CreationToken, **more}
-        return self.file_systems[name]
-
-    def describe_file_systems(self, FileSystemId: str) -> Any:  # noqa: N803
-        self._look_up(FileSystemId)
-        return {"FileSystems": [self.file_systems[FileSystemId]]}
-
-    def delete_file_system(self, FileSystemId: str) -> None:  # noqa: N803
-        self._look_up(FileSystemId)
-        if self.describe_mount_targets(FileSystemId)["MountTargets"]:
-            raise refusal("FileSystemInUse", "it has mount targets")
-        del self.file_systems[FileSystemId]
-
-    def create_mount_target(self, FileSystemId: str, SubnetId: str, SecurityGroups: list[str]) -> None:  # noqa: N803
-        zone = self._ec2.subnets[SubnetId]["AvailabilityZoneId"]
-        if any(target["AvailabilityZoneId"] == zone for target in self.targets.values()):
-            raise refusal("MountTargetConflict", f"there is one in {zone}")
-        name = f"fsmt-{next(self._count)}"
-        self.targets[name] = {
-            "MountTargetId": name,
-            "FileSystemId": FileSystemId,
-            "SubnetId": SubnetId,
-            "AvailabilityZoneId": zone,
-            "SecurityGroups": SecurityGroups,
-        }
-
-    def describe_mount_targets(self, FileSystemId: str) -> Any:  # noqa: N803
-        self._look_up(FileSystemId)
-        return {"MountTargets": [each for each in self.targets.values() if each["FileSystemId"] == FileSystemId]}
+    def describe_mount_targets(self, FileSystemId: str) -> dict[str, Any]:  # noqa: N803
+        self._pass("targets")
+        return {"MountTargets": [dict(each) for each in self.targets if each["FileSystemId"] == FileSystemId]}
 
     def delete_mount_target(self, MountTargetId: str) -> None:  # noqa: N803
-        del self.targets[MountTargetId]
+        self._allow("DeleteMountTarget")
+        (target,) = (each for each in self.targets if each["MountTargetId"] == MountTargetId)
+        self._begin("mount target", target, MountTargetId, "LifeCycleState", "deleting")
+        number = MountTargetId.removeprefix("fsmt-")
+        self.interfaces = [each for each in self.interfaces if each["NetworkInterfaceId"] != f"eni-mount{number}"]
 
-    def _look_up(self, name: str) -> None:
-        if name not in self.file_systems:
-            raise refusal("FileSystemNotFound", f"File system '{name}' does not exist.")
+    def delete_file_system(self, FileSystemId: str) -> None:  # noqa: N803
+        self._allow("DeleteFileSystem")
+        if any(each["FileSystemId"] == FileSystemId for each in self.targets):
+            raise refusal("FileSystemInUse", "has mount targets")
+        (system,) = (each for each in self.systems if each["FileSystemId"] == FileSystemId)
+        self._begin("file system", system, FileSystemId, "LifeCycleState", "deleting")
 
+    def tag_resource(self, ResourceId: str, Tags: list[dict[str, str]]) -> None:  # noqa: N803
+        self._allow("TagResource")
+        (system,) = (each for each in self.systems if each["FileSystemId"] == ResourceId)
+        _tag(system, "Tags", Tags)
 
-class FakeKms:
-    """Keys and their states."""
+    # EC2
 
-    def __init__(self) -> None:
-        self.keys = {"key-1": "Enabled", "key-off": "Disabled"}
+    def create_tags(self, Resources: list[str], Tags: list[dict[str, str]]) -> None:  # noqa: N803
+        self._allow("CreateTags")
+        for each in self.groups:
+            if each["GroupId"] in Resources:
+                _tag(each, "Tags", Tags)
+        for each in self.interfaces:
+            if each["NetworkInterfaceId"] in Resources:
+                _tag(each, "TagSet", Tags)
 
-    def describe_key(self, KeyId: str) -> Any:  # noqa: N803
-        if KeyId not in self.keys:
-            raise refusal("NotFoundException", f"Key '{KeyId}' does not exist")
-        return {"KeyMetadata": {"KeyId": KeyId, "KeyState": self.keys[KeyId]}}
+    def delete_network_interface(self, NetworkInterfaceId: str) -> None:  # noqa: N803
+        self._allow("DeleteNetworkInterface")
+        (found,) = (each for each in self.interfaces if each["NetworkInterfaceId"] == NetworkInterfaceId)
+        assert found["Status"] == "available", "InvalidParameterValue: it is in use"
+        self.interfaces.remove(found)
+        self.deleted.append(f"interface {NetworkInterfaceId}")
 
+    def revoke_security_group_ingress(self, GroupId: str, IpPermissions: list[Any]) -> None:  # noqa: N803
+        self._revoke(GroupId, "IpPermissions", IpPermissions)
 
-class FakeEcr:
-    """One repository with the image `studio:1`."""
+    def revoke_security_group_egress(self, GroupId: str, IpPermissions: list[Any]) -> None:  # noqa: N803
+        self._revoke(GroupId, "IpPermissionsEgress", IpPermissions)
 
-    def __init__(self) -> None:
-        self.asked_as: list[str] = []
-        self.denied = False
+    def delete_security_group(self, GroupId: str) -> None:  # noqa: N803
+        self._allow("DeleteSecurityGroup")
+        named = [
+            pair["GroupId"]
+            for group in self.groups
+            if group["GroupId"] != GroupId
+            for rule in (*group["IpPermissions"], *group["IpPermissionsEgress"])
+            for pair in rule["UserIdGroupPairs"]
+        ]
+        had = [group["GroupId"] for each in self.interfaces for group in each["Groups"]]
+        if GroupId in (*named, *had):
+            raise refusal("DependencyViolation", f"resource {GroupId} has a dependent object")
+        self.groups = [each for each in self.groups if each["GroupId"] != GroupId]
+        self.deleted.append(f"group {GroupId}")
 
-    def batch_get_image(self, registryId: str, repositoryName: str, imageIds: Any) -> Any:  # noqa: N803
-        if self.denied:
-            raise refusal("AccessDeniedException", "not authorized to perform: ecr:BatchGetImage")
-        if repositoryName != "studio":
-            raise refusal("RepositoryNotFoundException", f"The repository with name '{repositoryName}' does not exist")
-        there = imageIds[0] in ({"imageTag": "1"}, {"imageDigest": DIGEST})
-        return {"images": [{"imageId": {"imageDigest": DIGEST}}] if there else []}
+    # CloudFormation
 
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803
+        assert StackName == STACK
+        return {"Stacks": [{"StackStatus": self.stack_status}]}
 
-class Hurry(Clock):
-    """Faster than the local cloud may be: its waits are what these tests would otherwise consist of."""
+    def describe_stack_resource(self, StackName: str, LogicalResourceId: str) -> dict[str, Any]:  # noqa: N803
+        assert (StackName, LogicalResourceId) == (STACK, "StudioDomain")
+        if self.physical_id is None:
+            raise refusal("ValidationError", "Resource StudioDomain does not exist for stack")
+        return {"StackResourceDetail": {"PhysicalResourceId": self.physical_id}}
 
-    def real(self, cloud_seconds: float) -> float:
-        return cloud_seconds / 50_000
+    # How it goes on
 
+    def _listing(self, kind: str) -> Callable[..., Iterator[dict[str, Any]]]:
+        def items(DomainIdEquals: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+            self._allow(f"List {kind}")
+            if self.status is None or DomainIdEquals != DOMAIN_ID:
+                raise refusal("ResourceNotFound", f"Domain [{DomainIdEquals}] does not exist.")
+            return iter(self._passing(kind))
 
-class StudioPlatform(FakePlatform):
-    """The services around Studio."""
+        return items
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.ec2 = FakeEc2()
-        self.efs, self.kms, self.ecr = FakeEfs(self.ec2), FakeKms(), FakeEcr()
-        self.passed: list[tuple[str, str]] = []
+    def _in_vpc(self, kind: str) -> Callable[..., Iterator[dict[str, Any]]]:
+        def items(Filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:  # noqa: N803
+            assert Filters == [{"Name": "vpc-id", "Values": [VPC]}]
+            return (dict(each) for each in getattr(self, kind) if each["VpcId"] == VPC)
 
-    def client(self, name: str, region: str, credentials: Credentials | None = None) -> Any:
-        if name == "ecr" and credentials is not None:
-            self.ecr.asked_as.append(self.sessions[credentials.access_key_id])
-        return {"ec2": self.ec2, "efs": self.efs, "kms": self.kms, "ecr": self.ecr}[name]
+        return items
 
-    def denied(self, caller: Caller, action: str, resource_arn: str, context: Any) -> str | None:
-        self.passed.append((action, resource_arn))
-        return super().denied(caller, action, resource_arn, context)
+    def _passing(self, kind: str) -> list[dict[str, Any]]:
+        self._pass(kind)
+        return [{key: value for key, value in each.items() if key != "looks"} for each in getattr(self, kind)]
 
+    def _pass(self, kind: str) -> None:
+        """Each look at what is being deleted brings it nearer to its end."""
+        for each in list(getattr(self, kind)):
+            if "looks" in each:
+                each["looks"] -= 1
+                if each["looks"] < 0:
+                    getattr(self, kind).remove(each)
 
-class StudioCloud:
-    """Studio on a store in a folder; `restart` is what a kill and a new start are."""
+    def _begin(self, what: str, item: dict[str, Any], name: str, key: str = "Status", status: str = "Deleting") -> None:
+        assert "looks" not in item, f"{what} {name} was told to go twice"
+        item.update({key: status, "looks": self.pace})
+        self.deleted.append(f"{what} {name}")
 
-    def __init__(self, folder: Path) -> None:
-        self.platform = StudioPlatform()
-        self._path = folder / "sagemaker.sqlite"
-        self.service = self._start()
+    def _revoke(self, group_id: str, key: str, rules: list[Any]) -> None:
+        self._allow("Revoke")
+        (group,) = (each for each in self.groups if each["GroupId"] == group_id)
+        assert rules == group[key]
+        group[key] = []
 
-    def call(self, name: str, caller: Caller = USER, **request: Any) -> Response:
-        """One call; its answer fits the shape that botocore knows."""
-        response = self.service.call(name, caller, request)
-        shape = model().operation_model(name).output_shape
-        if shape is not None:
-            validation.validate(response, shape)
-        return response
-
-    def until(self, status: str, name: str, key: str = "Status", **request: Any) -> Response:
-        """What a Describe call tells once the status is there."""
-        found: Response = {}
-        for _ in patiently(f"{name} {request} to be {status}, not {found.get(key)}"):
-            found = self.call(name, **request)
-            if found[key] == status:
-                return found
-        raise AssertionError
-
-    def until_gone(self, name: str, **request: Any) -> None:
-        """Wait until a Describe call finds nothing."""
-        for _ in patiently(f"{name} {request} to find nothing"):
-            try:
-                self.call(name, **request)
-            except ResourceNotFound:
-                return
-
-    def tags(self, arn: str) -> dict[str, str]:
-        """The tags of what has an ARN."""
-        return current(self.service, USER, arn)
-
-    def sent(self, detail_type: str) -> list[dict[str, Any]]:
-        """The details of the events of a type that were sent so far."""
-        events.flush(self.service)
-        return [event["detail"] for event in self.platform.events if event["type"] == detail_type]
-
-    def restart(self) -> None:
-        """Leave everything as a kill would, and start again."""
-        self.close()
-        self.service = self._start()
-        studio.start(self.service)
-
-    def hold(self) -> None:
-        """Let nothing settle from now on, until the next start."""
-        self.service.clock = Clock(1)
-
-    def close(self) -> None:
-        """End what goes on in the background."""
-        studio.stop(self.service)
-        events.flush(self.service)
-        self.service.store.close()
-
-    def _start(self) -> Sagemaker:
-        started = Sagemaker(Store(self._path), self.platform, None, self._path.parent, clock=Hurry())  # type: ignore[arg-type]
-        self.platform.service = started
-        return started
-
-    # What most tests begin with.
-
-    def domain_request(self, **more: Any) -> Request:
-        """A request that is as short as it can be."""
-        settings = {"ExecutionRole": ROLE, **more.pop("settings", {})}
-        return {
-            "DomainName": "team",
-            "AuthMode": "IAM",
-            "DefaultUserSettings": settings,
-            "VpcId": VPC,
-            "SubnetIds": [SUBNET_A],
-            **more,
-        }
-
-    def domain(self, **more: Any) -> str:
-        """The id of a domain in service."""
-        domain_id = str(self.call("CreateDomain", **self.domain_request(**more))["DomainId"])
-        self.until("InService", "DescribeDomain", DomainId=domain_id)
-        return domain_id
-
-    def profile(self, domain_id: str, name: str = "ada", **more: Any) -> str:
-        """The ARN of a user profile in service."""
-        names = {"DomainId": domain_id, "UserProfileName": name}
-        arn = str(self.call("CreateUserProfile", **names, **more)["UserProfileArn"])
-        self.until("InService", "DescribeUserProfile", **names)
-        return arn
-
-    def space(self, domain_id: str, name: str = "work", owner: str = "ada", **settings: Any) -> str:
-        """The ARN of a private space in service."""
-        names = {"DomainId": domain_id, "SpaceName": name}
-        arn = self.call(
-            "CreateSpace",
-            **names,
-            SpaceSettings={"AppType": "JupyterLab", **settings},
-            OwnershipSettings={"OwnerUserProfileName": owner},
-            SpaceSharingSettings={"SharingType": "Private"},
-        )["SpaceArn"]
-        self.until("InService", "DescribeSpace", **names)
-        return str(arn)
-
-    def app(self, domain_id: str, **more: Any) -> dict[str, str]:
-        """What names an app in service."""
-        named = {"DomainId": domain_id, "SpaceName": "work", "AppType": "JupyterLab", "AppName": "default"}
-        if "UserProfileName" in more:
-            del named["SpaceName"]
-        extra = {key: more.pop(key) for key in ("ResourceSpec", "Tags") if key in more}
-        named |= more
-        self.call("CreateApp", **named, **extra)
-        self.until("InService", "DescribeApp", **named)
-        return named
+    def _allow(self, action: str) -> None:
+        if action in self.denied:
+            raise refusal("AccessDeniedException", f"not authorized to perform {action}")
 
 
-@contextmanager
-def studio_cloud(folder: Path) -> Iterator[StudioCloud]:
-    """A cloud with Studio, closed at the end."""
-    cloud = StudioCloud(folder)
-    yield cloud
-    cloud.platform.efs.gate.set()
-    cloud.close()
+def _tag(item: dict[str, Any], key: str, tags: list[dict[str, str]]) -> None:
+    fresh = {tag["Key"] for tag in tags}
+    item[key] = [*(tag for tag in item[key] if tag["Key"] not in fresh), *tags]

@@ -13,7 +13,7 @@ from local_cloud.platform import Caller
 from local_cloud.sagemaker.errors import ApiError
 from local_cloud.sagemaker.studio import apps, authorization
 from tests.local_cloud_fakes import ACCOUNT, REGION, USER
-from tests.studio_fakes import (
+from tests.local_cloud_studio_fakes import (
     FOREIGN_GROUP,
     FOREIGN_SUBNET,
     GROUP,
@@ -466,7 +466,7 @@ def test_a_lifecycle_configuration_in_use_cannot_be_deleted(cloud: StudioCloud) 
     error = refused(cloud, "DeleteStudioLifecycleConfig", **delete)
     assert error.code == "ResourceInUse"
     assert "because Domain(s) are associated with it" in error.message
-    without = {"JupyterLabAppSettings": {"LifecycleConfigArns": []}}
+    without: dict[str, Any] = {"JupyterLabAppSettings": {"LifecycleConfigArns": []}}
     cloud.call("UpdateDomain", DomainId=domain_id, DefaultUserSettings=without)
     cloud.until("InService", "DescribeDomain", DomainId=domain_id)
     cloud.profile(domain_id)

@@ -165,7 +165,7 @@ class NotebookRole(SageMakerRole):
 
     def _grant_buckets(self, buckets: Sequence[str], actions: Sequence[str]) -> None:
         for name in buckets:
-            bucket = f"arn:{cdk.Aws.PARTITION}:s3:::{name}"
+            bucket = f"arn:{cdk.Stack.of(self).partition}:s3:::{name}"
             self._allow(["s3:GetBucketLocation", "s3:ListBucket"], [bucket])
             self._allow(list(actions), [f"{bucket}/*"])
 

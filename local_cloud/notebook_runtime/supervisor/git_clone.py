@@ -38,7 +38,7 @@ def clone(
             user.own(Path(folder), askpass)
             given = {"GIT_ASKPASS": str(askpass), "GIT_USERNAME": username or "", "GIT_PASSWORD": password}
         # No helper of this machine's: it would offer somebody's own password, or keep this one.
-        command = ["git", "-c", "credential.helper=", "clone", *(["--branch", branch] if branch else [])]
+        command = ["git", "-c", "credential.helper=", "clone", "--quiet", *(["--branch", branch] if branch else [])]
         try:
             process = children.start(
                 [*command, "--", url, str(target)],

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from pathlib import Path
 
-from local_cloud.notebook_runtime.runtime import Hook, Instance, InstanceSpec, RuntimeRefused
+from local_cloud.notebook_runtime.runtime import Instance, InstanceSpec, RuntimeRefused
 from local_cloud.platform import Caller, RoleRefused
 from local_cloud.sagemaker import notifications, tags
 from local_cloud.sagemaker.errors import ApiError
 from local_cloud.sagemaker.names import key_of
-from local_cloud.sagemaker.notebooks import lifecycle_configs, notebook_status
+from local_cloud.sagemaker.notebooks import notebook_status
+from local_cloud.sagemaker.notebooks.instance_hooks import CREATED, run_hooks
 from local_cloud.sagemaker.notebooks.instance_logs import GROUP, InstanceLogs
 from local_cloud.sagemaker.notebooks.instance_repositories import cloned
 from local_cloud.sagemaker.notebooks.instance_requests import SESSION
@@ -24,7 +24,6 @@ from local_cloud.sagemaker.store import Document
 logger = logging.getLogger(__name__)
 
 FOLDER = "Folder"
-CREATED = "OnCreateHasRun"
 HIDDEN = frozenset({FOLDER, CREATED})
 """The members of an instance's document that only the local cloud knows."""
 STOP_GRACE_S = 10.0
@@ -161,7 +160,7 @@ def _start(notebooks: Notebooks, caller: Caller, document: Document) -> str:
             )
         )
         default_folder = cloned(notebooks.service, caller, document, instance, credentials)
-        _run_hooks(notebooks, caller, document, instance)
+        run_hooks(notebooks, caller, document, instance)
         url = instance.start_jupyter(default_folder)
     except BaseException:
         if instance is not None:
@@ -178,40 +177,3 @@ def _volume(folder: Path) -> Path:
     # Closed to others, like the folders of jobs: what an instance must be able to write is open to every user below it.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / "volume"
-
-
-def _run_hooks(notebooks: Notebooks, caller: Caller, document: Document, instance: Instance) -> None:
-    config_name = document.get("NotebookInstanceLifecycleConfigName")
-    config = lifecycle_configs.find(notebooks.service, caller, config_name) if config_name else None
-    hooks: tuple[Hook, ...] = ("OnStart",) if document.get(CREATED) else ("OnCreate", "OnStart")
-    for hook in hooks:
-        script = lifecycle_configs.script_of(config, hook) if config else None
-        if script is not None:
-            assert config is not None
-            _run_hook(notebooks, document, config, instance, hook, script)
-        if hook == "OnCreate":
-            notebook_status.note(notebooks.service, caller, document["NotebookInstanceName"], **{CREATED: True})
-
-
-def _run_hook(
-    notebooks: Notebooks, document: Document, config: Document, instance: Instance, hook: Hook, script: str
-) -> None:
-    limit, began = notebooks.hook_limit_s, time.monotonic()
-    code = instance.run_hook(hook, script, limit)
-    if code == 0:
-        return
-    which = (
-        f"Notebook Instance Lifecycle Config '{config['NotebookInstanceLifecycleConfigArn']}' for Notebook Instance "
-        f"'{document['NotebookInstanceArn']}'"
-    )
-    if code is None:
-        # SageMaker's words.
-        raise StartFailed(
-            f"{which} took longer than {limit / 60:g} minutes. Please check your CloudWatch logs for more details if your "
-            "Notebook Instance has Internet access."
-        )
-    raise StartFailed(
-        f"{which} failed: {hook} ended with exit code {code} after {time.monotonic() - began:.1f} s. Please check your "
-        f"CloudWatch logs for more details: log group {GROUP}, stream "
-        f"{document['NotebookInstanceName']}/LifecycleConfig{hook}."
-    )

@@ -41,7 +41,9 @@ def check(service: Sagemaker, caller: Caller, request: Request, current: Documen
         _check_role(service, caller, role_arn)
     if name := request.get("LifecycleConfigName"):
         lifecycle_configs.find(service, caller, name)
-    check_repositories(service, caller, {**(current or {}), **request})
+    if references(request):
+        # Others of the instance may be gone by now; its next start says so.
+        check_repositories(service, caller, {**(current or {}), **request})
     _check_network(service, caller, request, current)
     if key := request.get("KmsKeyId"):
         _check_key(service, caller, key)

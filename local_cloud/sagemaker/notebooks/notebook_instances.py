@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from local_cloud.platform import Caller
 from local_cloud.sagemaker import tags
 from local_cloud.sagemaker.answers import without_nulls
 from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.names import arn_of, key_of
-from local_cloud.sagemaker.notebooks import instance_life, instance_requests, notebook_status
+from local_cloud.sagemaker.notebooks import instance_changes, instance_life, instance_requests, notebook_status
 from local_cloud.sagemaker.notebooks.notebook_status import KIND
 from local_cloud.sagemaker.notebooks.running import Notebooks, notebooks_of
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, matching, operation, page
@@ -20,23 +19,6 @@ from local_cloud.sagemaker.store import Document, Duplicate
 DEFAULT_PLATFORM = "notebook-al2023-v1"
 DEFAULT_VOLUME_GB = 5
 """The defaults of CreateNotebookInstance in the API reference."""
-_KEPT_BY_UPDATE = (
-    "InstanceType",
-    "RoleArn",
-    "VolumeSizeInGB",
-    "DefaultCodeRepository",
-    "AdditionalCodeRepositories",
-    "RootAccess",
-    "PlatformIdentifier",
-    "IpAddressType",
-    "InstanceMetadataServiceConfiguration",
-)
-_DISASSOCIATED = {
-    "DisassociateLifecycleConfig": ("LifecycleConfigName", "NotebookInstanceLifecycleConfigName"),
-    "DisassociateDefaultCodeRepository": ("DefaultCodeRepository", "DefaultCodeRepository"),
-    "DisassociateAdditionalCodeRepositories": ("AdditionalCodeRepositories", "AdditionalCodeRepositories"),
-}
-"""What a member of an update takes away: the member that would set it, and the one of the description."""
 _SUMMARY = (
     "NotebookInstanceName",
     "NotebookInstanceArn",
@@ -133,13 +115,10 @@ def update_notebook_instance(service: Sagemaker, caller: Caller, request: Reques
     name = request["NotebookInstanceName"]
     current = notebook_status.find(service, caller, name)
     notebook_status.refuse_transition(current, "Updating")
-    for member, (sets, _) in _DISASSOCIATED.items():
-        if request.get(member) and request.get(sets):
-            raise ValidationError(f"{member} and {sets} contradict each other: give one of them.")
-    _refuse_smaller(current, request)
-    instance_requests.check(service, caller, request, _changed(current, request))
+    instance_changes.check(current, request)
+    instance_requests.check(service, caller, request, instance_changes.changed(current, request))
     notebook_status.begin(
-        service, caller, name, "Updating", lambda document: document.update(_changed(document, request))
+        service, caller, name, "Updating", lambda document: document.update(instance_changes.changed(document, request))
     )
     in_background(service, caller, name, instance_life.settle_update)
     return {}
@@ -175,24 +154,6 @@ def in_background(
     """Go on with an instance while the caller has its answer."""
     notebooks = notebooks_of(service)
     notebooks.run(f"notebook {name}: {work.__name__}", lambda: work(notebooks, caller, name))
-
-
-def _changed(current: Document, request: Request) -> dict[str, Any]:
-    """The members of an instance that an update sets."""
-    members: dict[str, Any] = {member: request[member] for member in _KEPT_BY_UPDATE if request.get(member) is not None}
-    if request.get("LifecycleConfigName"):
-        members["NotebookInstanceLifecycleConfigName"] = request["LifecycleConfigName"]
-    members |= {gone: None for member, (_, gone) in _DISASSOCIATED.items() if request.get(member)}
-    return {**current, **members}
-
-
-def _refuse_smaller(current: Document, request: Request) -> None:
-    wanted = request.get("VolumeSizeInGB")
-    if wanted is not None and wanted < current["VolumeSizeInGB"]:
-        raise ValidationError(
-            f"VolumeSizeInGB {wanted}: the volume has {current['VolumeSizeInGB']} GB and cannot be made smaller. Create a new "
-            "notebook instance with the desired size."
-        )
 
 
 def _contains(value: str | None, request: Request, member: str) -> bool:

@@ -18,9 +18,9 @@ PACKED
 base64 -d "$packed/base64" >"$packed/xz"
 for program in xz /usr/bin/python3 /home/ec2-user/anaconda3/bin/python3; do
     case $program in
-        xz) xz -dc <"$packed/xz" >"$packed/script" ;;
-        *) "$program" -c 'import lzma, sys; sys.stdout.write(lzma.open(sys.argv[1], "rt").read())' "$packed/xz" >"$packed/script" ;;
-    esac 2>/dev/null
+        xz) xz -dc <"$packed/xz" ;;
+        *) "$program" -c 'import lzma, sys; sys.stdout.buffer.write(lzma.open(sys.argv[1]).read())' "$packed/xz" ;;
+    esac >"$packed/script" 2>/dev/null
     [ "$(sha256sum <"$packed/script")" != '{digest}  -' ] || break
 done
 if [ "$(sha256sum <"$packed/script")" != '{digest}  -' ]; then

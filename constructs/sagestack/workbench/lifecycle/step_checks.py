@@ -29,7 +29,8 @@ def _problems(steps: Sequence[Step]) -> Iterator[str]:
         if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", step.name) or step.name in RESERVED:
             yield f"step {step.name!r}: is no name for a step (allowed: lower-case words with hyphens, none of {_listed()})"
         if any(other.name == step.name for other in steps[:index]):
-            yield f"step {step.name!r}: two steps have this name; logs and statuses would mix: choose another"
+            whose = "a script of yours has the name of another step" if step.is_of_user else "two steps have this name"
+            yield f"step {step.name!r}: {whose}; logs and statuses would mix: choose another"
         for name, text in [(step.name, step.script), *step.files.items(), *step.variables.items()]:
             if "\r" in text or "\0" in text:
                 yield f"step {step.name!r}: {name} has a carriage return or a NUL; scripts are text with LF"

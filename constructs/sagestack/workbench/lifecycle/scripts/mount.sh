@@ -30,8 +30,8 @@ say_why() {
     fi
     return 1
 }
-delay=${MOUNT_DELAY:-5}
-for attempt in 1 2 3 4 5 6 7 8; do
+delay=${MOUNT_DELAY:-5} attempts=${MOUNT_ATTEMPTS:-8}
+for ((attempt = 1; attempt <= attempts; attempt++)); do
     if mountpoint -q "$MOUNT_AT"; then
         echo "$MOUNT_AT is mounted."
         runuser -u "$SAGESTACK_USER" -- test -w "$MOUNT_AT" 2>/dev/null ||
@@ -46,12 +46,12 @@ for attempt in 1 2 3 4 5 6 7 8; do
     fi
     if say_why; then
         code=0
-        timeout -k 5 60 mount -t "$type" -o "$MOUNT_OPTIONS" "$MOUNT_FROM" "$MOUNT_AT" || code=$?
+        timeout -k 5 "${MOUNT_PATIENCE:-60}" mount -t "$type" -o "$MOUNT_OPTIONS" "$MOUNT_FROM" "$MOUNT_AT" || code=$?
         [ "$code" -ne 0 ] || continue
         echo "mount: exit code $code (124 or 137: the file system took too long)"
     fi
-    [ "$attempt" = 8 ] || sleep "$delay"
+    [ "$attempt" -eq "$attempts" ] || sleep "$delay"
     [ "$delay" = 0 ] || delay=$((delay < 60 ? delay * 2 : 60))
 done
-echo "Not mounted after $attempt attempts: $MOUNT_FROM at $MOUNT_AT"
+echo "Not mounted after $attempts attempts: $MOUNT_FROM at $MOUNT_AT"
 exit 1
