@@ -143,4 +143,6 @@ class Machine:
         return self.states()
 
     def log(self, name: str) -> str:
-        return (self.home / "log" / f"{name}.log").read_text()
+        """What is in the log on the volume; nothing where there is none yet."""
+        file = self.home / "log" / f"{name}.log"
+        return file.read_text() if file.exists() else ""

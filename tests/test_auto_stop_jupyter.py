@@ -418,12 +418,12 @@ def test_a_server_that_is_down_is_idle_after_a_while_unless_something_works(inst
     # Five more minutes would do for who was idle. But it may be about to be started again, for all that we know.
     assert instance.minutes_until_stop(10) is None
     assert "https://127.0.0.1:1:" in str(instance.history[-1]["could_not_find_out"])
-    instance.settings["cpu_percent"] = 0.0001
+    instance.settings.update(idle_minutes=1 / 60, warn_minutes=0)
     work = instance.start(sys.executable, "-c", BURN)
-    assert instance.minutes_until_stop(15) is None
+    assert instance.seconds_until_stop(3) is None
     work.kill()
     work.wait()
-    assert instance.minutes_until_stop(30) == 10
+    assert instance.seconds_until_stop(10)
 
 
 def test_a_server_that_hangs_is_idle_after_a_while(server: JupyterServer, instance: Instance) -> None:

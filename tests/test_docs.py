@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from sagestack import pipeline
 from sagestack.cli.main import app
 from sagestack.settings import PROJECT_ROOT, Environment, Model
+from sagestack.settings.workbench import LifecycleOptions, Workbench
 from typer.core import TyperGroup
 from xgboost_container.contract import Paths
 from xgboost_container.evaluation import classification, regression
@@ -113,6 +114,13 @@ def test_files_and_folders_that_are_named_exist(document: Path) -> None:
             assert (PROJECT_ROOT / path).exists() or (document.parent / path).exists(), f"{path} is not there"
 
 
+def options_of(command: Any) -> set[str]:
+    """All options that a command takes, short ones and the words that switch something off included."""
+    return {
+        option for each in command.params for option in (*each.opts, *each.secondary_opts) if option.startswith("-")
+    }
+
+
 @every_document
 def test_commands_and_options_that_are_named_exist(document: Path) -> None:
     for program, *words in commands(document):
@@ -125,8 +133,9 @@ def test_commands_and_options_that_are_named_exist(document: Path) -> None:
         known = {"--help", "--version", "--debug"}
         if names and names[0] not in ("COMMAND", "X"):
             assert names[0] in COMMANDS, f"sagestack {' '.join(words)}"
-            known |= {name for parameter in COMMANDS[names[0]].params for name in parameter.opts}
-            known |= {name for parameter in COMMANDS[names[0]].params for name in parameter.secondary_opts}
+            below = getattr(COMMANDS[names[0]], "commands", {})
+            assert not below or len(names) < 2 or names[1] in below, f"sagestack {' '.join(words)}"
+            known |= options_of(below.get(names[1], COMMANDS[names[0]]) if len(names) > 1 else COMMANDS[names[0]])
         assert set(options) <= known, f"sagestack {' '.join(words)}"
 
 
@@ -148,12 +157,14 @@ def test_the_reference_of_the_command_line_has_every_command_with_its_options() 
     assert set(sections) == set(COMMANDS)
     shared = {"--env", "--model", "--json"}
     for name, section in sections.items():
-        options = {
-            option
-            for parameter in COMMANDS[name].params
-            for option in (*parameter.opts, *parameter.secondary_opts)
-            if option.startswith("--")
-        }
+        below = getattr(COMMANDS[name], "commands", {})
+        for command in below.values():
+            named = {word for words in code(section) for word in words.split()}
+            assert {o for o in options_of(command) if o.startswith("--")} - shared <= named, f"sagestack {name}"
+            assert f"`sagestack {name} {command.name}`" in section
+        if below:
+            continue
+        options = {option for option in options_of(COMMANDS[name]) if option.startswith("--")}
         listed = {option for line in re.findall(r"^- (`--.*)$", section, re.MULTILINE) for option in _options(line)}
         # A shared one is listed where it means something else: `review` takes several environments.
         assert listed - shared == options - shared, f"sagestack {name}"
@@ -161,13 +172,28 @@ def test_the_reference_of_the_command_line_has_every_command_with_its_options() 
 
 @pytest.mark.parametrize(
     ("document", "settings"),
-    [("docs/reference/environments.md", Environment), ("docs/reference/model-yaml.md", Model)],
+    [
+        ("docs/reference/environments.md", Environment),
+        ("docs/reference/model-yaml.md", Model),
+        ("docs/reference/workbench.md", Workbench),
+    ],
 )
 def test_the_references_of_the_settings_have_every_key(document: str, settings: type[BaseModel]) -> None:
     table = re.findall(r"^\| `([\w.]+)` \|", (PROJECT_ROOT / document).read_text(), re.MULTILINE)
     # These hold keys, and are explained only where they can be null.
-    groups = {"network", "models", "models.NAME.pipeline.spot"}
-    assert sorted(set(table) - groups) == sorted(set(keys(settings)) - groups)
+    groups = {"network", "models", "models.NAME.pipeline.spot", "workbench"}
+    elsewhere = ("workbench.", "lifecycle_configs.")
+    wanted = {key for key in keys(settings) if not key.startswith(elsewhere)}
+    assert sorted(set(table) - groups) == sorted(wanted - groups)
+
+
+def test_the_reference_of_lifecycle_configs_has_every_key() -> None:
+    named = {
+        part
+        for text in code((PROJECT_ROOT / "docs/reference/lifecycle-configs.md").read_text())
+        for part in re.split(r"\W+", text)
+    }
+    assert {key.rpartition(".")[2] for key in keys(LifecycleOptions)} <= named
 
 
 def keys(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:

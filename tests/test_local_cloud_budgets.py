@@ -18,6 +18,7 @@ from tests import cost_stack
 from tests.hosted_images import BUCKET
 from tests.local_cloud_fixtures import LocalCloud
 from tests.stack_deployer import StackDeployer, synthesizer
+from tests.synthesis import flags
 from tests.waiting import wait_for
 
 NAMES = settings.EnvironmentNames("cost")
@@ -97,6 +98,8 @@ class Deployed:
         self.stack = StackDeployer(cloud, NAMES.workbench_stack)
 
         def make(app: cdk.App) -> None:
+            for key, value in flags().items():
+                app.node.set_context(key, value)
             made = cost_stack.CostStack(
                 app,
                 names=NAMES,
@@ -155,10 +158,29 @@ class Deployed:
         )
         self.sns.publish(TopicArn=self.stack.output("Topic"), Message=message)
 
+    def idle_report(self) -> dict[str, Any]:
+        """What the report's function says when it is asked now."""
+        functions = self.cloud.client("lambda")
+        prefix = f"{NAMES.workbench_stack}-IdleReport"
+        (name,) = (
+            each["FunctionName"]
+            for each in functions.list_functions()["Functions"]
+            if each["FunctionName"].startswith(prefix)
+        )
+        return dict(json.load(functions.invoke(FunctionName=name)["Payload"]))
+
     def listen(self) -> str:
         """A queue that hears what is mailed."""
         queue = self.sqs.create_queue(QueueName="cost-notices")["QueueUrl"]
         arn = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        lets_in = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = {"Version": "2012-10-17", "Statement": [lets_in]}
+        self.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
         self.sns.subscribe(TopicArn=self.stack.output("Notices"), Protocol="sqs", Endpoint=arn)
         return str(queue)
 
@@ -218,8 +240,8 @@ def test_notebooks_stop_at_their_hours_and_when_the_money_is_spent(deployed: Dep
 
     # The next morning starts nothing.
     deployed.hours("start", "rate(1 minute)")
-    group = {"Name": "ScheduleGroup", "Value": NAMES.workbench_stack}
-    wait_for(lambda: _errors(deployed.cloud, group), 20, "the start of what is marked was not refused")
+    refused = "not authorized to perform: sagemaker:StartNotebookInstance"
+    wait_for(lambda: refused in deployed.cloud.log(), 20, "the start of what is marked was not refused")
     assert deployed.status() == "Stopped"
 
     # An operator lifts it, as the mail says.
@@ -228,18 +250,14 @@ def test_notebooks_stop_at_their_hours_and_when_the_money_is_spent(deployed: Dep
     assert "sagestack:budget-spent" not in deployed.marks()
     deployed.becomes("InService")
 
+    # The report sees it, and has nothing to say: its hours stop it.
+    assert deployed.idle_report() == {"running": 1, "not_seen": [], "mailed": None}
+
     deployed.stack.delete()
     left = deployed.cloud.client("budgets").describe_budgets(AccountId=deployed.cloud.account).get("Budgets", [])
     assert not [each for each in left if each["BudgetName"].startswith(NAMES.workbench_stack)]
     groups = deployed.scheduler.list_schedule_groups()["ScheduleGroups"]
     assert NAMES.workbench_stack not in [each["Name"] for each in groups]
-
-
-def _errors(cloud: LocalCloud, dimension: dict[str, str]) -> bool:
-    metrics = cloud.client("cloudwatch").list_metrics(
-        Namespace="AWS/Scheduler", MetricName="TargetErrorCount", Dimensions=[dimension]
-    )
-    return bool(metrics["Metrics"])
 
 
 @pytest.mark.long

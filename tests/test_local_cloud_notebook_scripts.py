@@ -22,7 +22,7 @@ name=$(jq -r .ResourceName /opt/ml/metadata/resource-metadata.json)
 # As an auto-stop does: later, and with the credentials that the instance has.
 nohup bash -c "until [ -e /home/ec2-user/SageMaker/stop-now ]; do sleep 0.2; done
 rm /home/ec2-user/SageMaker/stop-now
-aws sagemaker stop-notebook-instance --notebook-instance-name $name" >/tmp/stop.log 2>&1 &
+aws sagemaker stop-notebook-instance --notebook-instance-name $name" >/dev/null 2>&1 &
 """
 BUILD_TIMEOUT_S = 220
 

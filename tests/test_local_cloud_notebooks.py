@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local_cloud.platform import Caller
+from local_cloud.sagemaker.cloudformation import ProvisioningError
 from local_cloud.sagemaker.errors import AccessDenied, ApiError, ValidationError
 from local_cloud.sagemaker.notebooks import instance_life
 from local_cloud.sagemaker.notebooks.notebook_cloudformation import RESOURCE_TYPES, NotebookInstanceProvisioner
@@ -247,6 +248,18 @@ def test_a_volume_only_grows(cloud: NotebookCloud) -> None:
     assert cloud.status() == "Stopped"
 
 
+def test_an_instance_whose_repository_was_deleted_can_still_be_changed(cloud: NotebookCloud) -> None:
+    git = {"RepositoryUrl": "https://example.org/analysis"}
+    cloud.call("CreateCodeRepository", CodeRepositoryName="analysis", GitConfig=git)
+    cloud.ready(DefaultCodeRepository="analysis")
+    cloud.stop()
+    cloud.call("DeleteCodeRepository", CodeRepositoryName="analysis")
+    cloud.call("UpdateNotebookInstance", NotebookInstanceName="mine", InstanceType="ml.m5.xlarge")
+    cloud.until("Stopped")
+    cloud.call("StartNotebookInstance", NotebookInstanceName="mine")
+    assert "Cannot find CodeRepository" in cloud.until("Failed")["FailureReason"]
+
+
 def test_repositories_are_taken_off_by_an_update(cloud: NotebookCloud) -> None:
     cloud.ready(DefaultCodeRepository="https://example.org/a", AdditionalCodeRepositories=["https://example.org/b"])
     cloud.stop()
@@ -405,7 +418,7 @@ def test_a_stack_waits_until_its_instance_is_in_service(cloud: NotebookCloud) ->
 
 def test_a_stack_fails_with_the_instances_reason_and_leaves_none(cloud: NotebookCloud) -> None:
     cloud.runtime.refusal = "It cannot run here."
-    with pytest.raises(Exception, match=r"did not stabilize: It cannot run here\."):
+    with pytest.raises(ProvisioningError, match=r"did not stabilize: It cannot run here\."):
         Stack(cloud).create()
     for _ in patiently("the instance to be gone"):
         if not cloud.call("ListNotebookInstances")["NotebookInstances"]:
@@ -433,6 +446,23 @@ def test_an_update_of_a_stack_leaves_an_instance_stopped_that_was(cloud: Noteboo
     physical_id, attributes = stack.create()
     cloud.stop(attributes["NotebookInstanceName"])
     assert updated(cloud, stack, physical_id) == ["Updating", "Stopped"]
+
+
+def test_a_stack_that_goes_back_after_a_broken_script_has_its_instance_in_service_again(cloud: NotebookCloud) -> None:
+    for name, script in (("good", "echo ready"), ("broken", "exit 1")):
+        cloud.call(
+            "CreateNotebookInstanceLifecycleConfig", NotebookInstanceLifecycleConfigName=name, OnStart=encoded(script)
+        )
+    stack = Stack(cloud, LifecycleConfigName="good")
+    physical_id, attributes = stack.create()
+    cloud.runtime.outcomes["OnStart"] = 1
+    with pytest.raises(ProvisioningError, match="OnStart ended with exit code 1"):
+        stack.update(physical_id, LifecycleConfigName="broken")
+    cloud.runtime.outcomes.clear()
+    stack.update(physical_id, LifecycleConfigName="good")
+    described = cloud.describe(attributes["NotebookInstanceName"])
+    assert described["NotebookInstanceStatus"] == "InService"
+    assert described["NotebookInstanceLifecycleConfigName"] == "good"
 
 
 def test_new_tags_of_a_stack_do_not_stop_the_instance(cloud: NotebookCloud) -> None:

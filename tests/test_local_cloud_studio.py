@@ -338,10 +338,10 @@ def test_a_user_profile_goes_when_its_apps_and_spaces_are_gone(cloud: StudioClou
     cloud.space(domain_id, "Work")
     in_use = f"Unable to delete UserProfile [{arn}] because {{}}(s) are associated with it."
     assert refused(cloud, "DeleteUserProfile", **names).message == in_use.format("App")
+    cloud.hold()
     cloud.call("DeleteApp", **kernel)
-    assert refused(cloud, "DeleteUserProfile", **names).message == in_use.format("App"), (
-        "while it is being deleted, too"
-    )
+    assert refused(cloud, "DeleteUserProfile", **names).message == in_use.format("App"), "a deletion takes its time"
+    cloud.restart()
     cloud.until("Deleted", "DescribeApp", **kernel)
     assert refused(cloud, "DeleteUserProfile", **names).message == in_use.format("Space")
     cloud.hold()

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import back_up_volume as program
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from tests.local_cloud_fixtures import LocalCloud
 from tests.volume_backup_fakes import Bucket
 
 PREFIX = "notebooks/explore/backup/"
@@ -177,7 +179,7 @@ def test_a_mounted_file_system_is_not_the_volume(
             return found
         return os.stat_result([*found[:2], found.st_dev + 1, *found[3:]])
 
-    monkeypatch.setattr(program.os, "lstat", elsewhere)
+    monkeypatch.setattr("back_up_volume.os.lstat", elsewhere)
     backed_up(store, volume)
     assert list(manifest_names(store)) == ["mine"]
 
@@ -221,7 +223,8 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
     store: program.Store, bucket: Bucket, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(volume, "a", "before", at=1_600_000_000)
-    upload, seen = program.Backup._upload, []
+    upload = program.Backup._upload
+    seen: list[str] = []
 
     def changing(self: Any, place: str, size: int, there: Any) -> Any:
         digest = upload(self, place, size, there)
@@ -248,7 +251,7 @@ def test_of_a_file_that_never_rests_the_last_whole_content_is_kept(
         return upload(self, place, size, there)
 
     monkeypatch.setattr(program.Backup, "_upload", growing)
-    monkeypatch.setattr(program.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("back_up_volume.time.sleep", lambda seconds: None)
     write(volume, "log", "begun", at=2)
     assert backed_up(store, volume, "2").skipped == ["log: it changed while it was read"]
     digest = manifest(bucket, "2")["files"]["log"]["sha256"]
@@ -272,7 +275,7 @@ def test_a_huge_file_that_changes_between_its_readings_leaves_nothing_wrong_behi
     store: program.Store, bucket: Bucket, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "PART", 10)
-    monkeypatch.setattr(program.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("back_up_volume.time.sleep", lambda seconds: None)
     write(volume, "big", "a" * 25)
     pieces, readings = program._pieces, []
 
@@ -488,13 +491,13 @@ def test_a_full_volume_ends_a_restore_and_leaves_no_half_files(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(program.os, "replace", full)
+    monkeypatch.setattr("back_up_volume.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         restored(store, new)
     assert list(new.iterdir()) == []
 
 
-def run(volume: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, *arguments: str, **environment: str) -> int:
+def run(volume: Path, bucket: Any, monkeypatch: pytest.MonkeyPatch, *arguments: str, **environment: str) -> int:
     """The program as the instance starts it."""
     import boto3
 
@@ -591,10 +594,10 @@ def test_backups_are_made_when_they_are_due_and_not_before(
     for _ in range(2):
         assert run(volume, bucket, monkeypatch, "due", BACKUP_HOURS="24") == 0
     assert len([key for key in bucket.objects if "/manifests/" in key]) == 1
-    now = program.time.time()
+    now = time.time()
     # A day later, and with a clock that was set back by a year.
     for then in (now + 25 * 3600, now - 365 * 86400):
-        monkeypatch.setattr(program.time, "time", lambda then=then: then)
+        monkeypatch.setattr("back_up_volume.time.time", lambda then=then: then)
         run(volume, bucket, monkeypatch, "due", BACKUP_HOURS="24")
     assert len([key for key in bucket.objects if "/manifests/" in key]) == 3
 
@@ -624,3 +627,31 @@ def test_a_machine_that_is_no_notebook_instance_backs_up_nothing(
 ) -> None:
     assert run(volume, bucket, monkeypatch, "once", SAGESTACK_NOTEBOOK="") == 1
     assert bucket.calls == []
+
+
+@pytest.mark.long
+def test_the_clouds_own_s3_takes_it_all_and_gives_it_back(
+    cloud: LocalCloud, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real requests: several parts, pages, names that must be quoted, batches that delete."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="artifacts")
+    monkeypatch.setattr(program, "PART", 5 << 20)
+    write(volume, "model.bin", os.urandom(12 << 20))
+    write(volume, "a name with spaces & é+.ipynb", "cells", at=1_700_000_000)
+    (volume / "link").symlink_to("model.bin")
+    for number in range(3):
+        write(volume, "log", "x" * number)
+        at = time.time() + number
+        monkeypatch.setattr("back_up_volume.time.time", lambda at=at: at)
+        assert run(volume, s3, monkeypatch, "once", BACKUP_KEEP="2") == 0
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="artifacts", Prefix=PREFIX)["Contents"]]
+    assert sum("/manifests/" in key for key in keys) == 2
+    assert sum("/data/" in key for key in keys) == 4
+    other = tmp_path / "other"
+    other.mkdir()
+    run(other, s3, monkeypatch, "look")
+    assert run(other, s3, monkeypatch, "restore") == 0
+    found, wanted = tree(other), tree(volume)
+    assert {path for path in found if ".sagestack" not in path} == {path for path in wanted if ".sagestack" not in path}
+    assert found["model.bin"] == wanted["model.bin"]

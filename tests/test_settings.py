@@ -368,3 +368,35 @@ def test_a_folder_where_an_environment_file_should_be_is_named(project: Path) ->
     (project / "environments/dev.yaml").mkdir()
     with pytest.raises(SettingsError, match=r"environments/dev\.yaml"):
         load_environment("dev", project)
+
+
+# --- The workbench ---
+
+WORKBENCH = """\
+workbench:
+  network: {cidr: 10.42.0.0/22}
+  notebooks:
+    explore: {instance_type: ml.t3.medium, grants: {models: [housing]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("explore: {instance_type: ml.t3.medium", "explore: {instance_type: ml.t3.mediun", "'ml.t3.medium'"),
+        ("region: us-east-1", "region: ap-southeast-7", "'ml.p2.xlarge' does not exist in ap-southeast-7"),
+        ("[housing]", "[housin]", "did you mean 'housing'"),
+        ("cidr: 10.42.0.0/22", "cidr: 10.42.0.0/33", "no block of addresses"),
+    ],
+    ids=["no such type", "not in the region", "no such model", "no network"],
+)
+def test_a_workbench_that_cannot_be_is_refused_with_its_line(project: Path, old: str, new: str, words: str) -> None:
+    path = project / "environments/dev.yaml"
+    text = path.read_text() + WORKBENCH
+    if "region" in old:
+        text = text.replace("ml.t3.medium, grants", "ml.p2.xlarge, grants")
+    path.write_text(text)
+    edit(path, old, new)
+    (problem,) = refused(project)
+    assert problem.startswith("environments/dev.yaml:")
+    assert words in problem

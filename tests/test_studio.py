@@ -13,22 +13,21 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Match, Template
+from botocore.validate import ParamValidator
 from sagestack import settings
-from sagestack.roles import SageMakerRole
-from sagestack.settings import EnvironmentNames
+from sagestack.settings import EnvironmentNames, shipped
 from sagestack.settings.workbench.studio import Studio, StudioLifecycleConfig
 from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
 from sagestack.workbench.studio.app_script import app_script
 from sagestack.workbench.studio.domain import StudioDomain
 from sagestack.workbench.studio.studio_lifecycle_config import StudioLifecycleConfig as LifecycleConfig
 
-from constructs import Construct
 from functions.studio_cleanup.names import DOMAIN, PROFILE, RESIDUE, SPACE
+from tests.studio_stack import Network, add_domain
 from tests.synthesis import flags
 from tests.waiting import wait_for
 
@@ -59,42 +58,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class Network(Construct):
-    """The part of the workbench's network that a domain asks for."""
-
-    def __init__(self, scope: Construct, id: str, subnets: int = 2) -> None:
-        super().__init__(scope, id)
-        vpc = ec2.CfnVPC(self, "Resource", cidr_block="10.42.0.0/22")
-        self.vpc_id = vpc.ref
-        self.subnet_ids = [
-            ec2.CfnSubnet(self, f"Subnet{index}", vpc_id=vpc.ref, cidr_block=f"10.42.{index}.0/24").ref
-            for index in range(subnets)
-        ]
-        self.vpc = ec2.Vpc.from_vpc_attributes(
-            self, "Vpc", vpc_id=vpc.ref, availability_zones=["a"] * subnets, isolated_subnet_ids=self.subnet_ids
-        )
-        self.security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=self.vpc, allow_all_outbound=False)
-
-
-def stack_with(studio: Mapping[str, Any], *, removal_policy: Any = "destroy", subnets: int = 2) -> cdk.Stack:
+def stack_with(studio: Mapping[str, Any]) -> cdk.Stack:
     app = cdk.App(context=flags(), analytics_reporting=False)
     stack = cdk.Stack(app, "Workbench", env=cdk.Environment(account="111111111111", region="us-east-1"))
-    wanted = Studio.model_validate(studio)
-    StudioDomain(
-        stack,
-        "Studio",
-        names=EnvironmentNames("dev"),
-        studio=wanted,
-        removal_policy=removal_policy,
-        network=Network(stack, "Network", subnets),  # type: ignore[arg-type]
-        execution_role=SageMakerRole(stack, "StudioRole", description="shared spaces"),
-        profile_roles={
-            name: SageMakerRole(stack, f"{name.title()}Role", description=name) for name in wanted.user_profiles
-        },
-        encryption_key=kms.Key(stack, "Key"),
-        artifacts=s3.Bucket(stack, "Artifacts"),
-        model_image="ecr",
-    )
+    add_domain(stack, studio)
     return stack
 
 
@@ -137,6 +104,25 @@ def test_a_domain_is_in_the_private_network_alone_and_encrypted(template: Templa
     assert users["SharingSettings"] == {"NotebookOutputOption": "Disabled"}
     assert domain["DomainSettings"]["DockerSettings"] == {"EnableDockerAccess": "DISABLED"}
     assert domain["TagPropagation"] == "ENABLED"
+
+
+@pytest.mark.parametrize("kind", ["Domain", "UserProfile", "Space"])
+def test_every_setting_is_one_that_sagemakers_own_api_has(template: Template, kind: str) -> None:
+    """CDK leaves out without a word what it does not know; and nothing here may be empty for that."""
+    shape = shipped.session().get_service_model("sagemaker").shape_for(f"Create{kind}Request")
+    for resource in template.find_resources(f"AWS::SageMaker::{kind}").values():
+        report = ParamValidator().validate(_plain(resource["Properties"]), shape)
+        assert not report.has_errors(), report.generate_report()
+        assert "{}" not in json.dumps(resource["Properties"])
+
+
+def _plain(value: Any) -> Any:
+    """With values of deployment time as words, or as numbers where they are."""
+    if isinstance(value, dict):
+        if len(value) == 1 and next(iter(value)).startswith(("Fn::", "Ref")):
+            return 1 if "Version" in value.get("Fn::GetAtt", []) else "known when it is deployed"
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def test_studio_classic_and_what_idle_shutdown_does_not_know_is_not_offered(template: Template) -> None:
@@ -234,7 +220,8 @@ def test_a_role_opens_and_starts_what_is_its_own_on_the_types_that_are_allowed(t
     assert private["StringEquals"] == {"sagemaker:SpaceSharingType": "Private"}
     assert "user-profile/${sagemaker:DomainId}/${sagemaker:UserProfileName}" in json.dumps(private["ArnLike"])
     assert shared["StringEquals"] == {"sagemaker:SpaceSharingType": "Shared"}
-    for condition in (private, shared):
+    (makes,) = (each for each in statements(template, "GraceRole") if "sagemaker:CreateSpace" in each["Action"])
+    for condition in (private, shared, makes["Condition"]):
         assert condition["ForAllValues:StringEquals"] == {"sagemaker:InstanceTypes": ["ml.g5.xlarge"]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from sagestack.settings import SettingsError, load_environment
 from sagestack.settings.workbench.studio import IdleShutdown, Studio
 from sagestack.settings.workbench.studio_people import known_studio_types
@@ -84,7 +84,7 @@ def problems(root: Path, studio: str) -> str:
         ),
         pytest.param(
             "user_profiles: {Ada Lovelace: {}}",
-            "letters, digits and hyphens, at most 63 characters",
+            "people by profile name: letters, digits and hyphens, at most 63",
             id="a profile's name with a space",
         ),
         pytest.param(
@@ -144,12 +144,12 @@ def problems(root: Path, studio: str) -> str:
         ),
         pytest.param(
             "lifecycle_configs: {mine: {script: ../a.sh}}",
-            "the path of a .sh file in the project",
+            "mine.script: '../a.sh' leads elsewhere",
             id="a script elsewhere",
         ),
         pytest.param(
             "lifecycle_configs: {mine: {packages: ['--index-url=http://x']}}",
-            "a package as pip or conda knows it",
+            "packages[0]: '--index-url=http://x' is not allowed (allowed: up to 100 packages as pip knows them",
             id="an option of pip",
         ),
         pytest.param(

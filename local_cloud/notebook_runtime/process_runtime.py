@@ -66,7 +66,8 @@ class ProcessRuntime:
 
     def __init__(self, state_dir: Path, project: Path = PROJECT) -> None:
         self._project = project
-        self._lock = threading.Lock()
+        # Reentrant: an instance that does not come up forgets itself while it is started.
+        self._lock = threading.RLock()
         self._running: set[ProcessInstance] = set()
         self._closed = False
         runs = state_dir / "notebook-instances"

@@ -47,15 +47,15 @@ class InstanceSpec:
             over stops. Delete it by `NotebookRuntime.remove_volume`: what root wrote there is not this machine's user's.
         environment: how the instance reaches this cloud, and as whom: `Platform.client_environment(region)` and
             `Credentials.environment()`. The region, AWS_ENDPOINT_URL and AWS_CA_BUNDLE reach everything that runs there.
-            The keys become a `credential_process` of the AWS configuration of root and of ec2-user rather than variables, so
-            that they reach kernels, terminals, `sudo -u ec2-user -i` and cron alike, as an instance's own credentials do.
-            Sessions of this cloud do not expire: the keys must stay valid until `stop` has returned; nothing renews them.
+            The keys become the AWS configuration of root and of ec2-user (`~/.aws/credentials`) rather than variables: so
+            they reach kernels, terminals, `sudo -u ec2-user -i` and cron alike, and no list of variables shows them. Sessions
+            of this cloud do not expire: the keys must stay valid until `stop` has returned; nothing renews them.
         root_access: whether ec2-user may become root once JupyterLab runs; lifecycle scripts always run as root.
         platform: PlatformIdentifier, told in /etc/sagestack-platform; both runtimes have one system, whatever it says.
         direct_internet: False is told in the log: neither runtime can cut an instance off the internet and leave it this cloud.
         on_line: called with each line that something of the instance prints, from threads of the runtime. The stream is what
             follows the instance's name in CloudWatch Logs: `LifecycleConfigOnCreate`, `LifecycleConfigOnStart`,
-            `jupyter.log`; and `build` for the lines of the image's build, which AWS has no stream for.
+            `jupyter.log`; and, which AWS has not, `build` for the build of the image, and `git` for clones.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Instance(Protocol):
     """A notebook instance that was started: a system that runs, and JupyterLab in it once `start_jupyter` was called."""
 
     def run_hook(self, hook: Hook, script: str, timeout_s: float) -> int | None:
-        """Run a lifecycle script as root, from `/`, with AWS's PATH; its lines go to `on_line` as it prints them.
+        """Run a lifecycle script as root, from `/`, with AWS's PATH and no other variable; its lines go to `on_line` at once.
 
         Returns when the script's own process has ended. What it left in the background runs on, as on AWS, and what that
         prints still reaches `on_line`.

@@ -15,7 +15,7 @@ from sagestack.settings.errors import Allowed, FromPath, Misfit, SettingsError, 
 from sagestack.settings.git import Git
 from sagestack.settings.hosting import Hosting, RealTime, Serverless
 from sagestack.settings.hosting_checks import hosting_problems
-from sagestack.settings.instance_types import check_instance_type
+from sagestack.settings.instance_types import check_instance_type, check_region
 from sagestack.settings.load import Load
 from sagestack.settings.source import SettingsFile
 from sagestack.settings.workbench import Workbench
@@ -234,6 +234,33 @@ class Environment(Settings):
                     for name in unknown
                 )
             )
+        return self
+
+    @model_validator(mode="after")
+    def _notebooks_exist_in_the_region(self) -> Environment:
+        problems: list[tuple[tuple[str, ...], str]] = []
+        for name, notebook in self.workbench.notebooks.items() if self.workbench else ():
+            try:
+                check_region(notebook.instance_type, self.region)
+            except ValueError as error:
+                problems.append((("workbench", "notebooks", name, "instance_type"), str(error)))
+        if problems:
+            raise Misfit(*problems)
+        return self
+
+    @model_validator(mode="after")
+    def _grants_are_of_models(self) -> Environment:
+        problems = [
+            (
+                ("workbench", "notebooks", name, "grants", "models"),
+                f"there is no model {model!r}{suggestion(model, self.models)}",
+            )
+            for name, notebook in (self.workbench.notebooks.items() if self.workbench else ())
+            for model in notebook.grants.models
+            if model not in self.models
+        ]
+        if problems:
+            raise Misfit(*problems)
         return self
 
     @model_validator(mode="after")

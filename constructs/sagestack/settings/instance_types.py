@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib.resources
+import json
 import re
 from typing import Literal
 
@@ -49,6 +51,35 @@ def check_instance_type(instance_type: str, use: Use) -> str:
             f" (allowed: x86 types like 'ml.m5.large'; Arm is for endpoints)"
         )
     return instance_type
+
+
+def check_region(instance_type: str, region: str) -> str:
+    """Returns the instance type, or raises `ValueError` where a region has no such instances at all.
+
+    SageMaker's types are EC2's with `ml.` before them. Nobody publishes where SageMaker has which but as prices; where EC2 has
+    which, cfn-lint takes from AWS's price list. So what passes may still not be had: a region that EC2 has a type in may lack it
+    for SageMaker. A region that cfn-lint does not know refuses nothing.
+    """
+    offered = _of_ec2().get(region)
+    if offered is not None and instance_type.removeprefix("ml.") not in offered:
+        near = [f"ml.{each}" for each in sorted(offered)]
+        raise ValueError(
+            f"{instance_type!r} does not exist in {region}{suggestion(instance_type, near)} (AWS offers no"
+            f" {instance_type.removeprefix('ml.')} there)"
+        )
+    return instance_type
+
+
+@functools.cache
+def _of_ec2() -> dict[str, frozenset[str]]:
+    """The types of EC2 by region."""
+    file = importlib.resources.files("cfnlint.data.schemas.extensions.aws_ec2_instance") / "instancetype_enum.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        region: frozenset(each["enum"])
+        for region, each in document.items()
+        if isinstance(each, dict) and each.get("enum")
+    }
 
 
 def architecture(instance_type: str) -> Architecture:

@@ -17,7 +17,7 @@ from local_cloud.sagemaker.notebooks.instance_logs import GROUP, InstanceLogs
 from local_cloud.sagemaker.notebooks.instance_repositories import cloned
 from local_cloud.sagemaker.notebooks.instance_requests import SESSION
 from local_cloud.sagemaker.notebooks.notebook_status import KIND, finish
-from local_cloud.sagemaker.notebooks.running import Notebooks, Running, key_for
+from local_cloud.sagemaker.notebooks.running import Key, Notebooks, Running, key_for
 from local_cloud.sagemaker.notebooks.start_failed import StartFailed
 from local_cloud.sagemaker.store import Document
 
@@ -97,16 +97,19 @@ def _remove_volume(notebooks: Notebooks, volume: Path) -> None:
 
 def watch(notebooks: Notebooks) -> None:
     """Fail instances that ended by themselves, until the local cloud ends."""
-    missed: dict[tuple[str, str, str], int] = {}
+    missed: dict[Key, int] = {}
     while not notebooks.closing.wait(WATCH_EVERY_S):
-        for key, running in list(notebooks.running.items()):
-            missed[key] = 0 if running.instance.is_running() else missed.get(key, 0) + 1
-            if missed[key] >= MISSES:
-                del missed[key]
+        running = list(notebooks.running.items())
+        # Only of those that run: one that is started again begins anew.
+        missed = {key: 0 if each.instance.is_running() else missed.get(key, 0) + 1 for key, each in running}
+        for key in [key for key, times in missed.items() if times >= MISSES]:
+            try:
                 _fail_ended(notebooks, key)
+            except Exception:
+                logger.exception("Notebook instance %s has ended, which cannot be written down", key[-1])
 
 
-def _fail_ended(notebooks: Notebooks, key: tuple[str, str, str]) -> None:
+def _fail_ended(notebooks: Notebooks, key: Key) -> None:
     account, region, name = key
     caller = Caller(account=account, region=region, arn=f"arn:aws:iam::{account}:root")
     document = notebooks.service.store.get(KIND, *key)

@@ -71,9 +71,9 @@ def create_notebook_instance(service: Sagemaker, caller: Caller, request: Reques
             document[instance_life.FOLDER] = _free_folder(service, caller, name)
             service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
             tags.save(service, caller, arn, request.get("Tags"))
+            notebook_status.tell(service, caller, document)
     except Duplicate:
         raise taken from None
-    notebook_status.tell(service, caller, document)
     in_background(service, caller, name, instance_life.launch)
     return {"NotebookInstanceArn": arn}
 

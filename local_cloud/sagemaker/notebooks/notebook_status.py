@@ -78,10 +78,12 @@ def begin(
         change(document)
         document.update(NotebookInstanceStatus=wanted, FailureReason=None, LastModifiedTime=time.time())
 
-    document = service.store.update(KIND, caller.account, caller.region, key_of(name), enter)
-    if document is None:
-        raise ValidationError("RecordNotFound")
-    tell(service, caller, document)
+    # Told before anybody can see it, and go on: events keep the order of what happened.
+    with service.store.transaction():
+        document = service.store.update(KIND, caller.account, caller.region, key_of(name), enter)
+        if document is None:
+            raise ValidationError("RecordNotFound")
+        tell(service, caller, document)
     return document
 
 
@@ -123,11 +125,12 @@ def finish(
             LastModifiedTime=time.time(),
         )
 
-    document = service.store.update(KIND, caller.account, caller.region, key_of(name), change)
-    if document is None or not written:
-        return False
+    with service.store.transaction():
+        document = service.store.update(KIND, caller.account, caller.region, key_of(name), change)
+        if document is None or not written:
+            return False
+        tell(service, caller, document)
     logger.info("Notebook instance %s is %s%s", name, status, f": {reason}" if reason else "")
-    tell(service, caller, document)
     return True
 
 

@@ -72,9 +72,15 @@ class Studio(Settings):
     organization. It cannot change: SageMaker would make another domain.
     https://docs.aws.amazon.com/sagemaker/latest/dg/onboard-custom.html"""
     user_profiles: Annotated[
-        dict[StudioName, UserProfile], Field(max_length=200), Allowed("the people of the domain, by profile name")
+        dict[StudioName, UserProfile],
+        Field(max_length=200),
+        Allowed("people by profile name: letters, digits and hyphens, at most 63"),
     ] = {}
-    spaces: Annotated[dict[StudioName, Space], Field(max_length=200), Allowed("spaces by name")] = {}
+    spaces: Annotated[
+        dict[StudioName, Space],
+        Field(max_length=200),
+        Allowed("spaces by name: letters, digits and hyphens, at most 63"),
+    ] = {}
     """Those that are in git. People may make private ones besides, and shared ones."""
     instance_type: StudioType = "ml.t3.medium"
     """What apps start on unless somebody chooses another: the cheapest that takes JupyterLab."""

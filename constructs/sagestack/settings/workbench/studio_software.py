@@ -47,7 +47,9 @@ class StudioLifecycleConfig(Settings):
     environment_variables: Annotated[
         dict[VariableName, VariableValue], Field(max_length=50), Allowed("up to 50 variables: NAME: 'value'")
     ] = {}
-    packages: Annotated[list[PackageSpec], Field(max_length=100), Allowed("up to 100 packages for pip")] = []
+    packages: Annotated[
+        list[PackageSpec], Field(max_length=100), Allowed("up to 100 packages as pip knows them, like polars==1.31.0")
+    ] = []
     git: Annotated[GitIdentity | None, Allowed("null, or user_name and user_email")] = None
     proxy: Annotated[Proxy | None, Allowed("null, or http, https and no_proxy")] = None
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
+
+from sagestack.settings import PROJECT_ROOT
+from sagestack.settings.errors import suggestion
 
 MAX_CHARACTERS = 16384
 """Of a script in base64: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_NotebookInstanceLifecycleHook.html"""
@@ -49,10 +53,16 @@ def problems_of_bash(text: str, severity: str = "style") -> list[str]:
     Raises:
         RuntimeError: shellcheck or bash is not installed.
     """
+    return list(_said_of(text, severity))
+
+
+@functools.cache
+def _said_of(text: str, severity: str) -> tuple[str, ...]:
+    """Kept, for one synth asks more than once."""
     syntax = subprocess.run([_program("bash"), "-n"], input=text.encode(), capture_output=True, check=False)
     if syntax.returncode != 0:
         said = syntax.stderr.decode(errors="replace").strip().splitlines()
-        return [f"bash cannot read it: {line.partition(': ')[2]}" for line in said]
+        return tuple(f"bash cannot read it: {line.partition(': ')[2]}" for line in said)
     found = subprocess.run(
         # Nobody's own ~/.shellcheckrc: a synth is the same everywhere.
         [_program("shellcheck"), "--norc", "--shell=bash", f"--severity={severity}", "--format=json", "-"],
@@ -62,7 +72,22 @@ def problems_of_bash(text: str, severity: str = "style") -> list[str]:
     )
     if found.returncode not in (0, 1):
         raise RuntimeError(f"shellcheck failed: {found.stderr.decode(errors='replace').strip()}")
-    return [f"line {each['line']}: {each['message']} (SC{each['code']})" for each in json.loads(found.stdout)]
+    return tuple(f"line {each['line']}: {each['message']} (SC{each['code']})" for each in json.loads(found.stdout))
+
+
+def problems_of_file(path: str, root: Path = PROJECT_ROOT) -> list[str]:
+    """What keeps a script of the user's own from being a step. Each line names the file, as it is from the project's root."""
+    file = root / path
+    if not file.is_file():
+        near = [str(each.relative_to(root)) for each in sorted(file.parent.glob("*.sh"))]
+        return [f"there is no file {path}{suggestion(path, near)}"]
+    try:
+        # As bytes: Python would take CRLF for LF.
+        text = file.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        return [f"{path}: is no UTF-8 text (byte {error.start}); save it as UTF-8"]
+    # Matters of style are the user's own.
+    return [f"{path}: {problem}" for problem in problems_of_text(text) or problems_of_bash(text, severity="warning")]
 
 
 def _program(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from sagestack.workbench.lifecycle.environment_variables import like_secrets
 from sagestack.workbench.lifecycle.options import environment_of, grant_all, steps_of
 from sagestack.workbench.lifecycle.steps import Hook
 
+HOOKS: tuple[Hook, Hook] = ("create", "start")
 EXAMPLES = PROJECT_ROOT / "notebooks" / "examples"
 
 
@@ -93,9 +95,21 @@ class LifecycleConfig(Construct):
             examples_url=self._examples() if options.examples else None,
             variables=variables or {},
         )
-        self.scripts = Scripts(
-            on_create=self._script("create", options, context), on_start=self._script("start", options, context)
+        steps, environment = steps_of(options, context), environment_of(options, context)
+        on_create, on_start = (
+            compose(
+                name,
+                hook,
+                steps,
+                exported=context.exported,
+                environment=environment,
+                publish=functools.partial(self._publish, hook),
+            )
+            if any(step.hook == hook for step in steps) or (hook == "start" and environment)
+            else None
+            for hook in HOOKS
         )
+        self.scripts = Scripts(on_create, on_start)
         resource = sagemaker.CfnNotebookInstanceLifecycleConfig(
             self,
             "Resource",
@@ -130,23 +144,11 @@ class LifecycleConfig(Construct):
         context = GrantContext(self._names, notebook or "", self._artifacts, self._key)
         grant_all(self._options, role, context)
 
-    def _script(self, hook: Hook, options: LifecycleOptions, context: LifecycleContext) -> Script | None:
-        steps = steps_of(options, context)
-        environment = environment_of(options, context) if hook == "start" else {}
-        if not environment and not any(step.hook == hook for step in steps):
-            return None
-        return compose(
-            self._name,
-            hook,
-            steps,
-            exported=context.exported,
-            environment=environment_of(options, context),
-            publish=lambda text: self._publish(hook, text),
-        )
-
     def _publish(self, hook: Hook, text: str) -> str:
         """Where SageMaker's limit leaves no room, the steps are a file of the stack's own."""
-        folder = Path(cdk.App.of(self).outdir if cdk.App.of(self) else ".") / "lifecycle"  # type: ignore[union-attr]
+        stage = cdk.Stage.of(self)
+        assert stage is not None
+        folder = Path(stage.outdir) / "lifecycle"
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self._name}-{hook}.sh"
         file.write_text(text, encoding="utf-8", newline="\n")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sagestack.settings import PROJECT_ROOT
-from sagestack.settings.errors import suggestion
 from sagestack.settings.workbench.lifecycle import Script
-from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
+from sagestack.workbench.lifecycle.checks import problems_of_file
 from sagestack.workbench.lifecycle.context import LifecycleContext
 from sagestack.workbench.lifecycle.steps import Step
 
@@ -19,7 +17,7 @@ def steps(option: Sequence[Script], context: LifecycleContext) -> tuple[Step, ..
     Raises:
         ValueError: a script is not there, or is refused; with a line for everything that is wrong.
     """
-    if problems := [problem for script in option for problem in problems_of(script)]:
+    if problems := [problem for script in option for problem in problems_of_file(script.file)]:
         raise ValueError("\n".join(problems))
     return tuple(
         Step(
@@ -34,21 +32,3 @@ def steps(option: Sequence[Script], context: LifecycleContext) -> tuple[Step, ..
         )
         for script in option
     )
-
-
-def problems_of(script: Script, root: Path = PROJECT_ROOT) -> list[str]:
-    """What keeps a script from being a step; the file is named in each line."""
-    path = root / script.file
-    if not path.is_file():
-        near = [str(each.relative_to(root)) for each in sorted(path.parent.glob("*.sh"))]
-        return [f"scripts, {script.name}: there is no file {script.file}{suggestion(script.file, near)}"]
-    try:
-        # As bytes: Python would take CRLF for LF.
-        text = path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        return [f"{script.file}: is no UTF-8 text (byte {error.start}); save it as UTF-8"]
-    found = problems_of_text(text)
-    if not found:
-        # Matters of style are the user's own.
-        found = problems_of_bash(text, severity="warning")
-    return [f"{script.file}: {problem}" for problem in found]

@@ -26,7 +26,9 @@ def grant_studio(role: iam.IRole, *, instance_types: Sequence[str]) -> None:
 
     Args:
         role: of a profile, or of the domain.
-        instance_types: what apps may run on; all, where none is said.
+        instance_types: what apps may run on; all, where none is said. `sagemaker:InstanceTypes` is known to CreateApp,
+            CreateSpace and UpdateSpace:
+            https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
     """
     stack = cdk.Stack.of(role)
 
@@ -65,10 +67,11 @@ def grant_studio(role: iam.IRole, *, instance_types: Sequence[str]) -> None:
             conditions={"Null": {"sagemaker:TaggingAction": "false"}},
         ),
         iam.PolicyStatement(
-            actions=[f"sagemaker:{verb}Space" for verb in ("Create", "Delete", "Update")],
+            actions=["sagemaker:CreateSpace", "sagemaker:UpdateSpace"],
             resources=[arn("space", in_domain)],
-            conditions={**own, "StringEquals": {"sagemaker:SpaceSharingType": ["Private", "Shared"]}},
+            conditions={**own, "StringEquals": {"sagemaker:SpaceSharingType": ["Private", "Shared"]}, **on_types},
         ),
+        iam.PolicyStatement(actions=["sagemaker:DeleteSpace"], resources=[arn("space", in_domain)], conditions=own),
         iam.PolicyStatement(
             actions=["sagemaker:DeleteApp"], resources=[arn("app", in_domain)], conditions={**own, **private}
         ),

@@ -86,7 +86,7 @@ class CleanDelete(Construct):
             "Provider",
             on_event_handler=on_event,
             is_complete_handler=is_complete,
-            query_interval=cdk.Duration.seconds(15),
+            query_interval=cdk.Duration.seconds(5),
             total_timeout=_PATIENCE,
             log_group=logs.LogGroup(
                 self, "ProviderLogs", retention=logs.RetentionDays.ONE_YEAR, removal_policy=cdk.RemovalPolicy.DESTROY

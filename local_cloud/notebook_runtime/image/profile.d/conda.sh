@@ -2,11 +2,14 @@
 # `source activate NAME` and `conda activate NAME` in login shells, as on an instance.
 export PATH=/home/ec2-user/anaconda3/bin:$PATH
 conda() {
-    case "${1:-}" in
+    if [ "${1:-}" = activate ]; then
+        shift
         # shellcheck disable=SC1091
-        activate) shift && . /home/ec2-user/anaconda3/bin/activate "$@" ;;
+        . /home/ec2-user/anaconda3/bin/activate "$@"
+    elif [ "${1:-}" = deactivate ]; then
         # shellcheck disable=SC1091
-        deactivate) . /home/ec2-user/anaconda3/bin/deactivate ;;
-        *) command conda "$@" ;;
-    esac
+        . /home/ec2-user/anaconda3/bin/deactivate
+    else
+        command conda "$@"
+    fi
 }

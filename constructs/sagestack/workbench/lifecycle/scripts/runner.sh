@@ -8,7 +8,7 @@
 # SageMaker's own PATH has a relative folder in it.
 export PATH="${SAGESTACK_PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}" HOME="${HOME:-/root}"
 export SAGESTACK_VOLUME SAGESTACK_USER SAGESTACK_USER_HOME SAGESTACK_HOME SAGESTACK_PROGRAMS SAGESTACK_RUN SAGESTACK_CONDA
-log_head=262144 log_tail=65536
+log_head_kilobytes=256 log_tail_bytes=65536
 # All of a hook must end within 300 seconds, and SageMaker itself takes some of them.
 foreground_until=$((SECONDS + ${SAGESTACK_BUDGET:-210}))
 declare -a steps_in_background=()
@@ -68,8 +68,12 @@ record() {
 # The beginning and the end of a long log; it goes on reading where nothing can be written, so that no step notices.
 limited() {
     local rest
-    head -c "$log_head"
-    rest=$(tail -c "$log_tail" | tr -d '\000')
+    # Not `head`, which keeps to itself what a step says until there is more of it.
+    (
+        ulimit -f "$log_head_kilobytes"
+        exec cat
+    )
+    rest=$(tail -c "$log_tail_bytes" | tr -d '\000')
     [ -z "$rest" ] || printf '\n[... shortened; the end: ...]\n%s\n' "$rest"
 }
 
@@ -96,7 +100,7 @@ run_step() {
     until [ -e "$result" ] || [ "$SECONDS" -ge "$give_up" ]; do sleep 0.05; done
     code=$(cat "$result" 2>/dev/null || echo 137)
     # What a step leaves running may hold the pipe for as long as it likes.
-    give_up=$((SECONDS + 2))
+    give_up=$((SECONDS + 1))
     while kill -0 "$reader" 2>/dev/null && [ "$SECONDS" -lt "$give_up" ]; do sleep 0.02; done
     rm -f "$pipe" "$result"
     if [ "$code" -eq 0 ]; then
@@ -264,7 +268,7 @@ detach() {
     local main="$SAGESTACK_RUN/$1-$SAGESTACK_HOOK.sh"
     {
         declare -f
-        declare -p steps_in_background log_head log_tail
+        declare -p steps_in_background log_head_kilobytes log_tail_bytes
         echo "$1"
     } >"$main"
     setsid nohup bash "$main" </dev/null >>"$SAGESTACK_RUN/log/background.log" 2>&1 8>>"$SAGESTACK_RUN/background.lock" &

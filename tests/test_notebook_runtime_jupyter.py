@@ -1,0 +1,195 @@
+"""A notebook instance as a process, with the real JupyterLab: who gets in, for how long, and what kernels and terminals have."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from local_cloud.notebook_runtime.process_runtime import ProcessInstance, ProcessRuntime
+from tests.jupyter_visitor import Visitor
+from tests.notebook_instances import ARN, Printed, instance_spec
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.notebook, pytest.mark.timeout(300)]
+
+
+@dataclass
+class Started:
+    """An instance with its JupyterLab."""
+
+    instance: ProcessInstance
+    base_url: str
+    printed: Printed
+    folder: Path
+
+    def url(self, valid_s: float = 300, session_s: float = 1800) -> str:
+        return self.instance.authorize(secrets.token_urlsafe(32), time.time() + valid_s, session_s)
+
+    def visitor(self) -> Visitor:
+        """Somebody who is in."""
+        visitor = Visitor(self.base_url)
+        assert visitor.open(self.url())[0] == 200
+        return visitor
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    folder, printed = tmp_path_factory.mktemp("instance"), Printed()
+    runtime = ProcessRuntime(folder / "state")
+    instance = runtime.start(instance_spec(folder, printed))
+    (folder / "volume" / "my analysis").mkdir()
+    yield Started(instance, instance.start_jupyter("my analysis"), printed, folder)
+    runtime.close()
+
+
+def test_a_presigned_url_opens_jupyterlab_in_the_default_repository(started: Started) -> None:
+    status, address, page = Visitor(started.base_url).open(started.url())
+    assert status == 200
+    assert address == started.base_url + "lab/tree/my%20analysis"
+    assert "<title>JupyterLab</title>" in page
+
+
+def test_a_presigned_url_opens_once(started: Started) -> None:
+    url, visitor = started.url(), Visitor(started.base_url)
+    assert visitor.open(url)[0] == 200
+    status, _, page = Visitor(started.base_url).open(url)
+    assert status == 403
+    assert "sagestack notebook open" in page
+    # Whoever is in already stays in: people open bookmarks and go back.
+    assert visitor.open(url)[0] == 200
+
+
+def test_of_two_who_come_at_once_one_gets_in(started: Started) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    url = started.url()
+    with ThreadPoolExecutor(8) as pool:
+        came = list(pool.map(lambda _: Visitor(started.base_url).open(url)[0], range(8)))
+    assert sorted(came) == [200, *[403] * 7]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["lab?authToken=unknown", "?authToken=../../etc/passwd", "?authToken=", "lab", "tree", "login", "lab?token=wrong"],
+)
+def test_nobody_enters_without_a_presigned_url(started: Started, path: str) -> None:
+    status, _, page = Visitor(started.base_url).open(started.base_url + path)
+    assert status == 403
+    assert "create-presigned-notebook-instance-url" in page
+
+
+@pytest.mark.parametrize("path", ["api/contents", "api/status", "api/kernels", "api/terminals", "files/x", "metrics"])
+def test_no_part_of_the_api_is_open(started: Started, path: str) -> None:
+    assert Visitor(started.base_url).status(path) == 403
+
+
+def test_a_presigned_url_that_is_too_old_opens_nothing(started: Started) -> None:
+    visitor = Visitor(started.base_url)
+    assert visitor.open(started.url(valid_s=-1))[0] == 403
+    assert visitor.status() == 403
+
+
+def test_a_session_lasts_as_long_as_was_said(started: Started) -> None:
+    visitor = Visitor(started.base_url)
+    assert visitor.open(started.url(session_s=1.5))[0] == 200
+    assert visitor.status() == 200
+    wait_for(lambda: visitor.status() == 403, 10)
+    assert visitor.status("api/contents") == 403
+
+
+def test_another_sites_page_cannot_speak_for_a_visitor(started: Started) -> None:
+    visitor = started.visitor()
+    assert visitor.ask("POST", "api/kernels", {}, xsrf=False)[0] == 403
+    status, made = visitor.ask("POST", "api/contents", {"type": "notebook"})
+    assert status == 201
+    assert (started.folder / "volume" / made["path"]).is_file()
+
+
+@pytest.mark.parametrize("kernel", ["python3", "conda_python3"])
+def test_a_kernel_computes_and_has_the_roles_credentials(started: Started, kernel: str) -> None:
+    printed = started.visitor().run(
+        """
+import boto3, json, os
+session = boto3.Session()
+found = session.get_credentials()
+print(json.dumps({
+    "sum": sum(range(10)), "key": found.access_key, "token": found.token, "region": session.region_name,
+    "endpoint": session.client("s3").meta.endpoint_url, "variables": sorted(name for name in os.environ if "KEY" in name),
+    "home": os.path.expanduser("~"), "arn": json.load(open(os.environ["SAGESTACK_METADATA"]))["ResourceArn"],
+}))
+""",
+        kernel,
+    )
+    told = json.loads(printed)
+    assert told.pop("home").startswith(str(started.folder / "state"))
+    assert told == {
+        "sum": 45,
+        "key": "ASIAEXAMPLE",
+        "token": "token-example",
+        "region": "us-east-1",
+        "endpoint": "https://127.0.0.1:4566",
+        "variables": [],
+        "arn": ARN,
+    }
+
+
+def test_a_kernels_websocket_is_closed_to_others(started: Started) -> None:
+    visitor = started.visitor()
+    kernel = visitor.ask("POST", "api/kernels", {"name": "python3"})[1]["id"]
+    assert Visitor(started.base_url).execute(kernel, "print(1)") == "refused 403"
+    visitor.ask("DELETE", f"api/kernels/{kernel}")
+
+
+def test_a_program_on_the_instance_enters_with_the_token_of_the_runtime_file(started: Started) -> None:
+    (path,) = (started.folder / "state").rglob("jpserver-*.json")
+    about = json.loads(path.read_text())
+    request = urllib.request.Request(
+        f"{about['url']}api/terminals", headers={"Authorization": f"token {about['token']}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert json.loads(answer.read()) == []
+    assert about["url"] == started.base_url
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_no_secret_is_in_the_log(started: Started) -> None:
+    (path,) = (started.folder / "state").rglob("jpserver-*.json")
+    token = secrets.token_urlsafe(32)
+    Visitor(started.base_url).open(started.instance.authorize(token, time.time() + 300, 1800))
+    started.printed.has("jupyter.log", "is running at")
+    log = "\n".join(started.printed.of("jupyter.log"))
+    assert json.loads(path.read_text())["token"] not in log
+    assert token not in log
+    assert "secret-example" not in log
+
+
+def test_a_session_does_not_survive_a_stop_and_the_volume_does(tmp_path: Path) -> None:
+    runtime, printed = ProcessRuntime(tmp_path / "state"), Printed()
+    instance = runtime.start(instance_spec(tmp_path, printed))
+    first = instance.start_jupyter(None)
+    visitor = Visitor(first)
+    visitor.open(instance.authorize("token", time.time() + 300, 1800))
+    notebook = visitor.ask("POST", "api/contents", {"type": "notebook"})[1]["path"]
+    kernel = visitor.ask("POST", "api/kernels", {"name": "python3"})[1]["id"]
+    pid = int(visitor.execute(kernel, "import os; print(os.getpid())"))
+    instance.stop(10)
+    assert not Path(f"/proc/{pid}").exists()
+    instance = runtime.start(instance_spec(tmp_path, printed))
+    second = instance.start_jupyter(None)
+    visitor.base_url = second
+    assert visitor.status() == 403
+    visitor.open(instance.authorize("token", time.time() + 300, 1800))
+    assert [entry["name"] for entry in visitor.ask("GET", "api/contents")[1]["content"]] == [notebook]
+    assert instance.jupyter_pid is not None
+    os.kill(instance.jupyter_pid, signal.SIGKILL)
+    wait_for(lambda: not instance.is_running())
+    runtime.close()
