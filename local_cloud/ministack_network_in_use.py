@@ -1,4 +1,4 @@
-"""What is in use in a network cannot be deleted, as on AWS: MiniStack's EC2 asks only for a VPC, not for subnets and security groups.
+"""What is in use in a network cannot be deleted, as on AWS: MiniStack's EC2 refuses only VPCs, not subnets and security groups.
 
 Without it a stack whose domain leaves a file system, interfaces and groups behind would be deleted here, and fail on AWS. Beside
 `ministack_seams` a module that knows MiniStack; the same test holds every name of it that is used here.

@@ -18,6 +18,9 @@ from tests.local_cloud_fixtures import LocalCloud
 TIMEOUT_S = 240
 """Of one deployment: an update that bakes and goes back, on a machine that other tests keep busy."""
 
+_IN_THE_CALL = 51_200
+"""Bytes: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+
 
 def synthesizer() -> cdk.IStackSynthesizer:
     """For a stack whose assets go into the bucket of the tests, which needs no bootstrap."""
@@ -47,19 +50,27 @@ class StackDeployer:
             for place in asset["destinations"].values():
                 self._s3.put_object(Bucket=place["bucketName"], Key=place["objectKey"], Body=body)
         template = json.loads((folder / f"{self.name}.template.json").read_text())
-        # Without blanks: CloudFormation takes 51,200 bytes in the call itself.
+        # Without blanks: it is read by a machine, and sent.
         return json.dumps(template, separators=(",", ":"))
 
     def deploy(self, template: str) -> str:
         """The status that the stack ends in: created the first time, updated from then on."""
         act = self.cloudformation.update_stack if self._is_there else self.cloudformation.create_stack
         self._is_there = True
-        act(StackName=self.name, TemplateBody=template, Capabilities=["CAPABILITY_IAM"])
+        act(StackName=self.name, **self._template(template), Capabilities=["CAPABILITY_IAM"])
         deadline = time.monotonic() + TIMEOUT_S
         while (status := str(self.described()["StackStatus"])).endswith("_IN_PROGRESS"):
             assert time.monotonic() < deadline, status
             time.sleep(0.1)
         return status
+
+    def _template(self, template: str) -> dict[str, str]:
+        """As CloudFormation takes it: in the call itself, or, a larger one, from S3."""
+        if len(template.encode()) <= _IN_THE_CALL:
+            return {"TemplateBody": template}
+        key = f"templates/{self.name}.json"
+        self._s3.put_object(Bucket=BUCKET, Key=key, Body=template.encode())
+        return {"TemplateURL": f"https://s3.amazonaws.com/{BUCKET}/{key}"}
 
     def described(self) -> dict[str, Any]:
         """The stack, as DescribeStacks has it."""

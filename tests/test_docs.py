@@ -190,7 +190,7 @@ def test_the_references_of_the_settings_have_every_key(document: str, settings: 
 def test_the_reference_of_lifecycle_configs_has_every_key() -> None:
     named = {
         part
-        for text in code((PROJECT_ROOT / "docs/reference/lifecycle-configs.md").read_text())
+        for text in inline_code(PROJECT_ROOT / "docs/reference/lifecycle-configs.md")
         for part in re.split(r"\W+", text)
     }
     assert {key.rpartition(".")[2] for key in keys(LifecycleOptions)} <= named
@@ -199,7 +199,7 @@ def test_the_reference_of_lifecycle_configs_has_every_key() -> None:
 def keys(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """The dotted keys of a settings file; NAME stands for a name that its author chose."""
     for name, field in settings.model_fields.items():
-        if any(type(extra).__name__ == "FromPath" for extra in field.metadata) or name == "folder":
+        if any(type(extra).__name__ == "FromPath" for extra in field.metadata) or f"{prefix}{name}" == "folder":
             continue
         models = [kind for kind in _classes(field.annotation) if issubclass(kind, BaseModel)]
         below = f"{prefix}{name}." + ("NAME." if "dict" in str(field.annotation) else "")

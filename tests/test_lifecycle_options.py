@@ -562,23 +562,24 @@ def test_extensions_that_cannot_be_installed_restart_nothing(instance: Instance)
 
 
 @pytest.mark.parametrize(
-    ("environment", "kernel_name", "path"),
+    ("environment", "kernel", "found", "path"),
     [
-        ("conda/envs/python3/share/jupyter/kernels", "python3", "/conda/envs/python3/share/jupyter"),
-        ("home/.local/share/jupyter/kernels/python3", "python3", ""),
+        ("conda/envs/pytorch/share/jupyter/kernels", "pytorch", "python3", "/conda/envs/pytorch/share/jupyter"),
+        ("conda/envs/R/share/jupyter/kernels", "R", "ir", "/conda/envs/R/share/jupyter"),
+        ("home/.local/share/jupyter/kernels/research", "research", "research", ""),
     ],
-    ids=["of-the-instance", "on-the-volume"],
+    ids=["of-the-instance", "r-of-the-instance", "on-the-volume"],
 )
 def test_a_notebook_runs_with_the_kernel_that_was_asked_for(
-    instance: Instance, environment: str, kernel_name: str, path: str
+    instance: Instance, environment: str, kernel: str, found: str, path: str
 ) -> None:
     (instance.root / environment).mkdir(parents=True)
     instance.command(
         "conda/envs/JupyterSystemEnv/bin/python", 'echo "$NOTEBOOK_KERNEL|$NOTEBOOK_PATH|${JUPYTER_PATH:-}"'
     )
-    code, said = instance.run(steps(run_notebook={"path": "a/b.ipynb"})["run-notebook"])
+    code, said = instance.run(steps(run_notebook={"path": "a/b.ipynb", "kernel": kernel})["run-notebook"])
     assert code == 0, said
-    assert said.replace(str(instance.root), "") == f"{kernel_name}|a/b.ipynb|{path}\n"
+    assert said.replace(str(instance.root), "") == f"{found}|a/b.ipynb|{path}\n"
 
 
 def test_a_notebook_that_is_not_there_is_said(instance: Instance) -> None:
@@ -601,16 +602,16 @@ def test_backups_begin_when_a_restore_has_ended() -> None:
     [
         (
             {"backup": {"exclude": ["a b", "c"]}},
-            ["backup", "900", "ec2-user", "env", "BACKUP_HOURS=24", "BACKUP_KEEP=7", "BACKUP_EXCLUDE=a b\nc"],
+            ["back-up", "900", "ec2-user", "env", "BACKUP_HOURS=24", "BACKUP_KEEP=7", "BACKUP_EXCLUDE=a b\nc"],
         ),
-        ({"metrics": {"interval_in_seconds": 30}}, ["metrics", "30", "ec2-user", "env", "METRICS_INTERVAL=30"]),
+        ({"metrics": {"interval_in_seconds": 30}}, ["publish-metrics", "30", "ec2-user", "env", "METRICS_INTERVAL=30"]),
     ],
     ids=["backup", "metrics"],
 )
 def test_what_goes_on_and_on_is_given_to_a_timer_as_the_user(
     instance: Instance, option: dict[str, Any], wanted: list[str]
 ) -> None:
-    step = steps(**option)[wanted[0]]
+    (step,) = [each for each in steps(**option).values() if "every.sh" in each.script]
     (instance.root / "programs/every.sh").write_text('printf "%s\\0" "$@"\n')
     every = {name: text for name, text in step.files.items() if name != "every.sh"}
     code, said = instance.run(Step(step.name, step.script, files=every, variables=step.variables))
@@ -729,6 +730,7 @@ GIT = {"user_name": "Ada", "user_email": "ada@example.org"}
         ({"conda_environments": {"../e": {}}}, "conda_environments"),
         ({"conda_environments": {"e": {"python": "2.7"}}}, "python"),
         ({"conda_environments": {"e": {"channels": ["a|b"]}}}, "channels"),
+        ({"conda_environments": {"python3": {}}}, "an environment of the instance's own"),
         ({"conda_environments": {"r": {}}, "r_kernel": True}, "r is the name of the kernel of r_kernel"),
         ({"package_index": {}}, "say url"),
         ({"package_index": {"url": "https://ada:pw@pypi.example.org"}}, "url"),

@@ -27,6 +27,7 @@ SEAMS = [
         "roles",
         "schedules",
         "scope",
+        "tag_conditions",
     )
 ]
 
@@ -54,6 +55,7 @@ SIGNATURES = {
         "region",
         "account_id",
     ],
+    "core.iam_actions._query_param": ["query_params", "key"],
     "core.iam_evaluator.evaluate": ["ctx", "policies", "limits"],
     "core.iam_evaluator._gather_role_policies": ["role_name", "account_id"],
     "core.iam_evaluator._permissions_boundary": ["store", "name", "account_id"],
@@ -66,7 +68,13 @@ SIGNATURES = {
     "services.budgets._create_budget": ["data"],
     "services.budgets._delete_budget": ["data"],
     "services.budgets._update_budget": ["data"],
-    "services.cloudformation.provisioners._physical_name": ["stack_name", "logical_id", "lowercase", "max_len", "seeded"],
+    "services.cloudformation.provisioners._physical_name": [
+        "stack_name",
+        "logical_id",
+        "lowercase",
+        "max_len",
+        "seeded",
+    ],
     "services.cloudformation.provisioners._provision_resource": ["resource_type", "logical_id", "props", "stack_name"],
     "services.cloudformation.stacks._runs_on_worker_thread": ["resource_type"],
     "services.cloudformation.stacks._add_event": [

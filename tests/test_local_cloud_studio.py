@@ -552,12 +552,32 @@ def test_the_volume_of_a_space_grows_while_no_app_has_it_and_never_shrinks(cloud
     assert refused(cloud, "UpdateSpace", **names, SpaceSettings=sized(20)).code == "ResourceInUse"
 
 
+def test_a_shared_space_has_the_volume_that_the_domain_says_of_spaces(cloud: StudioCloud) -> None:
+    sizes = {"DefaultEbsStorageSettings": {"DefaultEbsVolumeSizeInGb": 30, "MaximumEbsVolumeSizeInGb": 30}}
+    domain_id = cloud.domain(DefaultSpaceSettings={"ExecutionRole": ROLE, "SpaceStorageSettings": sizes})
+    cloud.profile(domain_id)
+    request = {
+        "DomainId": domain_id,
+        "SpaceName": "together",
+        "OwnershipSettings": {"OwnerUserProfileName": "ada"},
+        "SpaceSharingSettings": {"SharingType": "Shared"},
+        "SpaceSettings": {"AppType": "JupyterLab"},
+    }
+    cloud.call("CreateSpace", **request)
+    described = cloud.until("InService", "DescribeSpace", DomainId=domain_id, SpaceName="together")
+    assert described["SpaceSettings"]["SpaceStorageSettings"] == {"EbsStorageSettings": {"EbsVolumeSizeInGb": 30}}
+    app = cloud.app(domain_id, SpaceName="together")
+    assert cloud.call("DescribeApp", **app)["Status"] == "InService", "with the role that the domain has for spaces"
+
+
 # Apps.
 
 
 def test_an_app_goes_through_its_states_and_stays_listed_as_deleted(cloud: StudioCloud) -> None:
     domain_id = cloud.domain(settings={"SecurityGroups": [GROUP]}, Tags=[{"Key": "team", "Value": "a"}])
-    cloud.profile(domain_id)
+    cloud.profile(
+        domain_id, Tags=[{"Key": "owner", "Value": "ada"}, {"Key": "aws:cloudformation:stack-name", "Value": "s"}]
+    )
     cloud.space(domain_id)
     named = {"DomainId": domain_id, "SpaceName": "work", "AppType": "JupyterLab", "AppName": "default"}
     cloud.hold()
@@ -568,7 +588,9 @@ def test_an_app_goes_through_its_states_and_stays_listed_as_deleted(cloud: Studi
     cloud.restart()
     described = cloud.until("InService", "DescribeApp", **named)
     assert described["ResourceSpec"] == {"InstanceType": "ml.t3.medium"}
-    assert cloud.tags(arn) == {"team": "a", "why": "test"}, "an app has its domain's tags, too"
+    assert cloud.tags(arn) == {"team": "a", "owner": "ada", "why": "test"}, (
+        "an app has its domain's and its owner's tags"
+    )
     (interface,) = cloud.platform.ec2.interfaces.values()
     assert interface["Groups"] == [GROUP, cloud.platform.ec2.nfs_groups()["outbound"]["GroupId"]]
 

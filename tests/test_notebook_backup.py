@@ -602,6 +602,34 @@ def test_backups_are_made_when_they_are_due_and_not_before(
     assert len([key for key in bucket.objects if "/manifests/" in key]) == 3
 
 
+def test_a_volume_too_full_to_note_a_backup_gets_no_second_one_soon(
+    bucket: Bucket, volume: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(volume, "a")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(program, "note", full)
+    for _ in range(2):
+        assert run(volume, bucket, monkeypatch, "due") == 0
+    assert "not noted on the volume: [Errno 28] No space left" in capsys.readouterr().out
+    assert len([key for key in bucket.objects if "/manifests/" in key]) == 1
+
+
+def test_a_restore_that_broke_off_is_tried_again_when_a_backup_is_looked_at(
+    bucket: Bucket, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup_of(bucket, tmp_path)
+    run(volume, bucket, monkeypatch, "look")
+    bucket.fail["list_objects_v2"] = EndpointConnectionError(endpoint_url="https://s3")
+    assert run(volume, bucket, monkeypatch, "restore") == 1
+    assert run(volume, bucket, monkeypatch, "due") == 1
+    bucket.fail.clear()
+    assert run(volume, bucket, monkeypatch, "due") == 0
+    assert (volume / "work.ipynb").read_text() == "work"
+
+
 def test_people_find_when_the_last_backup_was_and_what_it_lacks(
     bucket: Bucket, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,8 +80,8 @@ def test_the_presigned_url_opens_jupyterlab_and_a_cell_computes(
     assert page.url.endswith("/lab/tree/analysis")
     page.get_by_text("explore.ipynb").first.dblclick(timeout=FIRST_PAGE_MS)
     page.wait_for_selector(".jp-CodeCell .cm-content", timeout=FIRST_PAGE_MS)
-    # Only when the kernel answers: a cell that is run before is run too early.
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=FIRST_PAGE_MS)
+    # Only when the kernel answers: JupyterLab forgets a cell that is run before.
+    page.get_by_text("conda_python3 | Idle").wait_for(timeout=FIRST_PAGE_MS)
     page.click(".jp-CodeCell .cm-content")
     page.keyboard.press("Shift+Enter")
     output = page.wait_for_selector(".jp-OutputArea-output pre", timeout=FIRST_PAGE_MS)

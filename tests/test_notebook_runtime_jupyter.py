@@ -145,7 +145,7 @@ print(json.dumps({
 def test_a_kernels_websocket_is_closed_to_others(started: Started) -> None:
     visitor = started.visitor()
     kernel = visitor.ask("POST", "api/kernels", {"name": "python3"})[1]["id"]
-    assert Visitor(started.base_url).execute(kernel, "print(1)") == "refused 403"
+    assert Visitor(started.base_url).execute(kernel, "print(1)").strip() == "refused 403"
     visitor.ask("DELETE", f"api/kernels/{kernel}")
 
 

@@ -15,6 +15,7 @@ from sagestack.review.assembly import Assembly, StackTemplate
 from sagestack.review.costs import estimate, expected_load
 from sagestack.review.costs.capacity import vcpus
 from sagestack.review.costs.estimate import is_free
+from sagestack.review.costs.hours import hours_between
 from sagestack.review.costs.reading import UNKNOWN, Reading
 from sagestack.review.prices import Prices, PriceTable, load_prices
 from sagestack.review.results import CostEstimate, CostLine
@@ -513,6 +514,102 @@ def test_a_lifecycle_that_stops_nothing_does_not_count_as_one_that_does() -> Non
     assert the(cost(resources), "notebook").kind == "idle"
 
 
+def schedule(direction: str, expression: str, **properties: Any) -> dict[str, Any]:
+    """As the workbench's hours make it: the name is known, the partition is not."""
+    arn = {
+        "Fn::Join": [
+            "",
+            ["arn:", {"Ref": "AWS::Partition"}, f":scheduler:::aws-sdk:sagemaker:{direction}NotebookInstance"],
+        ]
+    }
+    return {
+        "Type": "AWS::Scheduler::Schedule",
+        "Properties": {
+            "ScheduleExpression": expression,
+            "Target": {"Arn": arn, "Input": '{"NotebookInstanceName":"explore"}'},
+            **properties,
+        },
+    }
+
+
+WORKDAYS = {"Start": schedule("start", "cron(0 8 ? * MON-FRI *)"), "Stop": schedule("stop", "cron(0 19 ? * * *)")}
+AUTO_STOP = {"Tags": [{"Key": "sagestack:auto-stop", "Value": "60"}]}
+
+
+@pytest.mark.parametrize(
+    ("properties", "schedules", "hours", "kind", "why"),
+    [
+        ({}, WORKDAYS, 11 * 5 / 168 * 730, "idle", "whether somebody works in it or not"),
+        ({}, {"Stop": WORKDAYS["Stop"]}, 80.0, "load", "since cron(0 19 ? * * *) stops it"),
+        (AUTO_STOP, WORKDAYS, 80.0, "load", "since it stops by itself"),
+        (
+            AUTO_STOP,
+            {**WORKDAYS, "Stop": schedule("stop", "cron(0 9 ? * * *)")},
+            5 / 168 * 730,
+            "load",
+            "its hours let it",
+        ),
+        ({}, {"Start": WORKDAYS["Start"]}, 730.0, "idle", "nothing stops it"),
+        ({}, {"Stop": schedule("stop", "cron(0 19 ? * * *)", State="DISABLED")}, 730.0, "idle", "nothing stops it"),
+        ({"NotebookInstanceName": "other"}, WORKDAYS, 730.0, "idle", "nothing stops it"),
+        ({}, {**WORKDAYS, "Start": schedule("start", "cron(0 8 1 * ? *)")}, 80.0, "load", "stops it"),
+    ],
+    ids=["hours", "stop-only", "auto-stop", "short-hours", "start-only", "disabled", "of-another", "not-weekly"],
+)
+def test_a_notebook_runs_between_its_hours(
+    properties: dict[str, Any], schedules: Resources, hours: float, kind: str, why: str
+) -> None:
+    resources = {"Notebook": notebook(**{"NotebookInstanceName": "explore", **properties}), **schedules}
+    line = the(cost(resources, NOTHING.model_copy(update={"notebook_hours": 80.0})), "notebook, ml.t3.medium")
+    assert (line.kind, cents(line.usd_per_month)) == (kind, cents(hours * 0.05))
+    assert why in line.how
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "a_week"),
+    [
+        ("cron(0 8 ? * MON-FRI *)", "cron(0 19 ? * MON-FRI *)", 55),
+        ("cron(30 8 ? * 2-6 *)", "cron(0 19 ? * * *)", 52.5),
+        ("cron(0 22 ? * SAT *)", "cron(0 6 ? * SUN *)", 8),
+        ("cron(0 22 ? * FRI-MON *)", "cron(0 6 ? * * *)", 32),
+        ("cron(0 8 ? * MON *)", "cron(0 18 ? * FRI *)", 106),
+        ("cron(0 8,13 * * ? *)", "cron(0 12,18 * * ? *)", 63),
+        ("cron(0 */12 * * ? *)", "cron(0 6-18/12 * * ? *)", 84),
+        ("cron(0 8 ? * MON#1 *)", "cron(0 19 ? * * *)", None),
+        ("cron(0 8 ? 6 MON *)", "cron(0 19 ? * * *)", None),
+        ("rate(1 day)", "cron(0 19 ? * * *)", None),
+    ],
+    ids=[
+        "days",
+        "half-hour",
+        "over-the-week",
+        "days-over-the-week",
+        "all-week",
+        "twice",
+        "steps",
+        "nth",
+        "month",
+        "rate",
+    ],
+)
+def test_hours_are_those_of_a_week(start: str, stop: str, a_week: float | None) -> None:
+    found = hours_between(start, stop)
+    assert found is None if a_week is None else found == pytest.approx(a_week / 168 * 730)
+
+
+def test_a_domain_costs_what_is_kept_in_it_and_says_that_people_start_the_rest() -> None:
+    found = cost(of("AWS::SageMaker::Domain", DomainName="d"), NOTHING.model_copy(update={"stored_gb": 10.0}))
+    assert cents(the(found, "home directories in the domain's EFS").usd_per_month) == 3.00
+    assert "people start them" in found.unknown[0].how
+
+
+def test_a_spaces_volume_has_no_price_here_and_says_its_size() -> None:
+    volume = {"SpaceStorageSettings": {"EbsStorageSettings": {"EbsVolumeSizeInGb": 50}}}
+    (line,) = cost(of("AWS::SageMaker::Space", SpaceSettings=volume)).unknown
+    assert "50 GB" in line.how
+    assert cost(of("AWS::SageMaker::Space")).lines == ()
+
+
 # --- Everything else, against published totals ---
 
 HOUR = 730 * 3600
@@ -675,7 +772,16 @@ def test_what_is_not_known_is_a_line_without_a_price_and_with_a_reason(resources
 
 
 @pytest.mark.parametrize(
-    "kind", ["AWS::IAM::Role", "Custom::SagestackDeploymentGate", "AWS::SageMaker::Model", "AWS::Events::Rule"]
+    "kind",
+    [
+        "AWS::Budgets::Budget",
+        "AWS::Events::Rule",
+        "AWS::IAM::Role",
+        "AWS::SageMaker::Model",
+        "AWS::SageMaker::UserProfile",
+        "AWS::Scheduler::Schedule",
+        "Custom::SagestackDeploymentGate",
+    ],
 )
 def test_what_costs_nothing_by_itself_has_no_line(kind: str) -> None:
     assert is_free(kind)

@@ -1,8 +1,8 @@
 """Stops this notebook instance when nobody and nothing has worked on it for a while. A timer runs it every minute or two.
 
 Time is counted by the monotonic clock from look to look, so neither a clock that is set nor a suspended machine stops it
-too early or keeps it alive. What it decided, and why, is in `.sagestack/auto-stop.json` on the volume. It runs as the
-volume's owner, one at a time.
+too early or keeps it alive. What it decided, and why, is in `.sagestack/auto-stop.json` on the volume. It runs with
+the rights of the volume's owner, one at a time.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class World:
     def __init__(self) -> None:
         self.home = Path(os.environ.get("SAGESTACK_HOME", "/home/ec2-user/SageMaker/.sagestack"))
         self.warning = self.home.parent / "STOPPING-SOON.txt"
-        self.runtime = Path("~/.local/share/jupyter/runtime").expanduser()
-        self.workspaces = Path("~/.jupyter/lab/workspaces").expanduser()
+        self.user = Path(os.environ.get("SAGESTACK_USER_HOME", "~")).expanduser()
+        self.runtime = self.user / ".local/share/jupyter/runtime"
+        self.workspaces = self.user / ".jupyter/lab/workspaces"
         # In memory: a full volume keeps no instance alive, and a machine that starts anew counts anew.
         memory = f"/dev/shm/sagestack-auto-stop-{os.getuid()}.json"  # noqa: S108
         self.state = Path(os.environ.get("SAGESTACK_AUTO_STOP_STATE", memory))
@@ -208,7 +209,7 @@ def run(world: World) -> dict[str, Any]:
     doubt = bool(look.doubts) and look.within("doubt", 60 * idle)
     why = look.active[0] if look.active else f"nobody and nothing has worked on it for {quiet / 60:.0f} minutes"
     remaining = max(limit - quiet, left)
-    verdict = "in use" if look.active else "kept running" if left else "idle" if remaining > ahead else ""
+    verdict = "in use" if look.active else "kept running" if left > ahead else "idle" if remaining > ahead else ""
     if verdict:
         if state.pop("warned", None):
             remove(world.warning)
@@ -253,5 +254,16 @@ def run(world: World) -> dict[str, Any]:
     return report
 
 
+def become_owner(world: World) -> None:
+    """Takes the rights of whose volume it is: root that writes where a person may put links writes anywhere."""
+    owner = world.home.parent.stat()
+    if os.getuid() == 0 and owner.st_uid:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+        os.environ["HOME"] = str(world.user)
+
+
 if __name__ == "__main__":
+    become_owner(World())
     run(World())

@@ -8,6 +8,7 @@ are, written last: a backup that broke off has none, and is never restored).
 
 from __future__ import annotations
 
+import calendar
 import errno
 import fnmatch
 import gzip
@@ -423,7 +424,7 @@ def back_up(store: Store, root: str, exclude: Iterable[str], keep: int) -> None:
     """One backup, and what it leaves no need for."""
     if noted(root).get("restoring"):
         # It would be the newest backup, and lack what was not restored yet.
-        raise Refused(f"a restore has not ended: the next start goes on with it ({_note_path(root)} says so)")
+        raise Refused(f"a restore has not ended ({_note_path(root)} says so)")
     began = time.time()
     backup = Backup(store, root, exclude)
     manifest = backup.run(time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(began)))
@@ -434,20 +435,53 @@ def back_up(store: Store, root: str, exclude: Iterable[str], keep: int) -> None:
         f"{len(backup.skipped)} skipped, {gone} old contents deleted",
         flush=True,
     )
-    note(root, last=began, time=manifest["time"], files=count, skipped=backup.skipped[:100])
+    try:
+        note(root, last=began, time=manifest["time"], files=count, skipped=backup.skipped[:100])
+    except OSError as error:
+        print(f"not noted on the volume: {error}", flush=True)
 
 
-def is_due(root: str, hours: float) -> bool:
-    """Whether the last backup is `hours` old: an instance that sleeps at night is never on for a whole day."""
-    # A clock that was set back must not stop backups for as long.
-    return not 0 <= time.time() - noted(root).get("last", 0) < hours * 3600
+def is_fresh(then: float, hours: float) -> bool:
+    """Whether something was less than `hours` ago; a clock that was set back must not stop backups for as long."""
+    return 0 <= time.time() - then < hours * 3600
+
+
+def newest_time(store: Store) -> float:
+    """When the newest backup began, by its name; 0 where there is none."""
+    names = sorted(store.sizes("manifests/"))
+    try:
+        return calendar.timegm(time.strptime(names[-1], "%Y-%m-%dT%H-%M-%SZ.json.gz"))
+    except (IndexError, ValueError):
+        return 0
+
+
+def bring_back(store: Store, root: str) -> int:
+    """Restores the newest backup, and says what came of it; the exit code."""
+    try:
+        # Whatever breaks off from here is tried again, and until then nothing is backed up.
+        note(root, restoring=True)
+        files = newest(store)
+        if files is None:
+            note(root, restoring=False)
+            print("There is no backup")
+            return 0
+        count, missing = restore(store, files, root)
+        note(root, restoring=False, restored=time.time(), missing=missing[:100])
+    except Exception as error:
+        if isinstance(error, Refused):
+            note(root, restoring=False, refused=str(error))
+        print(f"Not restored: {type(error).__name__}: {error}")
+        return 1
+    print(f"restored {count} files, {len(missing)} not")
+    return 1 if missing else 0
 
 
 def main(arguments: list[str]) -> int:
-    """`look` (is the volume empty?), `restore`, `once`, `due` (once, if it is time); where and what are in the environment."""
+    """`look` (is the volume empty?), `restore` (if it is), `once`, `due` (if it is time); all else is in the environment."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # Names of files are any bytes.
     root = os.environ.get("SAGESTACK_VOLUME", "/home/ec2-user/SageMaker")
     verdict = os.path.join(os.environ.get("SAGESTACK_HOME", root + "/.sagestack"), ".volume-is-empty")
+    hours = float(os.environ.get("BACKUP_HOURS", "24"))
     if arguments == ["look"]:
         if os.path.lexists(verdict):
             os.unlink(verdict)
@@ -455,7 +489,10 @@ def main(arguments: list[str]) -> int:
             os.makedirs(os.path.dirname(verdict), exist_ok=True)
             open(verdict, "x").close()
         return 0
-    if arguments == ["due"] and not is_due(root, float(os.environ.get("BACKUP_HOURS", "24"))):
+    if arguments == ["restore"] and not os.path.exists(verdict):
+        print("The volume is not empty: nothing is restored")
+        return 0
+    if arguments == ["due"] and is_fresh(noted(root).get("last", 0), hours):
         return 0
     import boto3
     from botocore.config import Config
@@ -466,35 +503,18 @@ def main(arguments: list[str]) -> int:
         return 1
     patience = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 5, "mode": "standard"})
     store = Store(
-        boto3.client("s3", config=patience),
-        os.environ["SAGESTACK_ARTIFACT_BUCKET"],
-        f"notebooks/{notebook}/backup/",
+        boto3.client("s3", config=patience), os.environ["SAGESTACK_ARTIFACT_BUCKET"], f"notebooks/{notebook}/backup/"
     )
-    exclude = os.environ.get("BACKUP_EXCLUDE", "").splitlines()
-    keep = int(os.environ.get("BACKUP_KEEP", "7"))
     if arguments == ["restore"]:
-        if not os.path.exists(verdict):
-            print("The volume is not empty: nothing is restored")
-            return 0
-        try:
-            # Whatever breaks off from here: the next start goes on with it, and until then nothing is backed up.
-            note(root, restoring=True)
-            files = newest(store)
-            if files is None:
-                note(root, restoring=False)
-                print("There is no backup")
-                return 0
-            count, missing = restore(store, files, root)
-        except Exception as error:
-            if isinstance(error, Refused):
-                note(root, restoring=False, refused=str(error))
-            print(f"Not restored: {type(error).__name__}: {error}")
-            return 1
-        print(f"restored {count} files, {len(missing)} not")
-        note(root, restoring=False, restored=time.time(), missing=missing[:100])
-        return 1 if missing else 0
+        return bring_back(store, root)
     try:
-        back_up(store, root, exclude, keep)
+        if arguments == ["due"]:
+            if noted(root).get("restoring") and bring_back(store, root):
+                return 1
+            # What could not be noted on a full volume, or was restored from there.
+            if is_fresh(newest_time(store), hours):
+                return 0
+        back_up(store, root, os.environ.get("BACKUP_EXCLUDE", "").splitlines(), int(os.environ.get("BACKUP_KEEP", "7")))
     # What S3 says is for people to read, and the next time comes.
     except Exception as error:
         print(f"No backup now: {type(error).__name__}: {error}")

@@ -92,7 +92,8 @@ def create_app(service: Sagemaker, caller: Caller, request: Request) -> Response
             if before["Status"] == "Deleted" and not _expired(service, before):
                 document["CreationTime"] = before["CreationTime"]
             APP.forget(service, caller, path)
-        listed = [{"Key": key, "Value": value} for key, value in its_tags.items()]
+        # Those of CloudFormation are the domain's own.
+        listed = [{"Key": key, "Value": value} for key, value in its_tags.items() if not key.startswith("aws:")]
         created = APP.insert(service, caller, path, document, listed)
     return {"AppArn": created["AppArn"]}
 
@@ -169,6 +170,9 @@ def _owner_tags(service: Sagemaker, caller: Caller, request: Request) -> dict[st
         if of_space and of_space != app_type:
             raise ValidationError(f"The space {owner['SpaceName']} is for apps of type {of_space}, not {app_type}.")
         its_tags = tags.current(service, caller, owner["SpaceArn"])
+        if kinds.is_private(owner):
+            profile = user_profiles.find(service, caller, request["DomainId"], kinds.owner_of(owner))
+            its_tags = {**tags.current(service, caller, profile["UserProfileArn"]), **its_tags}
     else:
         if app_type in _OF_SPACES:
             raise ValidationError(f"Apps of type {app_type} are of a space: give SpaceName, not UserProfileName.")
@@ -187,8 +191,7 @@ def _levels(service: Sagemaker, caller: Caller, request: Mapping[str, Any], doma
         return [profile.get("UserSettings") or {}, domain["DefaultUserSettings"]]
     space = spaces.find(service, caller, domain_id, request["SpaceName"])
     owner = kinds.owner_of(space)
-    private = (space.get("SpaceSharingSettings") or {}).get("SharingType") == "Private"
-    if owner and private:
+    if owner and kinds.is_private(space):
         profile = user_profiles.find(service, caller, domain_id, owner)
         return [space["SpaceSettings"], profile.get("UserSettings") or {}, domain["DefaultUserSettings"]]
     return [space["SpaceSettings"], domain.get("DefaultSpaceSettings") or {}]

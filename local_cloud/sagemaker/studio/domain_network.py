@@ -138,11 +138,11 @@ def _ensure_groups(service: Sagemaker, caller: Caller, domain: Document) -> tupl
             )["GroupId"]
         )
     inbound, outbound = ids["inbound"], ids["outbound"]
-    _ensure_rules(ec2, inbound, outbound)
+    _ensure_rules(ec2, caller.account, inbound, outbound)
     return inbound, outbound
 
 
-def _ensure_rules(ec2: Any, inbound: str, outbound: str) -> None:
+def _ensure_rules(ec2: Any, account: str, inbound: str, outbound: str) -> None:
     """Only NFS between the two: the rule to everywhere, with which a group begins, goes."""
     groups = ec2.describe_security_groups(GroupIds=[inbound, outbound])["SecurityGroups"]
     by_id = {group["GroupId"]: group for group in groups}
@@ -151,15 +151,16 @@ def _ensure_rules(ec2: Any, inbound: str, outbound: str) -> None:
         if everywhere:
             ec2.revoke_security_group_egress(GroupId=group_id, IpPermissions=everywhere)
     if not by_id[inbound]["IpPermissions"]:
-        ec2.authorize_security_group_ingress(GroupId=inbound, IpPermissions=_rules(outbound))
+        ec2.authorize_security_group_ingress(GroupId=inbound, IpPermissions=_rules(account, outbound))
     if not [rule for rule in by_id[outbound]["IpPermissionsEgress"] if rule["IpProtocol"] != "-1"]:
-        ec2.authorize_security_group_egress(GroupId=outbound, IpPermissions=_rules(inbound))
+        ec2.authorize_security_group_egress(GroupId=outbound, IpPermissions=_rules(account, inbound))
 
 
-def _rules(peer: str) -> list[dict[str, Any]]:
+def _rules(account: str, peer: str) -> list[dict[str, Any]]:
+    # With the account, as EC2 describes them: who revokes what was described must find it.
+    pairs = [{"GroupId": peer, "UserId": account}]
     return [
-        {"IpProtocol": "tcp", "FromPort": first, "ToPort": last, "UserIdGroupPairs": [{"GroupId": peer}]}
-        for first, last in NFS_PORTS
+        {"IpProtocol": "tcp", "FromPort": first, "ToPort": last, "UserIdGroupPairs": pairs} for first, last in NFS_PORTS
     ]
 
 

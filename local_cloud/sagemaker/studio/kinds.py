@@ -41,6 +41,11 @@ def owner_of(space: Mapping[str, Any]) -> str:
     return str((space.get("OwnershipSettings") or {}).get("OwnerUserProfileName", ""))
 
 
+def is_private(space: Mapping[str, Any]) -> bool:
+    """Whether a space is its owner's alone."""
+    return bool((space.get("SpaceSharingSettings") or {}).get("SharingType") == "Private")
+
+
 def of_domain(service: Sagemaker, caller: Caller, kind: str, domain_id: str) -> list[Document]:
     """What a domain has of one kind."""
     found = service.store.list(kind, caller.account, caller.region)

@@ -47,7 +47,7 @@ def create_space(service: Sagemaker, caller: Caller, request: Request) -> Respon
         refuse("access to a space from an editor elsewhere (SpaceSettings.RemoteAccess)")
     owner = _check_sharing(service, caller, request)
     settings.check(service, caller, wanted, "SpaceSettings", vpc_id=domain["VpcId"], of_domain=False)
-    storage = _checked_volume(wanted, domain, owner)
+    storage = _checked_volume(request, wanted, domain, owner)
     with service.store.transaction():
         # Once more, where no deletion of the domain can come between.
         domains.in_service(service, caller, request["DomainId"])
@@ -95,7 +95,7 @@ def update_space(service: Sagemaker, caller: Caller, request: Request) -> Respon
                 f"The AppType of space {document['SpaceName']} is {old.get('AppType')} and cannot change."
             )
         if wanted.get("SpaceStorageSettings"):
-            _checked_volume(wanted, domain, owner)
+            _checked_volume(document, wanted, domain, owner)
             _check_growth(service, caller, document, wanted)
         document["SpaceSettings"] = settings.merged(old, wanted)
         settings.check_fit(document["SpaceSettings"], "SpaceSettings")
@@ -159,12 +159,14 @@ def _check_sharing(service: Sagemaker, caller: Caller, request: Request) -> Docu
     return user_profiles.find(service, caller, request["DomainId"], owner_name) if owner_name else None
 
 
-def _checked_volume(wanted: Mapping[str, Any], domain: Document, owner: Document | None) -> dict[str, Any]:
+def _checked_volume(
+    space: Mapping[str, Any], wanted: Mapping[str, Any], domain: Document, owner: Document | None
+) -> dict[str, Any]:
     """The storage settings of a space, its size within what its owner may have."""
     # What a domain says of spaces is for shared ones, what it says of users for private ones (UserSettings).
     levels = (
         [owner.get("UserSettings") or {}, domain["DefaultUserSettings"]]
-        if owner is not None
+        if owner is not None and kinds.is_private(space)
         else [domain.get("DefaultSpaceSettings") or {}]
     )
     default, most = settings.volume_limits(*levels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from sagestack.review.assembly import Assembly, Resource
-from sagestack.review.costs import functions, network, notebooks, storage, watching
+from sagestack.review.costs import functions, network, notebooks, storage, studio, watching
 from sagestack.review.costs.endpoints import endpoint
 from sagestack.review.costs.jobs import pipeline
 from sagestack.review.costs.site import Site
@@ -35,9 +35,12 @@ _PAID: dict[str, Callable[[Site, Resource], Iterable[CostLine]]] = {
     "AWS::SNS::Topic": functions.topic,
     "AWS::SQS::Queue": functions.queue,
     "AWS::SSM::Parameter": storage.parameter,
+    "AWS::SageMaker::App": studio.app,
+    "AWS::SageMaker::Domain": studio.domain,
     "AWS::SageMaker::Endpoint": endpoint,
     "AWS::SageMaker::NotebookInstance": notebooks.notebook,
     "AWS::SageMaker::Pipeline": pipeline,
+    "AWS::SageMaker::Space": studio.space,
     "AWS::SecretsManager::Secret": storage.secret,
     "AWS::StepFunctions::StateMachine": functions.state_machine,
 }
@@ -45,11 +48,15 @@ _PAID: dict[str, Callable[[Site, Resource], Iterable[CostLine]]] = {
 _FREE = frozenset(
     {
         "AWS::ApplicationAutoScaling::ScalableTarget",
+        # Without actions: https://aws.amazon.com/aws-cost-management/aws-budgets/pricing/
+        "AWS::Budgets::Budget",
         "AWS::CloudFormation::CustomResource",
         "AWS::CloudFormation::WaitCondition",
         "AWS::CloudFormation::WaitConditionHandle",
         "AWS::EC2::DHCPOptions",
         "AWS::EC2::EIPAssociation",
+        # What it writes is counted at its log group.
+        "AWS::EC2::FlowLog",
         "AWS::EC2::InternetGateway",
         "AWS::EC2::NetworkAcl",
         "AWS::EC2::NetworkAclEntry",
@@ -83,13 +90,22 @@ _FREE = frozenset(
         "AWS::SNS::Subscription",
         "AWS::SNS::TopicPolicy",
         "AWS::SQS::QueuePolicy",
+        "AWS::SageMaker::AppImageConfig",
+        "AWS::SageMaker::CodeRepository",
         "AWS::SageMaker::EndpointConfig",
+        "AWS::SageMaker::Image",
+        "AWS::SageMaker::ImageVersion",
         "AWS::SageMaker::InferenceComponent",
         "AWS::SageMaker::Model",
         "AWS::SageMaker::ModelCard",
         "AWS::SageMaker::ModelPackage",
         "AWS::SageMaker::ModelPackageGroup",
         "AWS::SageMaker::NotebookInstanceLifecycleConfig",
+        "AWS::SageMaker::StudioLifecycleConfig",
+        "AWS::SageMaker::UserProfile",
+        # A millionth of a dollar each time: https://aws.amazon.com/eventbridge/pricing/
+        "AWS::Scheduler::Schedule",
+        "AWS::Scheduler::ScheduleGroup",
         "AWS::SecretsManager::ResourcePolicy",
         "AWS::SecretsManager::RotationSchedule",
     }

@@ -1,4 +1,4 @@
-"""What a notebook instance costs: all month, or as long as somebody works in it where it stops by itself."""
+"""What a notebook instance costs: all month, between its hours, or as long as somebody works in it where it stops by itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from sagestack.review.assembly import Resource
-from sagestack.review.costs.site import HOURS_PER_MONTH, Site, amount
+from sagestack.review.costs.hours import hours_between
+from sagestack.review.costs.site import HOURS_PER_MONTH, Kind, Site, amount
 from sagestack.review.results import CostLine
 
 AUTO_STOP_TAG = "sagestack:auto-stop"
@@ -24,14 +25,12 @@ def notebook(site: Site, resource: Resource) -> Iterator[CostLine]:
     if instance_type is None or "${" in instance_type:
         yield site.unknown(resource, "notebook", "idle", "only the deployment knows its instance type")
         return
-    stops = _stops_by_itself(site, resource)
-    hours = site.load.notebook_hours if stops else float(HOURS_PER_MONTH)
-    why = "as long as the load says, since it stops by itself" if stops else "nothing stops it"
+    hours, kind, why = _hours(site, resource)
     if hours:
         yield site.line(
             resource,
             f"notebook, {instance_type}",
-            "load" if stops else "idle",
+            kind,
             f"sagemaker.notebook.{instance_type}",
             quantity=hours,
             how=f"{{price}} x {amount(hours)} h, {why}",
@@ -46,6 +45,38 @@ def notebook(site: Site, resource: Resource) -> Iterator[CostLine]:
         quantity=size,
         how=f"{amount(size)} GB x {{price}}, also while it is stopped",
     )
+
+
+def _hours(site: Site, resource: Resource) -> tuple[float, Kind, str]:
+    """How long it runs in a month, whether that depends on the load, and why."""
+    start, stop = (_scheduled(site, resource, direction) for direction in ("start", "stop"))
+    between = hours_between(start, stop) if start and stop else None
+    if _stops_by_itself(site, resource):
+        if between is not None and between < site.load.notebook_hours:
+            return between, "load", "as long as its hours let it, since it stops by itself before the load says"
+        return site.load.notebook_hours, "load", "as long as the load says, since it stops by itself"
+    if between is not None:
+        return between, "idle", f"from {start} to {stop}, whether somebody works in it or not"
+    if stop:
+        return site.load.notebook_hours, "load", f"as long as the load says, since {stop} stops it"
+    return float(HOURS_PER_MONTH), "idle", "nothing stops it"
+
+
+def _scheduled(site: Site, resource: Resource, direction: str) -> str | None:
+    """When EventBridge Scheduler starts or stops it; None where nothing does."""
+    own = site.reading.text(resource.properties.get("NotebookInstanceName"))
+    names = {f"${{{resource.logical_id}}}", f"${{{resource.logical_id}.NotebookInstanceName}}", own} - {None}
+    for schedule in site.of_type("AWS::Scheduler::Schedule"):
+        target = site.reading.text(site.reading.get(schedule, "Target", "Arn")) or ""
+        request = site.reading.document(site.reading.get(schedule, "Target", "Input")) or {}
+        is_on = site.reading.text(schedule.properties.get("State", "ENABLED")) == "ENABLED"
+        if (
+            is_on
+            and target.endswith(f":aws-sdk:sagemaker:{direction}NotebookInstance")
+            and request.get("NotebookInstanceName") in names
+        ):
+            return site.reading.text(schedule.properties.get("ScheduleExpression"))
+    return None
 
 
 def _stops_by_itself(site: Site, resource: Resource) -> bool:

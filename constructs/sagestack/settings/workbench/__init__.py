@@ -81,3 +81,14 @@ class Workbench(Settings):
         if problems:
             raise Misfit(*problems)
         return self
+
+    @model_validator(mode="after")
+    def _maintenance_is_of_something(self) -> Workbench:
+        if self.maintenance is not None and not any(each.lifecycle_config for each in self.notebooks.values()):
+            raise Misfit(
+                (
+                    ("maintenance",),
+                    "no notebook has a lifecycle_config, so there is nothing to restart it for; leave it out",
+                )
+            )
+        return self

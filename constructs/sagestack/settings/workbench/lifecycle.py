@@ -49,7 +49,9 @@ class LifecycleOptions(Settings):
 
     auto_stop: Annotated[AutoStop | None, Allowed("null, or idle_minutes, warn_minutes, opt_out_hours")] = None
     environment_variables: Annotated[
-        dict[VariableName, VariableValue], Field(max_length=50), Allowed("up to 50 variables: NAME: 'value'")
+        dict[VariableName, VariableValue],
+        Field(max_length=50),
+        Allowed("up to 50 variables, NAME: 'value', each one line of text in quotes"),
     ] = {}
     packages: Annotated[
         list[Packages], Field(max_length=20), Allowed("a list of manager, kernel and packages; up to 20")
@@ -107,5 +109,7 @@ class LifecycleOptions(Settings):
                     ("packages", index, "kernel"),
                     "JupyterLab itself runs in JupyterSystemEnv: say extensions instead",
                 )
+        for name in sorted({"base", "python3", "R", "JupyterSystemEnv"} & set(self.conda_environments)):
+            yield ("conda_environments", name), f"{name} is an environment of the instance's own: choose another name"
         if self.r_kernel and "r" in self.conda_environments:
             yield ("conda_environments", "r"), "r is the name of the kernel of r_kernel: choose another"

@@ -83,11 +83,25 @@ NotProxied = Annotated[
 
 
 class AutoStop(Settings):
-    """Stops the instance when nobody and nothing works on it."""
+    """Stops the instance when nobody and nothing works on it: what counts is in docs/how-to/stop-idle-notebooks.md.
+
+    `open_tab_minutes` is how long a browser that has a notebook open holds the instance at most while nothing happens in it: a
+    notebook that is read is worked with, one that was forgotten on Friday is not. 0, or anything up to `idle_minutes`: an open
+    tab counts for nothing. The two thresholds are of one process each: what is below them is the noise of servers that wait.
+    """
 
     idle_minutes: Annotated[int, Field(ge=5, le=7 * 24 * 60), Allowed("a whole number of minutes, 5 to 10080")] = 60
     warn_minutes: Annotated[int, Field(ge=0, le=60), Allowed("a whole number of minutes before the stop, 0 to 60")] = 5
     opt_out_hours: Annotated[int, Field(ge=0, le=72), Allowed("how long an opt-out holds at most, 0 to 72 hours")] = 12
+    open_tab_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60), Allowed("a whole number of minutes, 0 to 10080")] = (
+        120
+    )
+    cpu_percent: Annotated[
+        int, Field(ge=1, le=100), Allowed("percent of one processor from which a process works, 1 to 100")
+    ] = 10
+    transfer_kilobytes_per_second: Annotated[
+        int, Field(ge=1, le=1_000_000), Allowed("kB/s from which a process transfers, 1 to 1000000")
+    ] = 50
 
     @model_validator(mode="after")
     def _warned_while_idle(self) -> AutoStop:
@@ -105,8 +119,8 @@ class AutoStop(Settings):
 class Proxy(Settings):
     """The way out of the network, where it is a proxy. What must never take it is added to `no_proxy` by itself."""
 
-    http: Annotated[ProxyUrl | None, Allowed("http://host:port, or null")] = None
-    https: Annotated[ProxyUrl | None, Allowed("http://host:port, or null")] = None
+    http: Annotated[ProxyUrl | None, Allowed("http://host:port without a user or a password, or null")] = None
+    https: Annotated[ProxyUrl | None, Allowed("http://host:port without a user or a password, or null")] = None
     no_proxy: Annotated[list[NotProxied], Field(max_length=100), Allowed("hosts and domains, up to 100")] = []
 
     @model_validator(mode="after")

@@ -47,7 +47,9 @@ class PersonaPermissions:
             "reviewer": self._reviewer,
             "operator": self._operator,
         }
-        return [*self._looking(), *by_persona[persona](), *self._from_where()]
+        statements = [*self._looking(), *by_persona[persona](), *self._from_where()]
+        # Without models there is no pipeline to start, and no version to approve.
+        return [statement for statement in statements if statement.resources]
 
     def _data_scientist(self) -> list[iam.PolicyStatement]:
         return [*self._own_notebooks(), *self._own_studio(), *self._registry([])]

@@ -12,7 +12,8 @@ log="$SAGESTACK_RUN/log/$name.log"
 
 {
     echo '#!/bin/bash'
-    printf '. %q\n' "$SAGESTACK_RUN/environment.sh"
+    # A timer of systemd has no home, where clients of AWS look for their settings.
+    printf 'export HOME="${HOME:-/root}"\n. %q\n' "$SAGESTACK_RUN/environment.sh"
     # One at a time: what takes longer than its interval is left alone.
     printf 'exec 9>>%q\nflock -n 9 || exit 0\n' "$SAGESTACK_RUN/every-$name.lock"
     printf 'log=%q\n' "$log"

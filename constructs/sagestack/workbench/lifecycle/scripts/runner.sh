@@ -70,7 +70,7 @@ limited() {
     local rest
     # Not `head`, which keeps to itself what a step says until there is more of it.
     (
-        ulimit -f "$log_head_kilobytes"
+        ulimit -c 0 -f "$log_head_kilobytes"
         exec cat
     )
     rest=$(tail -c "$log_tail_bytes" | tr -d '\000')
