@@ -79,13 +79,13 @@ test-long: setup  ## Run the stories that `make test` leaves out: kills, several
 test-workflow: setup  ## Run the generated GitHub workflows against the local cloud, from a pull request to prod and back
 	@pytest -m workflow --run-workflow
 
-test-container: setup  ## Run the tests that need a container engine; fails where none answers
+test-container: setup .venv-notebook/.installed  ## Run the tests that need a container engine; fails where none answers
 	@pytest -m container --run-container
 
 test-sdk: setup .venv-sdk/.installed  ## Compare our pipeline definitions with the SageMaker SDK's (installs 0.8 GB)
 	@pytest -m sdk --run-sdk
 
-test-browser: setup .venv/.browser  ## Look at the pages in headless Chromium, which the machine must have
+test-browser: setup .venv/.browser .venv-notebook/.installed  ## Look at the pages in headless Chromium, which the machine must have
 	@pytest -m browser --run-browser
 
 .venv/.browser: .venv/.uv requirements-browser.txt .venv/.installed

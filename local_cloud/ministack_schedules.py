@@ -53,12 +53,13 @@ Properties = Mapping[str, Any]
 
 def install(sagemaker: Callable[[], Sagemaker]) -> None:
     """Complete the scheduler. `sagemaker` gives the service once it runs, and with it the clock and the services around it."""
-    made: dict[str, Timetable] = {}
+    tables: list[Timetable] = []
 
     def tick() -> None:
         service = sagemaker()
-        table = made.setdefault("table", Timetable(service.clock))
-        for key, due in table.due(dict(scheduler._schedules._data), time.time()):
+        if not tables:
+            tables.append(Timetable(service.clock))
+        for key, due in tables[0].due(dict(scheduler._schedules._data), time.time()):
             record = scheduler._schedules._data.get(key)
             if record is not None:
                 _fire(service, Firing(key[0], key[1], record, due))

@@ -132,11 +132,13 @@ class FakeEfs:
         self.targets: dict[str, dict[str, Any]] = {}
         self.gate = threading.Event()
         self.gate.set()
-        self.broken: ClientError | None = None
+        self.asked = threading.Event()
+        self.broken: Exception | None = None
         self._ec2 = ec2
         self._count = itertools.count(1)
 
     def create_file_system(self, CreationToken: str, **more: Any) -> Any:  # noqa: N803
+        self.asked.set()
         self.gate.wait(20)
         if self.broken is not None:
             raise self.broken

@@ -97,11 +97,27 @@ class StackDeployer:
 
     def delete(self) -> None:
         """Take everything away."""
+        # By its id: a stack that is gone has no name any more.
+        stack_id = self.described()["StackId"]
         self.cloudformation.delete_stack(StackName=self.name)
-        self.cloudformation.get_waiter("stack_delete_complete").wait(
-            StackName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-        )
+        deadline = time.monotonic() + TIMEOUT_S
+        while (status := self._status(stack_id)) != "DELETE_COMPLETE":
+            assert status != "DELETE_FAILED", self._undeleted(stack_id)
+            assert time.monotonic() < deadline, status
+            time.sleep(0.2)
         self._is_there = False
+
+    def _status(self, stack_id: str) -> str:
+        return str(self.cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"])
+
+    def _undeleted(self, stack_id: str) -> list[str]:
+        """What could not be deleted, and why."""
+        events = self.cloudformation.describe_stack_events(StackName=stack_id)["StackEvents"]
+        return [
+            f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+            for event in events
+            if event["ResourceStatus"] == "DELETE_FAILED"
+        ]
 
 
 def _zipped(folder: Path) -> bytes:

@@ -48,6 +48,7 @@ class Cloud:
         self.targets: list[dict[str, Any]] = []
         self.groups: list[dict[str, Any]] = []
         self.interfaces: list[dict[str, Any]] = []
+        self.scripts: dict[str, dict[str, str]] = {}
         self.denied: set[str] = set()
         self.deleted: list[str] = []
 
@@ -128,6 +129,7 @@ class Cloud:
             "list_apps": Pages("Apps", self._listing("apps")),
             "list_spaces": Pages("Spaces", self._listing("spaces")),
             "list_user_profiles": Pages("UserProfiles", self._listing("profiles")),
+            "list_studio_lifecycle_configs": Pages("StudioLifecycleConfigs", self._scripts),
             "describe_file_systems": Pages("FileSystems", lambda: iter(self._passing("systems"))),
             "describe_security_groups": Pages("SecurityGroups", self._in_vpc("groups")),
             "describe_network_interfaces": Pages("NetworkInterfaces", self._in_vpc("interfaces")),
@@ -160,6 +162,13 @@ class Cloud:
             raise refusal("ResourceInUse", "Space(s) are associated with it.")
         (profile,) = (each for each in self.profiles if each["UserProfileName"] == UserProfileName)
         self._begin("profile", profile, UserProfileName)
+
+    def list_tags(self, ResourceArn: str) -> dict[str, Any]:  # noqa: N803
+        return {"Tags": [{"Key": key, "Value": value} for key, value in self.scripts[ResourceArn].items()]}
+
+    def delete_studio_lifecycle_config(self, StudioLifecycleConfigName: str) -> None:  # noqa: N803
+        self._allow("DeleteStudioLifecycleConfig")
+        del self.scripts[f"arn:{StudioLifecycleConfigName}"]
 
     # EFS
 
@@ -247,6 +256,10 @@ class Cloud:
             return iter(self._passing(kind))
 
         return items
+
+    def _scripts(self) -> Iterator[dict[str, Any]]:
+        for arn in list(self.scripts):
+            yield {"StudioLifecycleConfigName": arn.removeprefix("arn:"), "StudioLifecycleConfigArn": arn}
 
     def _in_vpc(self, kind: str) -> Callable[..., Iterator[dict[str, Any]]]:
         def items(Filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:  # noqa: N803

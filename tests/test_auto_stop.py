@@ -141,6 +141,23 @@ def test_a_monotonic_clock_that_went_back_counts_anew(instance: Instance) -> Non
     assert look(instance, -5)["idle_minutes"] == 0
 
 
+def test_a_start_of_the_machine_counts_anew_and_takes_the_old_warning_away(instance: Instance) -> None:
+    while not instance.warning.exists():
+        look(instance)
+    instance.boots(2)
+    assert look(instance)["idle_minutes"] == 0
+    assert not instance.warning.exists()
+
+
+def test_the_warning_goes_when_somebody_works(instance: Instance) -> None:
+    while not instance.warning.exists():
+        look(instance)
+    (instance.home.parent / "notes.md").touch()
+    assert look(instance)["state"] == "in use"
+    assert not instance.warning.exists()
+    assert minutes_until_stop(instance) == 10
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"boot": 1}', '{"boot": "boot-1 0", "now": "x"}'])
 def test_a_state_file_that_is_broken_counts_anew(instance: Instance, text: str) -> None:
     look(instance)
@@ -343,6 +360,24 @@ def test_an_answer_that_makes_no_sense_stops_nothing_for_the_idle_time(
         instance.look(3.5)
         assert instance.stops == []
         assert minutes_until_stop(instance, 4) is not None
+
+
+def test_a_server_that_fails_late_postpones_the_stop_by_the_idle_time(instance: Instance) -> None:
+    with web(200, IDLE.encode()) as url:
+        instance.jupyter = url
+        look(instance)
+        assert minutes_until_stop(instance, 9) is None
+    # Now nobody listens there.
+    assert look(instance)["state"] == "stopping soon"
+    assert minutes_until_stop(instance) == 10
+
+
+def test_an_open_connection_holds_it_longer_but_not_for_ever(instance: Instance) -> None:
+    connected = IDLE.replace('"connections": 0', '"connections": 1')
+    with web(200, connected.encode()) as url:
+        instance.jupyter = url
+        look(instance)
+        assert minutes_until_stop(instance) == 20
 
 
 def test_a_server_that_drips_holds_nobody(instance: Instance) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from botocore.exceptions import ClientError
 from sagestack import settings
 from sagestack.settings import workbench
 
+from functions.idle_report.looking import Workbench, look
+from functions.notebook_stop.stopping import Outcome, end_apps
 from local_cloud.budgets.properties import BadBudget, budget_of, notifications_of
 from tests import cost_stack
 from tests.hosted_images import BUCKET
@@ -100,7 +103,7 @@ class Deployed:
         def make(app: cdk.App) -> None:
             for key, value in flags().items():
                 app.node.set_context(key, value)
-            made = cost_stack.CostStack(
+            cost_stack.CostStack(
                 app,
                 names=NAMES,
                 notebooks=NOTEBOOKS,
@@ -108,9 +111,6 @@ class Deployed:
                 synthesizer=synthesizer(),
                 env=cdk.Environment(account=cloud.account, region=cloud.region),
             )
-            assert made.budget.stop is not None
-            cdk.CfnOutput(made, "Topic", value=made.budget.stop.topic.topic_arn)
-            cdk.CfnOutput(made, "Notices", value=made.budget.stop.notices.topic_arn)
 
         self.template = self.stack.synthesize(folder, make)
         role = cloud.role("notebook", {"Action": "s3:ListBucket", "Resource": "*"})
@@ -150,13 +150,24 @@ class Deployed:
         (found,) = (each for each in budgets if each["BudgetName"].startswith(NAMES.workbench_stack))
         return dict(found)
 
+    def topic(self, logical_id: str) -> str:
+        """A topic of the stack, found as the document tells people to find it."""
+        pages = self.stack.cloudformation.get_paginator("list_stack_resources").paginate(StackName=self.stack.name)
+        (found,) = (
+            each["PhysicalResourceId"]
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if each["ResourceType"] == "AWS::SNS::Topic" and each["LogicalResourceId"].startswith(logical_id)
+        )
+        return str(found)
+
     def say(self, alert_type: str = "ACTUAL") -> None:
         """What AWS Budgets would say, said by hand."""
         message = (
             f"AWS Account {self.cloud.account}\n\nBudget Name: {self.budget()['BudgetName']}\nAlert Type: {alert_type}\n"
             "Alert Threshold: > $200.00\nACTUAL Amount: $212.40\n"
         )
-        self.sns.publish(TopicArn=self.stack.output("Topic"), Message=message)
+        self.sns.publish(TopicArn=self.topic("BudgetStopTopic"), Message=message)
 
     def idle_report(self) -> dict[str, Any]:
         """What the report's function says when it is asked now."""
@@ -181,7 +192,7 @@ class Deployed:
         }
         policy = {"Version": "2012-10-17", "Statement": [lets_in]}
         self.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
-        self.sns.subscribe(TopicArn=self.stack.output("Notices"), Protocol="sqs", Endpoint=arn)
+        self.sns.subscribe(TopicArn=self.topic("BudgetStopNotices"), Protocol="sqs", Endpoint=arn)
         return str(queue)
 
     def heard(self, queue: str) -> str:
@@ -230,7 +241,7 @@ def test_notebooks_stop_at_their_hours_and_when_the_money_is_spent(deployed: Dep
     # A forecast stops nothing, and neither does what is no alert at all.
     queue = deployed.listen()
     deployed.say("FORECASTED")
-    deployed.sns.publish(TopicArn=deployed.stack.output("Topic"), Message="hello")
+    deployed.sns.publish(TopicArn=deployed.topic("BudgetStopTopic"), Message="hello")
     deployed.say("ACTUAL")
     mail = deployed.heard(queue)
     assert mail.startswith("$212.40 is spent this month (> $200.00), so what ran in cost was stopped.")
@@ -258,6 +269,66 @@ def test_notebooks_stop_at_their_hours_and_when_the_money_is_spent(deployed: Dep
     assert not [each for each in left if each["BudgetName"].startswith(NAMES.workbench_stack)]
     groups = deployed.scheduler.list_schedule_groups()["ScheduleGroups"]
     assert NAMES.workbench_stack not in [each["Name"] for each in groups]
+
+
+@pytest.mark.long
+def test_running_studio_applications_are_seen_and_ended_and_what_must_run_runs_on(cloud: LocalCloud) -> None:
+    sagemaker, ec2 = cloud.client("sagemaker"), cloud.client("ec2")
+    role = cloud.role("studio-costs", {"Action": "s3:ListBucket", "Resource": "*"})
+    vpc = ec2.create_vpc(CidrBlock="10.77.0.0/24")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.77.0.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="studio-costs", Description="d", VpcId=vpc)["GroupId"]
+    domain = sagemaker.create_domain(
+        DomainName="costs",
+        AuthMode="IAM",
+        VpcId=vpc,
+        SubnetIds=[subnet],
+        AppNetworkAccessType="VpcOnly",
+        DefaultUserSettings={"ExecutionRole": role, "SecurityGroups": [group]},
+    )["DomainArn"].rsplit("/", 1)[-1]
+
+    def in_service(describe: Callable[..., dict[str, Any]], **request: str) -> None:
+        wait_for(lambda: describe(**request)["Status"] == "InService", 30, f"{request} did not become InService")
+
+    in_service(sagemaker.describe_domain, DomainId=domain)
+    place = {"DomainId": domain, "UserProfileName": "ada"}
+    sagemaker.create_user_profile(**place)
+    in_service(sagemaker.describe_user_profile, **place)
+    for name, tags in (("lab", []), ("kept", [{"Key": "sagestack:keep", "Value": "true"}])):
+        space = {"DomainId": domain, "SpaceName": name}
+        sagemaker.create_space(
+            **space,
+            OwnershipSettings={"OwnerUserProfileName": "ada"},
+            SpaceSharingSettings={"SharingType": "Private"},
+            SpaceSettings={"AppType": "JupyterLab"},
+            Tags=tags,
+        )
+        in_service(sagemaker.describe_space, **space)
+        sagemaker.create_app(**space, AppType="JupyterLab", AppName="default")
+
+    def apps() -> dict[str, str]:
+        return {each["SpaceName"]: each["Status"] for each in sagemaker.list_apps(DomainIdEquals=domain)["Apps"]}
+
+    wait_for(lambda: apps() == {"lab": "InService", "kept": "InService"}, 30, "the applications did not start")
+    seen = look(
+        sagemaker,
+        cloud.client("cloudwatch"),
+        Workbench("nothing-else", cloud.region, "nothing-else-", {}, domain),
+        datetime.datetime.now(datetime.UTC),
+    )
+    assert seen.not_seen == []
+    assert {(each.name, each.owner, each.is_kept) for each in seen.running} == {
+        ("JupyterLab of lab", "ada", False),
+        ("JupyterLab of kept", "ada", True),
+    }
+
+    end_apps(sagemaker, domain, outcome := Outcome())
+    assert outcome == Outcome(
+        stopped=["Studio application JupyterLab of lab"], kept=["Studio application JupyterLab of kept"]
+    )
+    wait_for(lambda: apps()["lab"] == "Deleted", 30, "the application did not end")
+    assert apps()["kept"] == "InService"
+    assert sagemaker.describe_space(DomainId=domain, SpaceName="lab")["Status"] == "InService"
 
 
 @pytest.mark.long

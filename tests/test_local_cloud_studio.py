@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from local_cloud.platform import Caller
 from local_cloud.sagemaker.errors import ApiError
-from local_cloud.sagemaker.studio import apps, authorization
+from local_cloud.sagemaker.studio import apps, authorization, background
 from tests.local_cloud_fakes import ACCOUNT, REGION, USER
 from tests.local_cloud_studio_fakes import (
     FOREIGN_GROUP,
@@ -734,6 +735,20 @@ def test_what_was_in_motion_goes_on_after_a_kill(cloud: StudioCloud) -> None:
     cloud.restart()
     cloud.until("Deleted", "DescribeApp", **app)
     assert cloud.platform.ec2.interfaces == {}
+
+
+def test_what_fails_because_the_cloud_around_is_ending_has_not_failed(cloud: StudioCloud) -> None:
+    cloud.platform.efs.gate.clear()
+    domain_id = cloud.call("CreateDomain", **cloud.domain_request())["DomainId"]
+    cloud.platform.efs.broken = EndpointConnectionError(endpoint_url="https://127.0.0.1:1")
+    assert cloud.platform.efs.asked.wait(20)
+    background.studio_of(cloud.service).stopping.set()
+    cloud.platform.efs.gate.set()
+    background.stop(cloud.service)
+    assert cloud.call("DescribeDomain", DomainId=domain_id)["Status"] == "Pending"
+    cloud.platform.efs.broken = None
+    cloud.restart()
+    assert "FailureReason" not in cloud.until("InService", "DescribeDomain", DomainId=domain_id)
 
 
 def test_a_creation_that_was_killed_half_way_makes_nothing_twice(cloud: StudioCloud) -> None:

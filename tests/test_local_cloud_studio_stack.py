@@ -144,7 +144,8 @@ def test_home_directories_stay_and_a_changed_domain_is_the_same(story: Story) ->
     assert story.domain_id == before
     profiles = story.sagemaker.list_user_profiles(DomainIdEquals=before)["UserProfiles"]
     assert [each["UserProfileName"] for each in profiles] == ["ada"]
-    assert len(story.left()["configs"]) == 1
+    # The app of `research` still runs with the old script, which SageMaker therefore keeps, and CloudFormation forgets.
+    assert len(story.left()["configs"]) == 2
 
     # What would make another domain is refused, and nothing is lost.
     assert story.deploy({**changed, "auth": "identity-center"}) == "UPDATE_ROLLBACK_COMPLETE"

@@ -397,7 +397,7 @@ def test_a_budget_that_stops_nothing_has_no_function_and_changed_notifications_m
 
 def test_a_tag_that_the_environment_does_not_have_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"'tag:team' is no tag of the environment dev \(allowed: tag:environment, tag:project"
+        ValueError, match=r"'tag:team' is no tag of the environment \(allowed: tag:environment, tag:project, workbench"
     ):
         made(counts="tag:team")
 

@@ -11,11 +11,13 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local_cloud.notebook_runtime.process_runtime import ProcessInstance, ProcessRuntime
 from tests.jupyter_visitor import Visitor
+from tests.local_cloud_fixtures import LocalCloud
 from tests.notebook_instances import ARN, Printed, instance_spec
 from tests.waiting import wait_for
 
@@ -193,3 +195,35 @@ def test_a_session_does_not_survive_a_stop_and_the_volume_does(tmp_path: Path) -
     os.kill(instance.jupyter_pid, signal.SIGKILL)
     wait_for(lambda: not instance.is_running())
     runtime.close()
+
+
+def test_a_kernel_reaches_the_local_cloud_as_the_instances_role_and_no_further(own_cloud: LocalCloud) -> None:
+    sagemaker, s3 = own_cloud.client("sagemaker"), own_cloud.client("s3")
+    for bucket in ("mine", "others"):
+        s3.create_bucket(Bucket=bucket)
+    allowed = {"Action": "s3:*", "Resource": ["arn:aws:s3:::mine", "arn:aws:s3:::mine/*"]}
+    role = own_cloud.role("explorer", allowed, {"Action": "logs:*", "Resource": "*"})
+    sagemaker.create_notebook_instance(NotebookInstanceName="explore", InstanceType="ml.t3.medium", RoleArn=role)
+
+    def described() -> Any:
+        return sagemaker.describe_notebook_instance(NotebookInstanceName="explore")
+
+    wait_for(lambda: described()["NotebookInstanceStatus"] != "Pending", 90)
+    assert described()["NotebookInstanceStatus"] == "InService", described().get("FailureReason")
+    visitor = Visitor(f"http://{described()['Url']}/")
+    url = sagemaker.create_presigned_notebook_instance_url(NotebookInstanceName="explore")["AuthorizedUrl"]
+    assert visitor.open(url)[0] == 200
+    printed = visitor.run("""
+import boto3
+print(boto3.client("sts").get_caller_identity()["Arn"])
+s3 = boto3.client("s3")
+s3.put_object(Bucket="mine", Key="a", Body=b"1")
+print([one["Key"] for one in s3.list_objects_v2(Bucket="mine")["Contents"]])
+try:
+    s3.list_objects_v2(Bucket="others")
+except s3.exceptions.ClientError as error:
+    print(error.response["Error"]["Code"])
+""")
+    identity, keys, refused = printed.splitlines()
+    assert identity.startswith(f"arn:aws:sts::{own_cloud.account}:assumed-role/explorer/")
+    assert (keys, refused) == ("['a']", "AccessDenied")

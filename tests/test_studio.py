@@ -62,6 +62,7 @@ def stack_with(studio: Mapping[str, Any]) -> cdk.Stack:
     app = cdk.App(context=flags(), analytics_reporting=False)
     stack = cdk.Stack(app, "Workbench", env=cdk.Environment(account="111111111111", region="us-east-1"))
     add_domain(stack, studio)
+    cdk.Tags.of(app).add("team", "research")
     return stack
 
 
@@ -369,7 +370,7 @@ def test_the_function_deletes_in_efs_and_ec2_only_what_is_marked_as_this_stacks(
             for word in ("DeleteFile", "DeleteMount", "DeleteSec", "DeleteNet", "Revoke")
         )
     ]
-    assert len(deleting) == 2
+    assert len(deleting) == 2  # of EFS, and of EC2
     for each in deleting:
         assert each["Condition"]["StringEquals"] == {"aws:ResourceTag/sagestack:studio": {"Ref": "AWS::StackId"}}
         assert list(each["Condition"]["StringLike"]) == ["aws:ResourceTag/ManagedByAmazonSageMakerResource"]
@@ -477,6 +478,12 @@ def _only_config(config: StudioLifecycleConfig) -> cdk.Stack:
     stack = cdk.Stack()
     LifecycleConfig(stack, "Config", name="standard", physical_prefix="sagestack-dev-", config=config)
     return stack
+
+
+def test_a_change_of_the_environments_tags_makes_no_config_of_the_same_name(template: Template) -> None:
+    """Tags of a config cannot change either."""
+    for config in template.find_resources("AWS::SageMaker::StudioLifecycleConfig").values():
+        assert config["Properties"]["Tags"] == [{"Key": "sagestack:studio", "Value": {"Ref": "AWS::StackId"}}]
 
 
 def test_a_generated_script_is_clean(template: Template) -> None:

@@ -418,6 +418,25 @@ def test_a_missing_right_is_named_with_what_it_leaves() -> None:
         is_complete(late(send(cloud, event(RESIDUE))), None, cloud.clients)
 
 
+def test_a_script_that_an_update_could_not_delete_goes_last_and_nobody_elses_does() -> None:
+    cloud = gone()
+    cloud.scripts = {"arn:ours": {MARK: STACK}, "arn:theirs": {MARK: "another stack"}, "arn:by-hand": {}}
+
+    delete(cloud, RESIDUE)
+
+    assert list(cloud.scripts) == ["arn:theirs", "arn:by-hand"]
+
+
+def test_a_script_that_does_not_go_is_named() -> None:
+    cloud = gone()
+    cloud.systems, cloud.targets, cloud.groups, cloud.interfaces = [], [], [], []
+    cloud.scripts = {"arn:ours": {MARK: STACK}}
+    cloud.denied.add("DeleteStudioLifecycleConfig")
+
+    with pytest.raises(Problem, match="lifecycle config ours: AccessDeniedException"):
+        is_complete(late(send(cloud, event(RESIDUE))), None, cloud.clients)
+
+
 # When nothing is deleted
 
 

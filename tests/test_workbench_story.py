@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,9 @@ def test_a_workbench_is_deployed_changed_and_deleted_and_leaves_nothing(own_clou
 
     stacks.workbench.delete()
     stacks.foundation.delete()
-    time.sleep(0.5)
     left = left_behind(before, inventory(own_cloud))
-    # Buckets with something in them are never deleted; these are empty.
+    # SageMaker's own log group is the account's, on AWS as here. And a function of CDK's framework that says its last words
+    # after its log group was deleted makes it again, as its managed policy lets it.
+    logs = {group for group in left.pop("log group", set()) if not group.endswith("NotebookInstances")}
+    assert all("ProviderLogs" in group for group in logs), logs
     assert left == {}

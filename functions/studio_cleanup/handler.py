@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from .contents import Contents
 from .names import DOMAIN, PROFILE, RESIDUE, SPACE
+from .old_scripts import remove_old_scripts
 from .problems import Problem, in_words, is_gone
 from .residue import Clients, Residue, marked_domains
 
@@ -99,6 +100,7 @@ def _remove_residue(clients: Clients, event: Event) -> list[str]:
     if made:
         domains.add(properties["DomainArnPrefix"] + made)
     left: list[str] = []
+    is_there = False
     for arn in sorted(domains):
         status = _domain_status(clients, arn)
         if status is None:
@@ -108,8 +110,9 @@ def _remove_residue(clients: Clients, event: Event) -> list[str]:
             left.append(f"domain {arn.rpartition('/')[2]} (Deleting)")
         else:
             # Somebody told CloudFormation to retain it: people work there.
+            is_there = True
             _tell("let alone: the domain is there", event, domain=arn, status=status)
-    return left
+    return left if left or is_there else remove_old_scripts(clients.sagemaker, mark=mark)
 
 
 def _is_marked(clients: Clients, event: Event) -> bool:

@@ -128,7 +128,9 @@ class DockerInstance(SupervisedInstance):
         self._id = self._created(image, spec, label, volumes)
         try:
             attached = client.api.attach_socket(self._id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            self._socket = attached
+            self._attached = attached
+            # Over a Unix socket docker-py gives a reader that holds the socket, over TCP with TLS the socket itself.
+            self._socket = getattr(attached, "_sock", attached)
             client.api.start(self._id)
             supervisor = Supervisor(self._write, self._output(), spec.on_line, lambda: None)
             super().__init__(
@@ -175,12 +177,11 @@ class DockerInstance(SupervisedInstance):
         return str(created["Id"])
 
     def _write(self, data: bytes) -> None:
-        # Over a Unix socket docker-py gives a reader that holds the socket, over TCP with TLS the socket itself.
-        getattr(self._socket, "_sock", self._socket).sendall(data)
+        self._socket.sendall(data)
 
     def _output(self) -> Iterator[bytes]:
         complaints = Lines(lambda line: self._on_line("jupyter.log", line))
-        for stream, data in frames_iter(self._socket, tty=False):
+        for stream, data in frames_iter(self._attached, tty=False):
             if stream == STDERR:
                 complaints.feed(data)
             else:
@@ -198,7 +199,7 @@ class DockerInstance(SupervisedInstance):
         """Make sure that the container is gone."""
         with contextlib.suppress(*_NO_ENGINE):
             self._client.api.remove_container(self._id, force=True, v=True)
-        if (attached := getattr(self, "_socket", None)) is not None:
+        if (attached := getattr(self, "_attached", None)) is not None:
             with contextlib.suppress(OSError):
                 attached.close()
         for port in [*self._ports, *([self._published] if self._published is not None else [])]:

@@ -66,7 +66,8 @@ class Supervisor:
             number = next(self._numbers)
             self._waiting[number] = None
             try:
-                self._send({"number": number, "do": verb, **arguments})
+                if not self.has_ended:
+                    self._send({"number": number, "do": verb, **arguments})
                 self._changed.wait_for(lambda: self.has_ended or self._waiting[number] is not None, within_s)
                 answer = self._waiting[number]
             finally:
@@ -78,16 +79,11 @@ class Supervisor:
             raise RuntimeRefused(f"The notebook instance could not {verb}: {failed}")
         return answer
 
-    def wait_for_end(self, timeout_s: float) -> bool:
-        """Whether its output has ended, after at most so many seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.has_ended, timeout_s)
-
     def _send(self, command: Mapping[str, Any]) -> None:
         try:
             self._write(json.dumps(command).encode() + b"\n")
-        except OSError:
-            # The end of its output says that it is gone; who waits hears of it there.
+        except (OSError, ValueError):
+            # A file that is closed raises ValueError. The end of its output says that it is gone; who waits hears of it there.
             logger.debug("A notebook instance takes no commands any more", exc_info=True)
 
     def _listen(self) -> None:

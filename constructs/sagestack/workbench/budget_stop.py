@@ -109,6 +109,15 @@ class BudgetStop(Construct):
         self._function.add_environment("BUDGET_NAME", budget_name)
         self.topic.add_subscription(subscriptions.LambdaSubscription(self._function))
 
+    def grant_release(self, grantee: iam.IGrantable) -> None:
+        """Lets somebody lift the stop before the month ends: operators.
+
+        They may so call the function with any event; what it stops is what the budget would stop.
+        """
+        iam.Grant.add_to_principal(
+            grantee=grantee, actions=["lambda:InvokeFunction"], resource_arns=[self._function.function_arn]
+        )
+
     def _let_budgets_speak(self, encryption_key: kms.IKey) -> None:
         # https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
         stack = cdk.Stack.of(self)

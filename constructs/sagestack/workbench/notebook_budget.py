@@ -16,6 +16,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Budget
+from sagestack.settings.workbench.cost import check_counted
 from sagestack.workbench.budget_stop import BudgetStop
 from sagestack.workbench.cost_tags import SPENT_TAG, WORKBENCH_TAG, tag_workbench
 
@@ -123,12 +124,8 @@ def _counted(budget: Budget, names: EnvironmentNames, tags: Mapping[str, str]) -
         return {"Service": [_SAGEMAKER]}
     if budget.counts == "workbench":
         return {"TagKeyValue": [f"user:{WORKBENCH_TAG}${names.environment}"]}
+    check_counted(budget, tags)
     key = budget.counts.removeprefix("tag:")
-    if key not in tags:
-        raise ValueError(
-            f"workbench.budget.counts: {budget.counts!r} is no tag of the environment {names.environment}"
-            f" (allowed: {', '.join(f'tag:{each}' for each in tags) or 'it has none'}, workbench, sagemaker)"
-        )
     return {"TagKeyValue": [f"user:{key}${tags[key]}"]}
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 import string
-from typing import Any
 
 from local_cloud.platform import Caller
 from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.request_checks import refuse
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation, page
 from local_cloud.sagemaker.store import Document
-from local_cloud.sagemaker.studio import domain_network, kinds, settings
+from local_cloud.sagemaker.studio import domain_network, domain_requests, kinds, settings
 from local_cloud.sagemaker.studio.entities import Entity, Motion
 
 SECONDS = 60.0
@@ -24,13 +23,6 @@ _DEFAULTS = {
     "HomeEfsFileSystemCreation": "Enabled",
     "TagPropagation": "DISABLED",
 }
-_REPLACED = (
-    "AppNetworkAccessType",
-    "TagPropagation",
-    "SubnetIds",
-    "HomeEfsFileSystemCreation",
-    "AppSecurityGroupManagement",
-)
 
 
 def _delete(service: Sagemaker, caller: Caller, domain: Document) -> None:
@@ -54,11 +46,11 @@ DOMAIN = Entity(
 @operation("CreateDomain")
 def create_domain(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """CreateDomain: Pending while its file system and its security groups are made."""
-    _refuse_missing(request)
-    _check(service, caller, request, request["VpcId"])
+    domain_requests.refuse_missing(request)
+    domain_requests.check_settings(service, caller, request, request["VpcId"])
     if not request["DefaultUserSettings"].get("ExecutionRole"):
         raise ValidationError("DefaultUserSettings.ExecutionRole is required.")
-    _check_network(service, caller, {**_DEFAULTS, **request})
+    domain_requests.check_network(service, caller, {**_DEFAULTS, **request})
     domain_id = "d-" + "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
     document: Document = {
         **_DEFAULTS,
@@ -94,9 +86,9 @@ def update_domain(service: Sagemaker, caller: Caller, request: Request) -> Respo
     if request.get("VpcId"):
         refuse("domains of SageMaker Unified Studio, which get their VPC later (VpcId)")
     domain = DOMAIN.find(service, caller, request["DomainId"])
-    _refuse_domain_settings(request.get("DomainSettingsForUpdate") or {}, "DomainSettingsForUpdate")
-    _check(service, caller, request, domain["VpcId"])
-    _check_network(service, caller, _updated(domain, request))
+    domain_requests.refuse_settings(request.get("DomainSettingsForUpdate") or {}, "DomainSettingsForUpdate")
+    domain_requests.check_settings(service, caller, request, domain["VpcId"])
+    domain_requests.check_network(service, caller, domain_requests.updated(domain, request))
 
     def change(document: Document) -> None:
         DOMAIN.refuse_in_motion(document, "update")
@@ -104,8 +96,11 @@ def update_domain(service: Sagemaker, caller: Caller, request: Request) -> Respo
             raise ValidationError(
                 f"Domain [{document['DomainArn']}] is in status Failed; it can only be deleted: {document['FailureReason']}"
             )
-        _refuse_while_apps_live(service, caller, document, request)
-        document.update(_updated(document, request))
+        wanted = domain_requests.updated(document, request)
+        if blocked := domain_requests.blocked_by_apps(document, wanted):
+            apps = kinds.living(kinds.of_domain(service, caller, kinds.APP, document["DomainId"]))
+            kinds.refuse_while(DOMAIN, document, f"change {blocked[0]} of", App=apps)
+        document.update(wanted)
         for member in ("DefaultUserSettings", "DefaultSpaceSettings"):
             settings.check_fit(document.get(member) or {}, member)
 
@@ -154,74 +149,3 @@ def next_uid(service: Sagemaker, caller: Caller, domain_id: str) -> str:
     updated = service.store.update(kinds.DOMAIN, caller.account, caller.region, domain_id, count)
     assert updated is not None, "looked up in the same transaction"
     return str(updated["LastUid"])
-
-
-def _updated(domain: Document, request: Request) -> Document:
-    """A domain as an update wants it."""
-    result = dict(domain)
-    for member in ("DefaultUserSettings", "DefaultSpaceSettings"):
-        if request.get(member) is not None:
-            result[member] = settings.merged(domain.get(member) or {}, request[member])
-    if request.get("DomainSettingsForUpdate"):
-        result["DomainSettings"] = settings.merged(
-            domain.get("DomainSettings") or {}, request["DomainSettingsForUpdate"]
-        )
-    result.update({member: request[member] for member in _REPLACED if request.get(member) is not None})
-    return result
-
-
-def _refuse_while_apps_live(service: Sagemaker, caller: Caller, domain: Document, request: Request) -> None:
-    """What UpdateDomain's reference says may change only without apps that are InService, Pending or Deleting."""
-    wanted = _updated(domain, request)
-    if domain["HomeEfsFileSystemCreation"] == "Enabled" and wanted["HomeEfsFileSystemCreation"] == "Disabled":
-        raise ValidationError("HomeEfsFileSystemCreation can change from Disabled to Enabled, not back.")
-    identity = "ExecutionRoleIdentityConfig"
-    changes = {
-        "AppNetworkAccessType": wanted["AppNetworkAccessType"] != domain["AppNetworkAccessType"],
-        "SubnetIds": not set(domain["SubnetIds"]) <= set(wanted["SubnetIds"]),
-        identity: (wanted.get("DomainSettings") or {}).get(identity)
-        != (domain.get("DomainSettings") or {}).get(identity),
-    }
-    blocking = [member for member, changed in changes.items() if changed]
-    if blocking:
-        apps = kinds.living(kinds.of_domain(service, caller, kinds.APP, domain["DomainId"]))
-        kinds.refuse_while(DOMAIN, domain, f"change {blocking[0]} of", App=apps)
-
-
-def _refuse_missing(request: Request) -> None:
-    if request["AuthMode"] == "SSO":
-        refuse(
-            "IAM Identity Center, so no domain with AuthMode SSO: there are no users that could sign in. "
-            "Give AuthMode IAM for the local cloud"
-        )
-    if not request.get("VpcId") or not request.get("SubnetIds"):
-        refuse("domains of SageMaker Unified Studio, which have no network of their own; give VpcId and SubnetIds")
-    _refuse_domain_settings(request.get("DomainSettings") or {}, "DomainSettings")
-
-
-def _refuse_domain_settings(given: dict[str, Any], path: str) -> None:
-    for member in ("RStudioServerProDomainSettings", "RStudioServerProDomainSettingsForUpdate"):
-        if given.get(member):
-            refuse(f"RStudio on SageMaker ({path}.{member})")
-    if given.get("UnifiedStudioSettings"):
-        refuse(f"SageMaker Unified Studio ({path}.UnifiedStudioSettings)")
-    for member, what in (
-        ("TrustedIdentityPropagationSettings", "trusted identity propagation"),
-        ("AmazonQSettings", "Amazon Q"),
-    ):
-        if (given.get(member) or {}).get("Status") == "ENABLED":
-            refuse(f"{what} ({path}.{member})")
-    if given.get("IpAddressType") == "dualstack":
-        refuse(f"IPv6 in domains ({path}.IpAddressType)")
-
-
-def _check(service: Sagemaker, caller: Caller, request: Request, vpc_id: str) -> None:
-    for member in ("DefaultUserSettings", "DefaultSpaceSettings"):
-        if request.get(member):
-            settings.check(service, caller, request[member], member, vpc_id=vpc_id, of_domain=True)
-
-
-def _check_network(service: Sagemaker, caller: Caller, domain: Document) -> None:
-    domain_network.check(service, caller, domain["VpcId"], domain["SubnetIds"])
-    if domain["AppNetworkAccessType"] == "VpcOnly" and not domain["DefaultUserSettings"].get("SecurityGroups"):
-        raise ValidationError("DefaultUserSettings.SecurityGroups is required where AppNetworkAccessType is VpcOnly.")

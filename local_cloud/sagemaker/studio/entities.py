@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +15,9 @@ from local_cloud.sagemaker import notifications, tags
 from local_cloud.sagemaker.errors import ApiError, ResourceInUse, ResourceNotFound
 from local_cloud.sagemaker.service import Sagemaker, arn
 from local_cloud.sagemaker.store import Document, Duplicate
+from local_cloud.sagemaker.studio.background import studio_of
 
 logger = logging.getLogger(__name__)
-
-SHUTDOWN_S = 2.0
-"""How long the end of the local cloud waits for a status that is just being settled, in real seconds."""
 
 
 class Failed(Exception):
@@ -201,10 +198,13 @@ class Entity:
         reason, members = "", {}
         try:
             members = dict(motion.work(service, caller, document) or {})
-        except (Failed, RoleRefused, ApiError) as error:
+        except (Failed, RoleRefused, ApiError, ClientError) as error:
+            reason = str(error) or type(error).__name__
+        except BotoCoreError as error:
+            if studio_of(service).stopping.is_set():
+                # The services around are ending, too: the next start goes on.
+                return
             reason = str(error)
-        except (ClientError, BotoCoreError) as error:
-            reason = f"{error}"
         except Exception:
             logger.exception("%s %s could not go on from %s", self.noun, path, document[self.status_key])
             reason = "The local cloud failed; see its log (sagestack logs --cloud)."
@@ -229,51 +229,9 @@ class Entity:
             self.went_on(service, caller, written)
 
 
-@dataclass
-class Studio:
-    """What goes on in the background."""
-
-    service: Sagemaker
-    stopping: threading.Event = field(default_factory=threading.Event)
-    threads: list[threading.Thread] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def run(self, seconds: float, work: Callable[[], None]) -> None:
-        """Do something after so many of the cloud's seconds; never, if the local cloud ends before."""
-
-        def later() -> None:
-            if self.service.clock.wait(self.stopping, seconds):
-                return
-            try:
-                work()
-            except Exception:
-                logger.exception("Work of Studio failed")
-
-        thread = threading.Thread(target=later, name="studio", daemon=True)
-        with self.lock:
-            self.threads = [each for each in self.threads if each.is_alive()]
-            self.threads.append(thread)
-            thread.start()
-
-
-def studio_of(service: Sagemaker) -> Studio:
-    """Studio's background work of a service, made when it is first asked for."""
-    studio: Studio = service.background.setdefault("studio", Studio(service))
-    return studio
-
-
 def resume(service: Sagemaker, entities: tuple[Entity, ...]) -> None:
     """Let go on what a killed local cloud left in motion."""
     for entity in entities:
         for account, region, document in service.store.everywhere(entity.kind):
             # Nobody called: what is resumed was allowed when it was asked for.
             entity.go_on(service, Caller(account, region, f"arn:aws:iam::{account}:root"), document)
-
-
-def stop(service: Sagemaker) -> None:
-    """Leave what is in motion where it is; the next start goes on with it."""
-    studio = studio_of(service)
-    studio.stopping.set()
-    deadline = time.monotonic() + SHUTDOWN_S
-    for thread in list(studio.threads):
-        thread.join(max(0.0, deadline - time.monotonic()))

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from local_cloud.sagemaker.service import Sagemaker
-from local_cloud.sagemaker.studio import apps, domains, entities, image_versions, images, spaces, user_profiles
+from local_cloud.sagemaker.studio import (
+    apps,
+    background,
+    domains,
+    entities,
+    image_versions,
+    images,
+    spaces,
+    user_profiles,
+)
 
 ENTITIES = (domains.DOMAIN, user_profiles.PROFILE, spaces.SPACE, apps.APP, images.IMAGE, image_versions.VERSION)
 """What has statuses that go on by themselves."""
@@ -17,4 +26,4 @@ def start(service: Sagemaker) -> None:
 
 def stop(service: Sagemaker) -> None:
     """Leave what is in motion to the next start."""
-    entities.stop(service)
+    background.stop(service)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
 from sagestack.settings.base import Settings
-from sagestack.settings.errors import Allowed, Misfit
+from sagestack.settings.errors import Allowed, Misfit, suggestion
 from sagestack.settings.workbench.notebook import Schedule, TimeZone
 
 
@@ -108,3 +109,24 @@ class Budget(Settings):
                 "neither warns nor stops; say warn_at_percent, forecast_at_percent or stop_at_percent, or leave the budget out"
             )
         return self
+
+
+def check_counted(budget: Budget, tags: Mapping[str, str]) -> None:
+    """Looks that cost is counted by a tag that is there.
+
+    Args:
+        budget: of the environment's workbench.
+        tags: the environment's own.
+
+    Raises:
+        Misfit: it is counted by a tag that the environment does not have; at the key of the whole environment.
+    """
+    key = budget.counts.removeprefix("tag:")
+    if budget.counts.startswith("tag:") and key not in tags:
+        allowed = ", ".join([*(f"tag:{each}" for each in tags), "workbench", "sagemaker"])
+        raise Misfit(
+            (
+                ("workbench", "budget", "counts"),
+                f"{budget.counts!r} is no tag of the environment (allowed: {allowed}){suggestion(key, tags)}",
+            )
+        )

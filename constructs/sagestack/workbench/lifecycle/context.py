@@ -25,7 +25,7 @@ class LifecycleContext:
     - `SAGESTACK_CONDA` (`/home/ec2-user/anaconda3`), `SAGESTACK_PYTHON` (a Python 3.8 or later, with boto3 where there is
       one with it; empty where there is none);
     - `SAGESTACK_RUN`: a folder that is empty after each start of the instance. A step that needs JupyterLab restarted says
-      `touch "$SAGESTACK_RUN/restart-jupyter"`: the runner does it once, and never under somebody's kernels;
+      `touch "$SAGESTACK_RUN/restart-jupyter"` (as root): the runner does it once, and never under somebody's kernels;
     - all environment variables that the config sets (`environment_variables`, `proxy`, `fips`).
 
     Attributes:

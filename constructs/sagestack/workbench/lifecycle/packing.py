@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import lzma
 import textwrap
@@ -32,6 +33,7 @@ fi
 """
 
 
+@functools.cache
 def packed(text: str, what: str, *, required: bool) -> str:
     """Bash that unpacks the text, checks it and runs it in this shell. Byte-equal for equal text.
 

@@ -28,6 +28,7 @@ class Step:
         hook: when it runs: once when the instance is made, or each time that it starts (the first time included).
         background: whether the instance is ready without it. What may take longer than seconds must be True: SageMaker gives all
             that is not in the background five minutes together.
+            What goes on for ever is no step, but what a step installs: `scripts/every.sh` runs a program again and again.
         after: names of background steps that must have ended before; for steps in the foreground their order is enough.
         files: what is put into the folder of programs (`$SAGESTACK_PROGRAMS`) before any step runs: name to text.
         user: who runs it; packages and notebooks belong to `ec2-user`.

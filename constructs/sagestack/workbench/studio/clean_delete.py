@@ -32,7 +32,8 @@ class CleanDelete(Construct):
     1. with each space, its app; with each profile, its apps and the private spaces that the person made;
     2. then all else that is in the domain;
     3. then CloudFormation deletes the domain;
-    4. then what it left: network interfaces, mount targets, the file system (or not), the security groups.
+    4. then what it left: network interfaces, mount targets, the file system (or not), the security groups; and lifecycle configs
+       that an update could not delete because apps still ran with them.
 
     The function's role can delete in SageMaker what is in this domain, and in EFS and EC2 what carries the tag that it may put on
     nothing but what SageMaker made for this domain.
@@ -86,7 +87,7 @@ class CleanDelete(Construct):
             "Provider",
             on_event_handler=on_event,
             is_complete_handler=is_complete,
-            query_interval=cdk.Duration.seconds(5),
+            query_interval=cdk.Duration.seconds(3),
             total_timeout=_PATIENCE,
             log_group=logs.LogGroup(
                 self, "ProviderLogs", retention=logs.RetentionDays.ONE_YEAR, removal_policy=cdk.RemovalPolicy.DESTROY
@@ -149,6 +150,7 @@ class CleanDelete(Construct):
             "StringLike": {f"aws:ResourceTag/{MANAGED_BY}": self._arn("sagemaker", "domain", "*")},
         }
         systems = self._arn("elasticfilesystem", "file-system", "*")
+        scripts = self._arn("sagemaker", "studio-lifecycle-config", "*")
         looking = [
             iam.PolicyStatement(
                 actions=["elasticfilesystem:DescribeFileSystems", "elasticfilesystem:DescribeMountTargets"],
@@ -161,6 +163,7 @@ class CleanDelete(Construct):
                     "ec2:DescribeSecurityGroups",
                     "sagemaker:ListApps",
                     "sagemaker:ListSpaces",
+                    "sagemaker:ListStudioLifecycleConfigs",
                     "sagemaker:ListUserProfiles",
                 ],
                 resources=["*"],
@@ -168,6 +171,7 @@ class CleanDelete(Construct):
             iam.PolicyStatement(
                 actions=["sagemaker:DescribeDomain"], resources=[self._arn("sagemaker", "domain", "*")]
             ),
+            iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[scripts]),
         ]
         deleting = [
             iam.PolicyStatement(
@@ -188,6 +192,11 @@ class CleanDelete(Construct):
                 ],
                 resources=[self._arn("ec2", kind, "*") for kind in ("network-interface", "security-group")],
                 conditions=of_this_stack,
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:DeleteStudioLifecycleConfig"],
+                resources=[scripts],
+                conditions={"StringEquals": {f"aws:ResourceTag/{MARK}": stack.stack_id}},
             ),
         ]
         for statement in (

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 
+import aws_cdk as cdk
 from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
+from functions.studio_cleanup.names import MARK
 from sagestack import settings
 from sagestack.settings.errors import suggestion
 from sagestack.settings.workbench.studio import StudioLifecycleConfig as StudioLifecycleConfigSettings
@@ -59,6 +61,9 @@ class StudioLifecycleConfig(Construct):
             studio_lifecycle_config_app_type=_API_NAMES[config.app],
             studio_lifecycle_config_content=content,
         )
+        # This tag alone: SageMaker cannot change tags of a config, and another config of the same name is refused. By this one, what
+        # an update could not delete because an app still ran with it is found when the domain is removed.
+        resource.add_property_override("Tags", [{"Key": MARK, "Value": cdk.Aws.STACK_ID}])
         self.lifecycle_config_arn = resource.attr_studio_lifecycle_config_arn
 
 

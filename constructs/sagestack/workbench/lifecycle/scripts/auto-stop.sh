@@ -11,5 +11,7 @@ if ! {
 }; then
     echo "The command keep-running could not be installed; .sagestack/keep-running-until does the same."
 fi
-# As root: it sees what all processes do, and takes the rights of the volume's owner before it writes.
-bash "$SAGESTACK_PROGRAMS/every.sh" auto-stop "${AUTO_STOP_EVERY:-60}" root "$SAGESTACK_PYTHON" "$SAGESTACK_PROGRAMS/auto_stop.py"
+# Not as root, who must not run a Python that people can change: conda's is theirs.
+user=root
+! id -u "$SAGESTACK_USER" >/dev/null 2>&1 || user=$SAGESTACK_USER
+bash "$SAGESTACK_PROGRAMS/every.sh" auto-stop "${AUTO_STOP_EVERY:-60}" "$user" "$SAGESTACK_PYTHON" "$SAGESTACK_PROGRAMS/auto_stop.py"

@@ -13,6 +13,7 @@ log="$SAGESTACK_RUN/log/$name.log"
 {
     echo '#!/bin/bash'
     # A timer of systemd has no home, where clients of AWS look for their settings.
+    # shellcheck disable=SC2016
     printf 'export HOME="${HOME:-/root}"\n. %q\n' "$SAGESTACK_RUN/environment.sh"
     # One at a time: what takes longer than its interval is left alone.
     printf 'exec 9>>%q\nflock -n 9 || exit 0\n' "$SAGESTACK_RUN/every-$name.lock"

@@ -1,11 +1,15 @@
 # The steps that did not fit in here: a file of the stack's own, which is what it was when the stack was deployed, or nothing.
 fetch_steps() {
-    local to="$SAGESTACK_RUN/steps-$SAGESTACK_HOOK.sh" from
+    local to="$SAGESTACK_RUN/steps-$SAGESTACK_HOOK.sh" from fetch_program
+    fetch_program='import boto3, shutil, sys
+found = boto3.client("s3").get_object(Bucket=sys.argv[1], Key=sys.argv[2])
+shutil.copyfileobj(found["Body"], sys.stdout.buffer)'
     from=${SAGESTACK_STEPS_URL#s3://}
     rm -f "$to"
-    timeout 20 "${SAGESTACK_PYTHON:-python3}" -c 'import boto3, sys; boto3.client("s3").download_file(*sys.argv[1:])' \
-        "${from%%/*}" "${from#*/}" "$to.new" 2>"$SAGESTACK_RUN/fetch.log" ||
-        timeout 20 aws s3 cp --quiet "$SAGESTACK_STEPS_URL" "$to.new" 2>>"$SAGESTACK_RUN/fetch.log" || return
+    # Not as root: conda's Python belongs to people, who may have changed it by the time that this is tried again.
+    as "$(owner)" timeout 20 "${SAGESTACK_PYTHON:-python3}" -c "$fetch_program" "${from%%/*}" "${from#*/}" \
+        >"$to.new" 2>"$SAGESTACK_RUN/fetch.log" ||
+        as "$(owner)" timeout 20 aws s3 cp "$SAGESTACK_STEPS_URL" - >"$to.new" 2>>"$SAGESTACK_RUN/fetch.log" || return
     if [ "$(sha256sum <"$to.new")" != "$SAGESTACK_STEPS_SHA256  -" ]; then
         echo "$SAGESTACK_STEPS_URL is not what was deployed: its SHA-256 is another." >"$SAGESTACK_RUN/fetch.log"
         return 1
