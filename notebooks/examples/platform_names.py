@@ -165,6 +165,19 @@ class Platform:
         files = [pd.read_csv(s3.get_object(Bucket=self.data_bucket, Key=key)["Body"]) for key in self.data_keys()]
         return pd.concat(files, ignore_index=True)
 
+    def features_and_target(self, data: Any) -> tuple[list[str], str]:
+        """The columns that the model is told, in the order of training, and the one that it predicts.
+
+        Files for training and requests have no header: this order is all that binds a number to its column.
+
+        Args:
+            data: the input, with its header. Where the pipeline says no names, the target is the last column.
+        """
+        columns = list(data.columns)
+        named = self.training_step().get("HyperParameters", {}).get("feature_names", "").split(",")
+        features = named if set(named) < set(columns) else columns[:-1]
+        return features, next(column for column in reversed(columns) if column not in features)
+
     def _choose(self, wanted: str | None) -> str:
         ending = "/pipeline-name"
         prefix = self._path("")
