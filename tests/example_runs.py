@@ -1,21 +1,23 @@
-"""The platform with its housing model in a local cloud, and the example notebooks run there as a notebook instance's role."""
+"""The platform with its housing model in a local cloud, and the example notebooks run there with the rights of a notebook's role."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
-from sagestack.settings import Environment, EnvironmentNames, load_environment, load_models
-from sagestack.settings.workbench import Workbench
+from aws_cdk import aws_ssm as ssm
+from sagestack.settings import Environment, EnvironmentNames, Model, RealTime, load_environment, load_models
+from sagestack.settings.workbench.notebook import Grants
+from sagestack.workbench.notebook_role import GrantedModel, NotebookRole
 
 from stacks import FoundationStack, ServingStack, TrainingStack
-from stacks.workbench import WorkbenchStack
 from tests.hosted_images import BUCKET
 from tests.housing_runs import DATA
 from tests.local_cloud_fixtures import ROOT, LocalCloud
@@ -28,28 +30,260 @@ SDK_PYTHON = ROOT / ".venv-sdk" / "bin" / "python"
 NAMES = EnvironmentNames("local")
 HOUSING = NAMES.model("housing")
 NOTEBOOK = "explore"
-WORKBENCH: dict[str, Any] = {
-    "network": {"cidr": "10.42.0.0/22"},
-    # No lifecycle config: its scripts want a container engine, and the notebooks need nothing of them.
-    "notebooks": {
-        NOTEBOOK: {"instance_type": "ml.t3.medium", "grants": {"models": ["housing"], "jobs": True}},
-        "other": {"instance_type": "ml.t3.medium"},
-    },
-}
-STACKS = (NAMES.foundation_stack, HOUSING.training_stack, NAMES.workbench_stack, HOUSING.serving_stack)
+ROLE_STACK = "notebook-role"
+OUTLINED = ("Executing", "Stopping")
+TIMEOUT_S = 200
 
 # Runs in .venv-notebook. What the cells printed and raised is in the notebook that it writes.
 RUNNER = """
-import sys, nbformat
+import sys
+import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-source, result = sys.argv[1:]
+source, result, folder = sys.argv[1:]
 notebook = nbformat.read(source, as_version=4)
-client = NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": source.rpartition("/")[0]}})
+nbformat.validate(notebook)
 try:
-    client.execute()
+    NotebookClient(notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
 except CellExecutionError:
     pass
 nbformat.write(notebook, result)
 """
+
+
+class Ran:
+    """A notebook that was run, to its end or to the cell that failed."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._cells: dict[str, dict[str, Any]] = {cell["id"]: cell for cell in document["cells"]}
+
+    @property
+    def error(self) -> str | None:
+        """What the cell that failed raised, or None."""
+        for name, cell in self._cells.items():
+            for output in cell.get("outputs", []):
+                if output["output_type"] == "error":
+                    return f"{name}: {output['ename']}: {output['evalue']}\n" + "\n".join(output["traceback"])[-2500:]
+        return None
+
+    @property
+    def runs(self) -> list[str]:
+        """The cells that began to run."""
+        return [name for name, cell in self._cells.items() if cell.get("execution_count")]
+
+    def said(self, cell: str) -> str:
+        """All text that a cell showed."""
+        texts = []
+        for output in self._cells[cell]["outputs"]:
+            data = output.get("data", {}).get("text/plain", "")
+            texts += [output.get("text", ""), data]
+        return "".join("".join(text) for text in texts)
+
+    def pictures(self, cell: str) -> int:
+        """How many a cell showed."""
+        return sum("image/png" in output.get("data", {}) for output in self._cells[cell]["outputs"])
+
+
+class RoleStack(cdk.Stack):
+    """A notebook's role as the workbench makes it, without the instance: notebooks are run here, not there."""
+
+    def __init__(
+        self, app: cdk.App, *, foundation: FoundationStack, training: TrainingStack, grants: Grants, **kwargs: Any
+    ) -> None:
+        super().__init__(app, ROLE_STACK, **kwargs)
+        role = NotebookRole(
+            self,
+            "Role",
+            name=NOTEBOOK,
+            names=NAMES,
+            grants=grants,
+            models={
+                "housing": GrantedModel(
+                    "housing", pipeline=training.pipeline, registry=training.registry, image=training.image
+                )
+            },
+            data=foundation.data,
+            artifacts=foundation.artifacts,
+            encryption_key=foundation.key,
+        )
+        ssm.StringParameter(
+            self,
+            "RoleParameter",
+            parameter_name=NAMES.notebook_role_parameter(NOTEBOOK),
+            string_value=role.role_arn,
+        )
+
+
+class ExamplePlatform:
+    """Foundation, training and a notebook's role, deployed; serving, when somebody asks for it."""
+
+    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+        self.cloud, self._folder = cloud, folder
+        self._s3, self.sagemaker = cloud.client("s3"), cloud.client("sagemaker")
+        self._s3.create_bucket(Bucket=BUCKET)
+        self._synthesize(copy_project(folder / "project"))
+        for stack in (NAMES.foundation_stack, HOUSING.training_stack, ROLE_STACK):
+            self._deploy(stack)
+        self._keys: dict[str, str] = {}
+
+    def serve(self) -> None:
+        """Approves the first version and deploys its endpoint."""
+        arn = f"arn:aws:sagemaker:us-east-1:{self.cloud.account}:model-package/{HOUSING.model_package_group}/1"
+        self.sagemaker.update_model_package(
+            ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="It scores well"
+        )
+        self._deploy(HOUSING.serving_stack)
+
+    def parameter(self, name: str) -> str:
+        """A parameter that the stacks published."""
+        return str(self.cloud.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+
+    def bring_data(self) -> None:
+        """Uploads the sample, as `sagestack run` does."""
+        self._s3.upload_file(
+            str(DATA), self.parameter(NAMES.data_bucket_parameter), f"{HOUSING.input_prefix}{DATA.name}"
+        )
+
+    def start_pipeline(self) -> str:
+        """Starts it as a developer."""
+        return str(self.sagemaker.start_pipeline_execution(PipelineName=HOUSING.pipeline)["PipelineExecutionArn"])
+
+    def wait_for(self, execution: str) -> None:
+        """Waits for an execution, which must succeed."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            described = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
+            if described["PipelineExecutionStatus"] not in OUTLINED:
+                break
+            assert time.monotonic() < deadline, described
+            time.sleep(0.2)
+        assert described["PipelineExecutionStatus"] == "Succeeded", described
+
+    def run(self, notebook: str, **variables: str) -> Ran:
+        """Runs a notebook in a kernel of its own that has the instance's metadata and the role's keys, and nothing else of AWS."""
+        result = self._folder / f"{notebook}.{time.monotonic_ns()}.ipynb"
+        done = self._python(NOTEBOOK_PYTHON, RUNNER, str(EXAMPLES / f"{notebook}.ipynb"), str(result), variables)
+        assert done.returncode == 0, done.stderr
+        return Ran(json.loads(result.read_text()))
+
+    def _python(
+        self, python: Path, program: str, source: str, result: str, variables: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        with tempfile.TemporaryDirectory(dir=self._folder) as home:
+            # As on an instance: the notebooks lie in a folder of their own, with the module beside them.
+            shutil.copytree(EXAMPLES, Path(home) / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+            metadata = Path(home) / "resource-metadata.json"
+            metadata.write_text(json.dumps({"ResourceName": NAMES.notebook_instance(NOTEBOOK)}))
+            environment = {
+                "PATH": os.environ["PATH"],
+                "HOME": home,
+                "SAGESTACK_METADATA": str(metadata),
+                **self._environment(),
+                **variables,
+            }
+            return subprocess.run(
+                [str(python), "-c", program, source, result, str(Path(home) / "examples")],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+
+    def _environment(self) -> dict[str, str]:
+        """How an AWS client reaches the cloud, with the keys of the notebook's role."""
+        return {**self.cloud.environment(), **self._credentials()}
+
+    def _credentials(self) -> dict[str, str]:
+        """Those of the role. SageMaker alone may take it; here, a developer may for a moment."""
+        if not self._keys:
+            arn = self.parameter(NAMES.notebook_role_parameter(NOTEBOOK))
+            iam, name = self.cloud.client("iam"), arn.rsplit("/", 1)[-1]
+            own = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+            also = {"Effect": "Allow", "Principal": {"AWS": self.cloud.account}, "Action": "sts:AssumeRole"}
+            wider = {**own, "Statement": [*own["Statement"], also]}
+            developer = self.cloud.environment()
+            sts = self.cloud.client("sts", developer["AWS_ACCESS_KEY_ID"], developer["AWS_SECRET_ACCESS_KEY"])
+            iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(wider))
+            keys = sts.assume_role(RoleArn=arn, RoleSessionName="SageMaker")["Credentials"]
+            iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(own))
+            self._keys = {
+                "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+                "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+                "AWS_SESSION_TOKEN": keys["SessionToken"],
+            }
+        return self._keys
+
+    def _synthesize(self, project: Path) -> None:
+        """All stacks in one synth, which takes seconds; their assets are published."""
+        app = cdk.App(context=flags(), outdir=str(self._folder / "cdk.out"), analytics_reporting=False)
+        _add_stacks(app, _environment_of(project), load_models(project)["housing"])
+        app.synth()
+        for file in (self._folder / "cdk.out").glob("*.assets.json"):
+            for asset in json.loads(file.read_text())["files"].values():
+                source = self._folder / "cdk.out" / asset["source"]["path"]
+                if asset["source"]["packaging"] == "zip":
+                    source = Path(shutil.make_archive(str(self._folder / source.name), "zip", source))
+                for place in asset["destinations"].values():
+                    self._s3.upload_file(str(source), place["bucketName"], place["objectKey"])
+
+    def _deploy(self, stack: str) -> None:
+        template = json.loads((self._folder / "cdk.out" / f"{stack}.template.json").read_text())
+        deployer = StackDeployer(self.cloud, stack)
+        status = deployer.deploy(json.dumps(template, separators=(",", ":")))
+        assert status == "CREATE_COMPLETE", (stack, status, deployer.failures())
+
+
+def _environment_of(project: Path) -> Environment:
+    """The laptop's, on one instance, and with the version in service that the first run makes."""
+    environment = load_environment("local", project)
+    housing = environment.models["housing"]
+    endpoint = RealTime.model_validate(
+        {
+            "kind": "real-time",
+            "instance_type": "ml.m5.large",
+            "initial_instance_count": 1,
+            "update": {"kind": "all-at-once"},
+        }
+    )
+    return environment.model_copy(
+        update={"models": {"housing": housing.model_copy(update={"served_version": 1, "endpoint": endpoint})}}
+    )
+
+
+def _add_stacks(app: cdk.App, environment: Environment, model: Model) -> None:
+    common: dict[str, Any] = {
+        "env": cdk.Environment(account=environment.account, region=environment.region),
+    }
+    foundation = FoundationStack(
+        app, NAMES.foundation_stack, environment=environment, synthesizer=synthesizer(), **common
+    )
+    training = TrainingStack(
+        app,
+        HOUSING.training_stack,
+        environment=environment,
+        model=model,
+        foundation=foundation,
+        synthesizer=synthesizer(),
+        **common,
+    )
+    RoleStack(
+        app,
+        foundation=foundation,
+        training=training,
+        grants=Grants(models=["housing"], jobs=True),
+        synthesizer=synthesizer(),
+        **common,
+    )
+    ServingStack(
+        app,
+        HOUSING.serving_stack,
+        environment=environment,
+        model=model,
+        foundation=foundation,
+        training={"housing": training},
+        sources={},
+        synthesizer=synthesizer(),
+        **common,
+    )

@@ -34,6 +34,17 @@ while True:
     if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
         break
 """
+TYPE = """
+import json, sys, websocket
+url, headers, command = json.load(sys.stdin)
+socket = websocket.create_connection(url, header=headers, timeout=60)
+socket.send(json.dumps(["stdin", command + "; echo the-${EMPTY}end\\r"]))
+shown = ""
+while "the-end" not in shown:
+    kind, *data = json.loads(socket.recv())
+    shown += data[0] if kind == "stdout" else ""
+print(shown)
+"""
 
 
 class Visitor:
@@ -84,11 +95,23 @@ class Visitor:
 
     def execute(self, kernel_id: str, code: str) -> str:
         """What a kernel prints; `refused STATUS` where the websocket does not open."""
-        url = f"{self.base_url.replace('http', 'ws', 1)}api/kernels/{kernel_id}/channels"
+        return self._over_websocket(EXECUTE, f"api/kernels/{kernel_id}/channels", code)
+
+    def type(self, command: str) -> str:
+        """What a new terminal shows for a command."""
+        status, made = self.ask("POST", "api/terminals")
+        assert status == 200, made
+        try:
+            return self._over_websocket(TYPE, f"terminals/websocket/{made['name']}", command)
+        finally:
+            self.ask("DELETE", f"api/terminals/{made['name']}")
+
+    def _over_websocket(self, program: str, path: str, said: str) -> str:
+        url = f"{self.base_url.replace('http', 'ws', 1)}{path}"
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._cookies)
-        asked = json.dumps([url, [f"Cookie: {cookies}"], code])
+        asked = json.dumps([url, [f"Cookie: {cookies}"], said])
         done = subprocess.run(
-            [PYTHON, "-c", EXECUTE], input=asked, capture_output=True, text=True, timeout=90, check=False
+            [PYTHON, "-c", program], input=asked, capture_output=True, text=True, timeout=90, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

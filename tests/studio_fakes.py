@@ -40,6 +40,7 @@ class Cloud:
         self.pace = pace
         self.status: str | None = "InService"
         self.stack_status = "DELETE_IN_PROGRESS"
+        self.gone_as = "ResourceNotFound"
         self.physical_id: str | None = DOMAIN_ID
         self.apps: list[dict[str, Any]] = []
         self.spaces: list[dict[str, Any]] = []
@@ -136,8 +137,10 @@ class Cloud:
         }[operation]
 
     def describe_domain(self, DomainId: str) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
+        if not DomainId.startswith("d-"):
+            raise refusal("ValidationException", "domainId failed to satisfy constraint")
         if self.status is None or DomainId != DOMAIN_ID:
-            raise refusal("ResourceNotFound", f"Domain [{DomainId}] does not exist.")
+            raise refusal(self.gone_as, f"Domain [{DomainId}] does not exist.")
         return {"Status": self.status}
 
     def delete_app(self, **request: Any) -> None:
@@ -252,7 +255,7 @@ class Cloud:
         def items(DomainIdEquals: str) -> Iterator[dict[str, Any]]:  # noqa: N803
             self._allow(f"List {kind}")
             if self.status is None or DomainIdEquals != DOMAIN_ID:
-                raise refusal("ResourceNotFound", f"Domain [{DomainIdEquals}] does not exist.")
+                raise refusal(self.gone_as, f"Domain [{DomainIdEquals}] does not exist.")
             return iter(self._passing(kind))
 
         return items

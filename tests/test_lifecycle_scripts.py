@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import copy_examples
 import pytest
 from sagestack.workbench.lifecycle.checks import MAX_CHARACTERS, problems_of_bash, problems_of_text
 from sagestack.workbench.lifecycle.composer import Script, compose
@@ -24,7 +25,6 @@ from sagestack.workbench.lifecycle.options import ORDER, steps_of
 from sagestack.workbench.lifecycle.shortening import shortened_bash, shortened_python
 from sagestack.workbench.lifecycle.steps import PROGRAMS, Step
 
-from notebooks.programs import copy_examples
 from tests.lifecycle_samples import CONTEXT, SAMPLES, Machine, composed, options
 from tests.waiting import wait_for
 

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from local_cloud.notebook_runtime.process_runtime import ProcessInstance, ProcessRuntime
+from local_cloud.sagemaker import loopback_ports
 from tests.jupyter_visitor import Visitor
 from tests.local_cloud_fixtures import LocalCloud
 from tests.notebook_instances import ARN, Printed, instance_spec
@@ -142,6 +144,28 @@ print(json.dumps({
         "variables": [],
         "arn": ARN,
     }
+
+
+def test_a_terminal_has_the_roles_credentials(started: Started) -> None:
+    shown = started.visitor().type("cat ~/.aws/credentials; echo in $AWS_DEFAULT_REGION; pwd")
+    assert "aws_access_key_id = ASIAEXAMPLE" in shown
+    assert "in us-east-1" in shown
+    assert str(started.folder / "volume") in shown
+
+
+def test_a_port_that_somebody_else_took_is_given_up_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        runtime, printed = ProcessRuntime(tmp_path / "state"), Printed()
+        choose = loopback_ports.take
+        ports = iter([taken])
+        monkeypatch.setattr(loopback_ports, "take", lambda: next(ports, None) or choose())
+        base_url = runtime.start(instance_spec(tmp_path, printed)).start_jupyter(None)
+        assert str(taken) not in base_url
+        assert printed.has("jupyter.log", f"The port {taken} is already in use")
+        runtime.close()
 
 
 def test_a_kernels_websocket_is_closed_to_others(started: Started) -> None:

@@ -124,6 +124,16 @@ def test_what_was_kept_is_not_taken_along_by_a_later_domain_of_the_same_stack() 
     assert cloud.left_of("systems") == ["fs-1"]
 
 
+def test_what_is_kept_is_ours_until_nothing_of_it_keeps_the_network() -> None:
+    """Without the mark its mount targets could not be deleted any more."""
+    cloud = gone(pace=2)
+    sent = send(cloud, event(RESIDUE, HomeDirectories="keep"))
+
+    assert is_complete(sent, None, cloud.clients) == {"IsComplete": False}
+
+    assert {"Key": MARK, "Value": STACK} in cloud.systems[0]["Tags"]
+
+
 # In the domain
 
 
@@ -190,11 +200,12 @@ def test_a_domain_loses_what_people_made_by_hand() -> None:
     assert (cloud.apps, cloud.spaces, cloud.profiles) == ([], [], [])
 
 
+@pytest.mark.parametrize("code", ["ResourceNotFound", "ValidationException"])
 @pytest.mark.parametrize("resource", [SPACE, PROFILE, DOMAIN])
-def test_a_domain_that_is_gone_has_nothing_in_it(resource: str) -> None:
+def test_a_domain_that_is_gone_has_nothing_in_it(resource: str, code: str) -> None:
     """Somebody deleted it by hand, or an earlier attempt did."""
     cloud = Cloud()
-    cloud.status = None
+    cloud.status, cloud.gone_as = None, code
 
     assert delete(cloud, resource) == 1
     assert cloud.deleted == []

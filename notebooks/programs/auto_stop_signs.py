@@ -193,7 +193,7 @@ class Look:
             words = (self.world.proc / str(pid) / "cmdline").read_text(errors="replace").split("\0")[1:-1]
         except OSError:
             return True  # it ended
-        return all(word.startswith("--") or (word.startswith("-") and "c" not in word) for word in words)
+        return all(word.startswith("-") for word in words)
 
     def processes(self, servers: list[int]) -> None:
         """Jobs in terminals, processes that compute, transfers that go on, terminals that are typed in."""
