@@ -82,8 +82,11 @@ def add_platform(
             )
     if environment.workbench is not None:
         # Imported here, as the parts below: an environment without notebooks should not wait for them.
+        from sagestack.workbench.lifecycle.fit import check_lifecycle_configs
+
         from stacks.workbench import WorkbenchStack
 
+        check_lifecycle_configs(environment)
         WorkbenchStack(
             scope,
             names.workbench_stack,

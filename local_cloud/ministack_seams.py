@@ -217,6 +217,16 @@ def _namespace(body: bytes, params: Mapping[str, Any]) -> str:
     return str(value[0] if isinstance(value, list) and value else value)
 
 
+def _parameter_path(body: bytes) -> str | None:
+    """The path that GetParametersByPath names."""
+    try:
+        named = json.loads(body or b"{}")
+    except ValueError:
+        return None
+    path = named.get("Path") if isinstance(named, dict) else None
+    return path if isinstance(path, str) and path.startswith("/") else None
+
+
 def _only_alarm(body: bytes) -> str | None:
     """The alarm that DescribeAlarms names, in JSON as SDKs ask; None where it asks for none by name, or for several."""
     try:
@@ -308,6 +318,9 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         if service_name == "monitoring" and (alarm := _only_alarm(body)):
             # MiniStack asks for all alarms even where one is named.
             return f"arn:aws:cloudwatch:{region}:{account}:alarm:{alarm}"
+        if service_name == "ssm" and (parameters := _parameter_path(body)):
+            # MiniStack asks for all parameters even where a path is named.
+            return f"arn:aws:ssm:{region}:{account}:parameter{parameters}"
         return str(original_resource_arn(service_name, method, path, headers, body, query, region, account))
 
     iam_actions.extract_resource_arn = extract_resource_arn

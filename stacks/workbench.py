@@ -55,7 +55,6 @@ class WorkbenchStack(cdk.Stack):
         self.notebooks = self._notebooks()
         self.studio = self._studio()
         self._people()
-        self._cost()
 
     def _notebooks(self) -> dict[str, Notebook]:
         """The instances; when they start, stop, and are brought to a changed lifecycle config."""
@@ -126,17 +125,21 @@ class WorkbenchStack(cdk.Stack):
         )
 
     def _people(self) -> None:
-        if self._workbench.personas is not None:
-            PersonaRoles(
-                self,
-                "Personas",
-                names=self._names,
-                personas=self._workbench.personas,
-                models=list(self._models),
-                notebooks=list(self.notebooks.values()),
-            )
+        budget = self._cost()
+        if self._workbench.personas is None:
+            return
+        people = PersonaRoles(
+            self,
+            "Personas",
+            names=self._names,
+            personas=self._workbench.personas,
+            models=list(self._models),
+            notebooks=list(self.notebooks.values()),
+        )
+        if budget and budget.stop and (operator := people.roles.get("operator")):
+            budget.stop.grant_release(operator)
 
-    def _cost(self) -> None:
+    def _cost(self) -> NotebookBudget | None:
         """Who is told what idles, and what happens when the month's money is spent."""
         workbench, names, key = self._workbench, self._names, self._foundation.key
         domain_id = self.studio.domain_id if self.studio else None
@@ -153,17 +156,18 @@ class WorkbenchStack(cdk.Stack):
                 studio_stopped_by=workbench.studio.stopped_by if workbench.studio else (),
                 studio_instance_types=workbench.studio.all_instance_types if workbench.studio else (),
             )
-        if workbench.budget is not None:
-            NotebookBudget(
-                self,
-                "Budget",
-                names=names,
-                budget=workbench.budget,
-                tags=self._environment.tags,
-                notebooks=list(workbench.notebooks),
-                encryption_key=key,
-                studio_domain_id=domain_id,
-            )
+        if workbench.budget is None:
+            return None
+        return NotebookBudget(
+            self,
+            "Budget",
+            names=names,
+            budget=workbench.budget,
+            tags=self._environment.tags,
+            notebooks=list(workbench.notebooks),
+            encryption_key=key,
+            studio_domain_id=domain_id,
+        )
 
     def _role(self, id: str, name: str, grants: Grants) -> NotebookRole:
         return NotebookRole(

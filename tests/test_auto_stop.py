@@ -380,6 +380,20 @@ def test_an_open_connection_holds_it_longer_but_not_for_ever(instance: Instance)
         assert minutes_until_stop(instance) == 20
 
 
+def test_the_instances_own_server_is_asked_once_and_with_its_token(instance: Instance) -> None:
+    FakeProcess(instance, 100, "jupyter")
+    instance.runtime.mkdir()
+    instance.jupyter = "https://localhost:8443"
+    info = {"pid": 100, "hostname": "0.0.0.0", "secure": True, "port": 8443, "base_url": "/", "token": "secret"}
+    (instance.runtime / "jpserver-100.json").write_text(json.dumps(info))
+    assert Look(instance, {}, 0).servers() == {"https://localhost:8443": ("secret", 100)}
+    (instance.runtime / "jpserver-100.json").write_text(json.dumps({**info, "port": 18443, "base_url": "/a/"}))
+    assert Look(instance, {}, 0).servers() == {
+        "https://localhost:18443/a": ("secret", 100),
+        "https://localhost:8443": ("", 0),
+    }
+
+
 def test_a_server_that_drips_holds_nobody(instance: Instance) -> None:
     with web(200, b"[]", drip=True) as url:
         instance.jupyter, instance.timeout_s = url, 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,35 @@ def test_logs_name_the_script_that_wrote_each_line(session: cli_fakes.FakeSessio
     assert result.exit_code == 0, result.output
     assert "LifecycleConfigOnStart  auto-stop: succeeded" in result.output
     assert group not in result.output
+
+
+def _running(session: cli_fakes.FakeSession, hours_ago: float) -> None:
+    since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours_ago)
+    arn = f"arn:aws:sagemaker:us-east-1:000000000000:notebook-instance/{NAME}"
+    instance = {
+        "NotebookInstanceName": NAME,
+        "NotebookInstanceArn": arn,
+        "InstanceType": "ml.t3.medium",
+        "NotebookInstanceStatus": "InService",
+        "LastModifiedTime": since,
+    }
+    session.answer("sagemaker", "list_notebook_instances", {"NotebookInstances": [instance]})
+    session.answer("sagemaker", "list_tags", {"Tags": [{"Key": "sagestack:owner", "Value": "ada"}]})
+    session.answer("cloudwatch", "get_metric_data", {"MetricDataResults": []})
+
+
+def test_what_runs_for_nobody_is_named_with_what_it_costs(session: cli_fakes.FakeSession) -> None:
+    _running(session, 30)
+    result = runner.invoke(app, ["notebook", "idle", "--json"])
+    assert result.exit_code == 3, result.output
+    (found,) = json.loads(result.stdout)["running"]
+    assert (found["owner"], found["stopped_by"]) == ("ada", [])
+    assert found["usd_per_hour"] == pytest.approx(0.05)
+    assert "nothing stops it" in found["reasons"]
+
+
+def test_where_nothing_runs_nothing_idles(session: cli_fakes.FakeSession) -> None:
+    session.answer("sagemaker", "list_notebook_instances", {"NotebookInstances": []})
+    result = runner.invoke(app, ["notebook", "idle"])
+    assert result.exit_code == 0, result.output
+    assert "Nothing runs." in result.output

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 from sagestack.settings import workbench
-from sagestack.workbench.idle_report import stopped_by
+from sagestack.workbench.running_notebooks import stopped_by
 
 from functions.idle_report import handler
 from functions.idle_report.looking import Workbench, look

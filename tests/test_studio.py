@@ -19,6 +19,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Match, Template
 from botocore.validate import ParamValidator
 from sagestack import settings
+from sagestack.review.changes.schemas import schema_of
 from sagestack.settings import EnvironmentNames, shipped
 from sagestack.settings.workbench.studio import Studio, StudioLifecycleConfig
 from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
@@ -39,7 +40,7 @@ SETTINGS: dict[str, Any] = {
         "grace": {"instance_type": "ml.g5.xlarge", "instance_types": ["ml.g5.xlarge"], "storage": {"max_gb": 500}},
     },
     "spaces": {
-        "research": {"owner": "ada", "idle_minutes": 120},
+        "research": {"owner": "ada"},
         "together": {"owner": "grace", "sharing": "shared", "volume_size_in_gb": 300},
         "code": {"owner": "ada", "app": "code-editor", "lifecycle_config": "editor"},
     },
@@ -110,11 +111,29 @@ def test_a_domain_is_in_the_private_network_alone_and_encrypted(template: Templa
 @pytest.mark.parametrize("kind", ["Domain", "UserProfile", "Space"])
 def test_every_setting_is_one_that_sagemakers_own_api_has(template: Template, kind: str) -> None:
     """CDK leaves out without a word what it does not know; and nothing here may be empty for that."""
+    schema = schema_of(f"AWS::SageMaker::{kind}")
+    assert schema is not None
     shape = shipped.session().get_service_model("sagemaker").shape_for(f"Create{kind}Request")
     for resource in template.find_resources(f"AWS::SageMaker::{kind}").values():
         report = ParamValidator().validate(_plain(resource["Properties"]), shape)
         assert not report.has_errors(), report.generate_report()
         assert "{}" not in json.dumps(resource["Properties"])
+        assert list(_unknown(resource["Properties"], schema.document, schema.document)) == []
+
+
+def _unknown(value: Any, node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """The properties that CloudFormation's own schema does not have."""
+    while "$ref" in node:
+        node = schema["definitions"][node["$ref"].rpartition("/")[2]]
+    if isinstance(value, list):
+        for each in value:
+            yield from _unknown(each, node.get("items", {}), schema)
+    elif isinstance(value, dict) and "properties" in node:
+        for name, each in value.items():
+            if name not in node["properties"]:
+                yield name
+            else:
+                yield from _unknown(each, node["properties"][name], schema)
 
 
 def _plain(value: Any) -> Any:
@@ -164,26 +183,24 @@ def test_each_person_has_a_role_of_their_own_and_is_the_owner_by_tag(template: T
     assert list(ada["UserSettings"]) == ["ExecutionRole"]  # the rest is the domain's
 
 
-def test_a_profile_that_differs_says_all_of_its_apps(template: Template) -> None:
+def test_a_profile_takes_no_settings_of_apps_from_the_domain(template: Template) -> None:
+    """Idle shutdown is in them, and a profile of CloudFormation's can have none of its own."""
     grace = only(template, "AWS::SageMaker::UserProfile", UserProfileName="grace")["UserSettings"]
 
-    for app in ("JupyterLabAppSettings", "CodeEditorAppSettings"):
-        assert grace[app]["DefaultResourceSpec"]["InstanceType"] == "ml.g5.xlarge"
-        assert grace[app]["AppLifecycleManagement"]["IdleSettings"]["IdleTimeoutInMinutes"] == 60
+    assert set(grace) == {"ExecutionRole", "SpaceStorageSettings"}
     assert grace["SpaceStorageSettings"]["DefaultEbsStorageSettings"] == {
         "DefaultEbsVolumeSizeInGb": 20,
         "MaximumEbsVolumeSizeInGb": 500,
     }
 
 
-def test_a_private_space_has_its_owner_app_and_idle_time(template: Template) -> None:
+def test_a_private_space_has_its_owner_and_its_app(template: Template) -> None:
     space = only(template, "AWS::SageMaker::Space", SpaceName="research")
 
     assert space["OwnershipSettings"] == {"OwnerUserProfileName": "ada"}
     assert space["SpaceSharingSettings"] == {"SharingType": "Private"}
     assert space["SpaceSettings"]["AppType"] == "JupyterLab"
     lab = space["SpaceSettings"]["JupyterLabAppSettings"]
-    assert lab["AppLifecycleManagement"] == {"IdleSettings": {"IdleTimeoutInMinutes": 120}}
     assert lab["DefaultResourceSpec"]["InstanceType"] == "ml.t3.medium"
     assert "LifecycleConfigstandard" in json.dumps(lab["DefaultResourceSpec"]["LifecycleConfigArn"])
     assert {"Key": "sagestack:owner", "Value": "ada.lovelace"} in space["Tags"]

@@ -73,9 +73,9 @@ def problems(root: Path, studio: str) -> str:
             id="a default type that is not allowed",
         ),
         pytest.param(
-            "user_profiles: {ada: {instance_types: [ml.g5.xlarge]}}",
-            "user_profiles.ada.instance_types: the domain's instance_type, ml.t3.medium, is not among them",
-            id="a person who may start nothing",
+            "user_profiles: {ada: {instance_types: [ml.g5.xlarge]}}\nspaces: {research: {owner: ada}}",
+            "spaces.research.instance_type: ml.t3.medium is not among instance_types (ml.g5.xlarge)",
+            id="a space that its owner may not start",
         ),
         pytest.param(
             "user_profiles: {ada: {instance_types: []}}",
@@ -101,16 +101,6 @@ def problems(root: Path, studio: str) -> str:
             f"{PEOPLE}\nspaces: {{research: {{owner: ada, volume_size_in_gb: 200}}}}",
             "studio.spaces.research.volume_size_in_gb: 200 is more than storage.max_gb: 100",
             id="a volume that is too large",
-        ),
-        pytest.param(
-            f"{PEOPLE}\nspaces: {{research: {{owner: ada, idle_minutes: 600}}}}",
-            "studio.spaces.research.idle_minutes: 600 is not within idle_shutdown's 60 to 60",
-            id="a space that idles for longer than is allowed",
-        ),
-        pytest.param(
-            f"idle_shutdown: null\n{PEOPLE}\nspaces: {{research: {{owner: ada, idle_minutes: 60}}}}",
-            "idle_shutdown is null: nothing would be shut down",
-            id="an idle time where nothing is shut down",
         ),
         pytest.param(
             f"{PEOPLE}\nspaces: {{research: {{owner: ada, lifecycle_config: standart}}}}\n"

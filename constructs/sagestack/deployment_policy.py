@@ -13,6 +13,7 @@ from sagestack.permissions_boundary import PermissionsBoundary
 from sagestack.settings import Environment, EnvironmentNames
 from sagestack.settings.names import GUARDED_PATH
 from sagestack.wildcards import acknowledge_wildcards
+from sagestack.workbench_statements import WorkbenchStatements
 
 
 class DeploymentPolicy(Construct):
@@ -21,11 +22,11 @@ class DeploymentPolicy(Construct):
     For CDK's CloudFormation execution role, in the place of AdministratorAccess. A role can be made and given rights only with
     the permissions boundary, and neither the boundary, nor these policies, nor who may deploy can be changed by a deployment.
 
-    Two managed policies, since one may have 6,144 characters:
+    Several managed policies, since one may have 6,144 characters:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 
     Attributes:
-        policies: both: what works, and what it stands on (roles, buckets, keys, parameters).
+        policies: what works, what it stands on (roles, buckets, keys, parameters), and where there is one, the workbench.
     """
 
     def __init__(
@@ -46,6 +47,11 @@ class DeploymentPolicy(Construct):
             self._policy("Working", working, environment, statements.working()),
             self._policy("Base", base, environment, statements.base(boundary_arn)),
         ]
+        if environment.workbench is not None:
+            of_workbench = WorkbenchStatements(cdk.Stack.of(self), names, environment.workbench).all()
+            self.policies.append(
+                self._policy("Workbench", names.workbench_deployment_policy, environment, of_workbench)
+            )
 
     def _policy(
         self, id: str, name: str, environment: Environment, statements: Sequence[iam.PolicyStatement]

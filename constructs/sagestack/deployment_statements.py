@@ -6,36 +6,22 @@ https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
-from sagestack.settings import EnvironmentNames
+from sagestack.policy_statements import TAGS, Scope, allow
 from sagestack.settings.names import GUARDED_PATH
 
 QUALIFIER = "hnb659fds"
 """Of CDK's default bootstrap, in the names of its roles, bucket and repository."""
 
-_TAGS = ("TagResource", "UntagResource", "ListTagsForResource")
 
-
-class DeploymentStatements:
+class DeploymentStatements(Scope):
     """The statements for one environment.
 
     What carries the environment's name is limited to it. What CloudFormation names otherwise (KMS keys, APIs, SageMaker's models
     and endpoint configurations) is limited to the kind, the account and the region.
     """
-
-    def __init__(self, stack: cdk.Stack, names: EnvironmentNames) -> None:
-        """Begins with what all statements need.
-
-        Args:
-            stack: whose account and region are meant.
-            names: of the environment that is deployed.
-        """
-        self._stack = stack
-        self._names = names
 
     def working(self) -> list[iam.PolicyStatement]:
         """What works and is watched: endpoints, pipelines, functions, alarms, APIs, topics, queues."""
@@ -50,9 +36,9 @@ class DeploymentStatements:
         return [*self._roles(boundary_arn), *self._storage(), *self._guards()]
 
     def _roles(self, boundary_arn: str | None) -> list[iam.PolicyStatement]:
-        roles = self._iam("role", self._names.stack_pattern)
+        roles = self.iam("role", self.names.stack_pattern)
         bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn}} if boundary_arn else {}
-        basics = self._stack.format_arn(
+        basics = self.stack.format_arn(
             service="iam",
             region="",
             account="aws",
@@ -60,10 +46,10 @@ class DeploymentStatements:
             resource_name="service-role/AWSLambdaBasicExecutionRole",
         )
         return [
-            _allow("iam", ["CreateRole", "PutRolePermissionsBoundary", "PutRolePolicy"], roles, bounded),
+            allow("iam", ["CreateRole", "PutRolePermissionsBoundary", "PutRolePolicy"], roles, bounded),
             # The functions that CDK itself brings carry it.
-            _allow("iam", ["AttachRolePolicy"], roles, {**bounded, "ArnEquals": {"iam:PolicyARN": basics}}),
-            _allow(
+            allow("iam", ["AttachRolePolicy"], roles, {**bounded, "ArnEquals": {"iam:PolicyARN": basics}}),
+            allow(
                 "iam",
                 [
                     "DeleteRole",
@@ -79,7 +65,7 @@ class DeploymentStatements:
                 ],
                 roles,
             ),
-            _allow(
+            allow(
                 "iam",
                 ["PassRole"],
                 roles,
@@ -92,25 +78,25 @@ class DeploymentStatements:
                 },
             ),
             # What scales endpoints: AWS makes it once per account, whoever needs it first.
-            _allow(
+            allow(
                 "iam",
                 ["CreateServiceLinkedRole"],
-                self._iam("role", "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"),
+                self.iam("role", "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"),
             ),
         ]
 
     def _guards(self) -> list[iam.PolicyStatement]:
-        roles = self._iam("role", self._names.stack_pattern)
+        roles = self.iam("role", self.names.stack_pattern)
         return [
             # Whatever else the role is given: these are the account's, not a deployment's.
             iam.PolicyStatement(
                 effect=iam.Effect.DENY,
                 not_actions=["iam:Get*", "iam:List*", "sts:*"],
                 resources=[
-                    self._iam("policy", f"{GUARDED_PATH.strip('/')}/*"),
-                    self._iam("role", f"{GUARDED_PATH.strip('/')}/*"),
-                    self._iam("role", f"cdk-{QUALIFIER}-*"),
-                    self._iam("oidc-provider", "*"),
+                    self.iam("policy", f"{GUARDED_PATH.strip('/')}/*"),
+                    self.iam("role", f"{GUARDED_PATH.strip('/')}/*"),
+                    self.iam("role", f"cdk-{QUALIFIER}-*"),
+                    self.iam("oidc-provider", "*"),
                 ],
             ),
             iam.PolicyStatement(
@@ -119,15 +105,15 @@ class DeploymentStatements:
         ]
 
     def _sagemaker(self) -> list[iam.PolicyStatement]:
-        ours = self._names.stack_pattern
+        ours = self.names.stack_pattern
         kinds = ("Endpoint", "EndpointConfig", "InferenceComponent", "Model", "ModelPackageGroup", "Pipeline")
         named = [
-            self._arn("sagemaker", kind, ours)
+            self.arn("sagemaker", kind, ours)
             for kind in ("endpoint", "inference-component", "model-package-group", "pipeline")
         ]
-        unnamed = [self._arn("sagemaker", kind, "*") for kind in ("endpoint-config", "model")]
+        unnamed = [self.arn("sagemaker", kind, "*") for kind in ("endpoint-config", "model")]
         return [
-            _allow(
+            allow(
                 "sagemaker",
                 [
                     *(f"{verb}{kind}" for kind in kinds for verb in ("Create", "Delete", "Describe")),
@@ -142,12 +128,12 @@ class DeploymentStatements:
                 [*named, *unnamed],
             ),
             # CreateModel and CreateEndpoint name the version that is served, which may be another environment's.
-            _allow(
+            allow(
                 "sagemaker",
                 ["DescribeModelPackage"],
-                f"arn:{self._stack.partition}:sagemaker:{self._stack.region}:*:model-package/*",
+                f"arn:{self.stack.partition}:sagemaker:{self.stack.region}:*:model-package/*",
             ),
-            _allow(
+            allow(
                 "application-autoscaling",
                 [
                     "DeleteScalingPolicy",
@@ -157,19 +143,19 @@ class DeploymentStatements:
                     "PutScalingPolicy",
                     "PutScheduledAction",
                     "RegisterScalableTarget",
-                    *_TAGS,
+                    *TAGS,
                 ],
                 "*",
-                self._here(),
+                self.here(),
             ),
         ]
 
     def _storage(self) -> list[iam.PolicyStatement]:
-        partition = self._stack.partition
-        assets = f"cdk-{QUALIFIER}-assets-{self._stack.account}-{self._stack.region}"
+        partition = self.stack.partition
+        assets = f"cdk-{QUALIFIER}-assets-{self.stack.account}-{self.stack.region}"
         return [
             # The buckets, not what is in them.
-            _allow(
+            allow(
                 "s3",
                 [
                     "CreateBucket",
@@ -179,14 +165,14 @@ class DeploymentStatements:
                     "ListBucket",
                     "Put*Configuration",
                     "PutBucket*",
-                    *_TAGS,
+                    *TAGS,
                 ],
-                f"arn:{partition}:s3:::{self._names.stack_pattern}",
+                f"arn:{partition}:s3:::{self.names.stack_pattern}",
             ),
-            _allow("s3", ["GetObject", "GetObjectVersion"], f"arn:{partition}:s3:::{assets}/*"),
+            allow("s3", ["GetObject", "GetObjectVersion"], f"arn:{partition}:s3:::{assets}/*"),
             # A key has an id for a name, so all of the region's are meant; what is encrypted with them is not.
-            _allow("kms", ["CreateKey"], "*", self._here()),
-            _allow(
+            allow("kms", ["CreateKey"], "*", self.here()),
+            allow(
                 "kms",
                 [
                     "DescribeKey",
@@ -200,12 +186,10 @@ class DeploymentStatements:
                     "UntagResource",
                     "UpdateKeyDescription",
                 ],
-                self._arn("kms", "key", "*"),
+                self.arn("kms", "key", "*"),
             ),
-            _allow(
-                "kms", ["CreateGrant"], self._arn("kms", "key", "*"), {"Bool": {"kms:GrantIsForAWSResource": "true"}}
-            ),
-            _allow(
+            allow("kms", ["CreateGrant"], self.arn("kms", "key", "*"), {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
+            allow(
                 "ssm",
                 [
                     "AddTagsToResource",
@@ -215,15 +199,15 @@ class DeploymentStatements:
                     "PutParameter",
                     "RemoveTagsFromResource",
                 ],
-                self._arn("ssm", "parameter", f"sagestack/{self._names.environment}/*"),
+                self.arn("ssm", "parameter", f"sagestack/{self.names.environment}/*"),
             ),
-            _allow("ssm", ["GetParameters"], self._arn("ssm", "parameter", f"cdk-bootstrap/{QUALIFIER}/version")),
+            allow("ssm", ["GetParameters"], self.arn("ssm", "parameter", f"cdk-bootstrap/{QUALIFIER}/version")),
         ]
 
     def _functions(self) -> list[iam.PolicyStatement]:
-        ours = self._names.stack_pattern
+        ours = self.names.stack_pattern
         return [
-            _allow(
+            allow(
                 "lambda",
                 [
                     "AddPermission",
@@ -244,33 +228,33 @@ class DeploymentStatements:
                     "UntagResource",
                     "UpdateFunctionCo*",
                 ],
-                self._arn("lambda", "function", ours, cdk.ArnFormat.COLON_RESOURCE_NAME),
+                self.arn("lambda", "function", ours, cdk.ArnFormat.COLON_RESOURCE_NAME),
             ),
             # CDK waits for a gate with one; CloudFormation names it after its place in the stack.
-            _allow(
+            allow(
                 "states",
-                ["CreateStateMachine", "DeleteStateMachine", "DescribeStateMachine", "UpdateStateMachine", *_TAGS],
-                self._arn("states", "stateMachine", "*waiterstatemachine*", cdk.ArnFormat.COLON_RESOURCE_NAME),
+                ["CreateStateMachine", "DeleteStateMachine", "DescribeStateMachine", "UpdateStateMachine", *TAGS],
+                self.arn("states", "stateMachine", "*waiterstatemachine*", cdk.ArnFormat.COLON_RESOURCE_NAME),
             ),
         ]
 
     def _watching(self) -> list[iam.PolicyStatement]:
-        ours = self._names.stack_pattern
+        ours = self.names.stack_pattern
         colon = cdk.ArnFormat.COLON_RESOURCE_NAME
         groups = [f"{group}{end}" for group in (ours, f"/aws/lambda/{ours}") for end in ("", ":*")]
         return [
-            _allow(
+            allow(
                 "cloudwatch",
-                ["DeleteAlarms", "DescribeAlarms", "PutMetricAlarm", *_TAGS],
-                self._arn("cloudwatch", "alarm", ours, colon),
+                ["DeleteAlarms", "DescribeAlarms", "PutMetricAlarm", *TAGS],
+                self.arn("cloudwatch", "alarm", ours, colon),
             ),
-            _allow("cloudwatch", ["GetMetricData"], "*", self._here()),
-            _allow(
+            allow("cloudwatch", ["GetMetricData"], "*", self.here()),
+            allow(
                 "events",
-                ["DeleteRule", "DescribeRule", "ListTargetsByRule", "PutRule", "PutTargets", "RemoveTargets", *_TAGS],
-                self._arn("events", "rule", ours),
+                ["DeleteRule", "DescribeRule", "ListTargetsByRule", "PutRule", "PutTargets", "RemoveTargets", *TAGS],
+                self.arn("events", "rule", ours),
             ),
-            _allow(
+            allow(
                 "logs",
                 [
                     "CreateLogGroup",
@@ -278,12 +262,12 @@ class DeploymentStatements:
                     "DeleteRetentionPolicy",
                     "GetDataProtectionPolicy",
                     "PutRetentionPolicy",
-                    *_TAGS,
+                    *TAGS,
                 ],
-                [self._arn("logs", "log-group", group, colon) for group in groups],
+                [self.arn("logs", "log-group", group, colon) for group in groups],
             ),
             # The first takes no name; with the others an API sends its access log.
-            _allow(
+            allow(
                 "logs",
                 [
                     "DescribeLogGroups",
@@ -294,21 +278,21 @@ class DeploymentStatements:
                     "PutResourcePolicy",
                 ],
                 "*",
-                self._here(),
+                self.here(),
             ),
         ]
 
     def _doors(self) -> list[iam.PolicyStatement]:
-        ours = self._names.stack_pattern
-        region = self._stack.region
-        api = f"arn:{self._stack.partition}:apigateway:{region}::"
+        ours = self.names.stack_pattern
+        region = self.stack.region
+        api = f"arn:{self.stack.partition}:apigateway:{region}::"
         return [
-            _allow(
+            allow(
                 "apigateway",
                 ["DELETE", "GET", "PATCH", "POST", "PUT", "TagResource", "UntagResource"],
                 [f"{api}/apis*", f"{api}/tags/*"],
             ),
-            _allow(
+            allow(
                 "sns",
                 [
                     "CreateTopic",
@@ -318,11 +302,11 @@ class DeploymentStatements:
                     "SetTopicAttributes",
                     "Subscribe",
                     "Unsubscribe",
-                    *_TAGS,
+                    *TAGS,
                 ],
-                self._stack.format_arn(service="sns", resource=ours),
+                self.stack.format_arn(service="sns", resource=ours),
             ),
-            _allow(
+            allow(
                 "sqs",
                 [
                     "CreateQueue",
@@ -333,30 +317,6 @@ class DeploymentStatements:
                     "TagQueue",
                     "UntagQueue",
                 ],
-                self._stack.format_arn(service="sqs", resource=ours),
+                self.stack.format_arn(service="sqs", resource=ours),
             ),
         ]
-
-    def _iam(self, resource: str, name: str) -> str:
-        return self._stack.format_arn(service="iam", region="", resource=resource, resource_name=name)
-
-    def _arn(
-        self, service: str, resource: str, name: str, arn_format: cdk.ArnFormat = cdk.ArnFormat.SLASH_RESOURCE_NAME
-    ) -> str:
-        return self._stack.format_arn(service=service, resource=resource, resource_name=name, arn_format=arn_format)
-
-    def _here(self) -> dict[str, dict[str, str]]:
-        return {"StringEquals": {"aws:RequestedRegion": self._stack.region}}
-
-
-def _allow(
-    service: str,
-    actions: list[str],
-    resources: str | list[str],
-    conditions: Mapping[str, Mapping[str, object]] | None = None,
-) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        actions=[f"{service}:{action}" for action in actions],
-        resources=[resources] if isinstance(resources, str) else resources,
-        conditions=dict(conditions) if conditions else None,
-    )

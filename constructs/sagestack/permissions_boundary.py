@@ -9,6 +9,7 @@ from constructs import Construct, IConstruct
 from sagestack.settings import Environment, EnvironmentNames
 from sagestack.settings.names import GUARDED_PATH
 from sagestack.wildcards import acknowledge_wildcards
+from sagestack.workbench_boundary import workbench_boundary
 
 # By name, not by service: a new kind of work is to be a change that somebody reads. Sorted, for the same reason.
 _WORK = (
@@ -80,7 +81,7 @@ _WORK = (
 
 
 class PermissionsBoundary(iam.ManagedPolicy):
-    """The work that roles of an environment are for: training, serving, reading and writing data, in its region.
+    """The work that roles of an environment are for, in its region: training, serving, reading and writing data; the workbench's.
 
     Nothing of IAM is in it but handing a role of the environment to SageMaker, and nothing of STS: so a role whose policies are
     too wide, by mistake or by malice, still makes no users, no roles and no keys, and becomes nobody else.
@@ -112,6 +113,7 @@ class PermissionsBoundary(iam.ManagedPolicy):
                 ],
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             ),
+            *(workbench_boundary(environment.workbench, environment.region) if environment.workbench else []),
         ]
         super().__init__(
             scope,

@@ -99,7 +99,7 @@ class Look:
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
         own = self.world.jupyter
-        if not any(own.rpartition(":")[2] in url for url in found):
+        if not any(url.split("/")[2].endswith(own[own.rindex(":") :]) for url in found):
             found[own] = ("", 0)
         return found
 

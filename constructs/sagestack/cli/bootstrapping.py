@@ -80,10 +80,10 @@ def toolkit(session: Session) -> Toolkit | None:
 
 def policy_arns(session: Session) -> tuple[str, ...]:
     """Of the policies that the bootstrap stack makes for CloudFormation."""
-    from sagestack.settings.names import GUARDED_PATH
-
-    prefix = f"arn:{_partition(session)}:iam::{session.environment.account}:policy{GUARDED_PATH}"
-    return tuple(f"{prefix}{name}" for name in session.names.deployment_policies)
+    has_workbench = session.environment.workbench is not None
+    names = session.names
+    of_workbench = (names.workbench_deployment_policy,) if has_workbench else ()
+    return tuple(_arn(session, name) for name in (*names.deployment_policies, *of_workbench))
 
 
 def removed(session: Session, before: Toolkit | None) -> tuple[str, ...]:
@@ -106,15 +106,18 @@ def commands(session: Session, tools: cdk_cli.Tools, trust: Sequence[str], befor
         before: what there is.
     """
     name = session.environment.name
-    kept = [arn for arn in (before.policies if before else ()) if _is_ours(session, arn)]
-    policies = tuple(dict.fromkeys([*kept, *policy_arns(session)]))
+    made, there = policy_arns(session), before.policies if before else ()
+    # Of an environment that has no workbench any more.
+    dropped = {_arn(session, session.names.workbench_deployment_policy)} - {*made}
+    kept = [arn for arn in there if _is_ours(session, arn) and arn not in dropped]
+    policies = tuple(dict.fromkeys([*kept, *made]))
     trusted = tuple(dict.fromkeys([*(before.trusted if before else ()), *trust]))
     looking = before.trusted_for_lookup if before else ()
     where = f"aws://{session.environment.account}/{session.environment.region}"
     quiet = ("--no-notices", "--no-color")
     output = session.root / "cdk.out" / f"bootstrap-{name}"
     empty = session.root / "cdk.out" / "no-app"
-    return [
+    both = [
         Command(
             f"The guards of {name}: what a deployment may do, and what roles may not",
             (
@@ -136,6 +139,8 @@ def commands(session: Session, tools: cdk_cli.Tools, trust: Sequence[str], befor
             empty,
         ),
     ]
+    # IAM deletes no policy that a role still has; all others are there already.
+    return both[::-1] if dropped & {*there} else both
 
 
 def run(session: Session, command: Command, on_line: Callable[[str], None]) -> None:
@@ -177,9 +182,13 @@ def run(session: Session, command: Command, on_line: Callable[[str], None]) -> N
 
 
 def _is_ours(session: Session, arn: str) -> bool:
+    return arn.startswith(_arn(session, ""))
+
+
+def _arn(session: Session, policy: str) -> str:
     from sagestack.settings.names import GUARDED_PATH
 
-    return arn.startswith(f"arn:{_partition(session)}:iam::{session.environment.account}:policy{GUARDED_PATH}")
+    return f"arn:{_partition(session)}:iam::{session.environment.account}:policy{GUARDED_PATH}{policy}"
 
 
 def _partition(session: Session) -> str:

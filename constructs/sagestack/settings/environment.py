@@ -19,6 +19,7 @@ from sagestack.settings.instance_types import check_instance_type, check_region
 from sagestack.settings.load import Load
 from sagestack.settings.source import SettingsFile
 from sagestack.settings.workbench import Workbench
+from sagestack.settings.workbench.cost import check_counted
 
 LOCAL = "local"
 LOCAL_ACCOUNT = "000000000000"
@@ -246,6 +247,12 @@ class Environment(Settings):
                 problems.append((("workbench", "notebooks", name, "instance_type"), str(error)))
         if problems:
             raise Misfit(*problems)
+        return self
+
+    @model_validator(mode="after")
+    def _budget_counts_what_is_tagged(self) -> Environment:
+        if self.workbench and self.workbench.budget:
+            check_counted(self.workbench.budget, self.tags)
         return self
 
     @model_validator(mode="after")

@@ -43,6 +43,11 @@ class EnvironmentNames:
         return f"{_PREFIX}-{self.environment}-deployment", f"{_PREFIX}-{self.environment}-deployment-base"
 
     @property
+    def workbench_deployment_policy(self) -> str:
+        """The same with the workbench, where the environment has one."""
+        return f"{_PREFIX}-{self.environment}-deployment-workbench"
+
+    @property
     def permissions_boundary(self) -> str:
         """What no role of this environment can do, whatever its policies say."""
         return f"{_PREFIX}-{self.environment}-boundary"

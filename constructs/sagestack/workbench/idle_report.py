@@ -20,6 +20,7 @@ from sagestack.settings.workbench import IdleReport as IdleReportSettings
 from sagestack.settings.workbench import LifecycleOptions, Notebook
 from sagestack.wildcards import acknowledge_wildcards
 from sagestack.workbench.cost_tags import tag_workbench
+from sagestack.workbench.running_notebooks import prices_of, stopped_by
 from sagestack.workbench.schedule_group import ScheduleGroup, cron
 
 _VARIABLES_LIMIT = 3_600
@@ -95,7 +96,7 @@ class IdleReport(Construct):
                 },
                 stack,
             ),
-            "PRICES": _said(_prices(prices or load_prices(), stack.region, notebooks, studio_instance_types), stack),
+            "PRICES": _said(prices_of(prices or load_prices(), stack.region, notebooks, studio_instance_types), stack),
         }
         if (size := sum(len(key) + len(value) for key, value in variables.items())) > _VARIABLES_LIMIT:
             raise ValueError(
@@ -167,37 +168,6 @@ class IdleReport(Construct):
             statements[:2],
             "Only to look: what somebody made by hand, under a name of the environment's, costs as much as what a stack made.",
         )
-
-
-def stopped_by(notebook: Notebook, lifecycle_configs: Mapping[str, LifecycleOptions]) -> list[str]:
-    """What stops a notebook, in words; nothing where nothing does."""
-    options = lifecycle_configs.get(notebook.lifecycle_config or "")
-    found = []
-    if options is not None and options.auto_stop is not None:
-        found.append(f"auto-stop after {options.auto_stop.idle_minutes} min")
-    if notebook.hours is not None and notebook.hours.stop is not None:
-        found.append(f"hours, {notebook.hours.stop} {notebook.hours.time_zone}")
-    return found
-
-
-def _prices(
-    prices: Prices, region: str, notebooks: Mapping[str, Notebook], studio_instance_types: Iterable[str]
-) -> dict[str, object]:
-    """Of the instance types in use: all types together are more than a function's variables hold."""
-    table = prices.of(region)
-    if table is None:
-        return {
-            "usd_per_hour": {},
-            "source": f"none are known for {region} (sagestack prices refresh --region {region})",
-        }
-    wanted = {f"notebook {each.instance_type}": each.instance_type for each in notebooks.values()}
-    # AWS asks the same for both: https://aws.amazon.com/sagemaker/pricing/
-    wanted |= {f"Studio application {each}": each for each in studio_instance_types}
-    found = {key: table.get(f"sagemaker.notebook.{kind}") for key, kind in sorted(wanted.items())}
-    return {
-        "usd_per_hour": {key: price.usd for key, price in found.items() if price is not None},
-        "source": f"list prices of {region} for notebook instances, of {table.date}",
-    }
 
 
 def _said(value: object, stack: cdk.Stack) -> str:

@@ -98,9 +98,18 @@ class NotebookRole(SageMakerRole):
     def _grant_model(self, model: GrantedModel, artifacts: s3.IBucket) -> None:
         names = self._names.model(model.name)
         model.pipeline.grant_start_execution(self)
+        # Where a version came from: what its execution was told and ran.
+        self._allow(
+            ["sagemaker:DescribePipelineDefinitionForExecution", "sagemaker:ListPipelineParametersForExecution"],
+            [f"{model.pipeline.pipeline_arn}/execution/*"],
+        )
         model.pipeline.grant_read_models(self)
         model.pipeline.grant_read_evaluations(self)
         artifacts.grant_read(self, f"{names.captured_prefix}*")
+        # An asynchronous endpoint is asked by S3, and answers there.
+        artifacts.grant_put(self, f"{names.request_prefix}*")
+        for answers in (names.answer_prefix, names.failure_prefix):
+            artifacts.grant_read(self, f"{answers}*")
         versions = f"{names.model_package_group}/*"
         self._allow(
             ["sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage"],

@@ -9,6 +9,9 @@ import typer
 
 from sagestack.cli.options import EnvOption, JsonOption, state_of
 
+LOOK_AT_IT = 3
+"""The exit code of a look that found something: neither done nor failed."""
+
 notebook = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 NameArgument = Annotated[
@@ -26,6 +29,7 @@ def group() -> None:
     [cyan]sagestack notebook list --env dev[/cyan]
     [cyan]sagestack notebook open explore --env dev[/cyan]
     [cyan]sagestack notebook logs explore --env dev[/cyan]
+    [cyan]sagestack notebook idle --env dev[/cyan]
     """
 
 
@@ -148,6 +152,36 @@ def stop(
     instance = notebook_instances.stop(session, notebook_instances.choose(session, name), state.output.say)
     state.output.say(f"{instance.instance_name} is {instance.status}")
     state.output.result(instance.as_json())
+
+
+@notebook.command()
+def idle(
+    context: typer.Context,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", min=0, help="From when on something unused is named. Default: idle_report's, else 4."
+        ),
+    ] = None,
+    environment: EnvOption = "local",
+    json: JsonOption = False,
+) -> None:
+    """Show what runs for nobody, what it costs, and what nothing would ever stop.
+
+    It is what the idle report mails, now. Ends with 3 where there is something to look at.
+
+    Examples:
+    [cyan]sagestack notebook idle --env dev[/cyan]
+    [cyan]sagestack notebook idle --hours 1[/cyan]
+    """
+    from sagestack.cli import idle_notebooks
+
+    state = state_of(context)
+    found = idle_notebooks.look(state.connect(environment), hours)
+    state.output.say(found.text.rstrip("\n"))
+    state.output.result({"environment": environment, "running": found.running, "not_seen": found.not_seen})
+    if found.is_something:
+        raise typer.Exit(LOOK_AT_IT)
 
 
 @notebook.command()

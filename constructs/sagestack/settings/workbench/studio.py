@@ -161,12 +161,6 @@ class Studio(Settings):
             path: tuple[str, ...] = ("user_profiles", name)
             allowed = self._allowed_to(name)
             yield from self._type_problem((*path, "instance_type"), profile.instance_type, allowed)
-            if profile.instance_type is None and allowed and self.instance_type not in allowed:
-                yield (
-                    (*path, "instance_types"),
-                    f"the domain's instance_type, {self.instance_type}, is not among them: no app would start; add it, or"
-                    " say instance_type here, too",
-                )
 
     def _space(self, name: str, space: Space) -> Iterator[_Found]:
         path: tuple[str, ...] = ("spaces", name)
@@ -177,26 +171,14 @@ class Studio(Settings):
             )
             return
         owner = self.user_profiles[space.owner]
-        yield from self._type_problem((*path, "instance_type"), space.instance_type, self._allowed_to(space.owner))
+        starts_on = space.instance_type or owner.instance_type or self.instance_type
+        yield from self._type_problem((*path, "instance_type"), starts_on, self._allowed_to(space.owner))
         storage = owner.storage or self.storage
         if space.volume_size_in_gb is not None and space.volume_size_in_gb > storage.max_gb:
             yield (
                 (*path, "volume_size_in_gb"),
                 f"{space.volume_size_in_gb} is more than storage.max_gb: {storage.max_gb}",
             )
-        idle = owner.idle_shutdown or self.idle_shutdown
-        if space.idle_minutes is not None:
-            if idle is None:
-                yield (
-                    (*path, "idle_minutes"),
-                    f"{space.idle_minutes}, and idle_shutdown is null: nothing would be shut down",
-                )
-            elif not idle.shortest <= space.idle_minutes <= idle.longest:
-                yield (
-                    (*path, "idle_minutes"),
-                    f"{space.idle_minutes} is not within idle_shutdown's {idle.shortest} to {idle.longest} (min_minutes,"
-                    " max_minutes)",
-                )
         wanted = space.lifecycle_config
         if wanted is not None and wanted not in self.lifecycle_configs:
             yield (

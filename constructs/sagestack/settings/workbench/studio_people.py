@@ -101,18 +101,18 @@ class Storage(Settings):
 
 
 class UserProfile(Settings):
-    """One person in the domain. What is not said is as the domain says."""
+    """One person in the domain. What is not said is as the domain says.
+
+    Idle shutdown is the domain's alone: CloudFormation's schema has it neither for a profile nor for a space.
+    """
 
     owner: Annotated[Owner | None, Allowed("the person's user name, or null: the profile's name")] = None
     """With `auth: identity-center`, the user name there; with `iam`, whose tag `sagestack:owner` opens it."""
     grants: Grants = Grants()
     instance_type: Annotated[StudioType | None, Allowed("like ml.t3.medium, or null: the domain's")] = None
-    """What apps start on unless the person chooses another."""
+    """What the apps of its spaces below `spaces` start on. In spaces that the person makes, the domain's is suggested."""
     instance_types: Annotated[
         list[StudioType] | None, Field(min_length=1), Allowed("the types the person may choose, or null: the domain's")
-    ] = None
-    idle_shutdown: Annotated[
-        IdleShutdown | None, Allowed("minutes, min_minutes, max_minutes, or null: the domain's")
     ] = None
     storage: Annotated[Storage | None, Allowed("default_gb and max_gb, or null: the domain's")] = None
 
@@ -125,7 +125,6 @@ class Space(Settings):
     app: Annotated[AppType, Allowed("jupyter-lab or code-editor")] = "jupyter-lab"
     instance_type: Annotated[StudioType | None, Allowed("like ml.t3.medium, or null: the domain's")] = None
     volume_size_in_gb: Annotated[VolumeSize | None, Allowed("5 to 16384, or null: storage.default_gb")] = None
-    idle_minutes: Annotated[IdleMinutes | None, Allowed("60 to 525600, or null: the domain's")] = None
     lifecycle_config: Annotated[str | None, Allowed("a name in studio.lifecycle_configs, or null: the default one")] = (
         None
     )

@@ -1,4 +1,4 @@
-"""The settings of apps as SageMaker's requests have them: the same for a domain, for a profile and, in part, for a space."""
+"""The settings of apps as SageMaker's requests have them: for a domain, for its shared spaces and, in part, for one space."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Software:
         }
 
     def app_settings(self, *, instance_type: str, idle: IdleShutdown | None, storage: Storage) -> dict[str, Any]:
-        """The part of the settings of a domain or a profile that is about apps."""
+        """The part of the settings of a domain that is about apps."""
         return {
             **{key: self._app(app, instance_type, idle) for app, key in _KEYS.items()},
             "space_storage_settings": storage_settings(storage),
@@ -61,19 +61,10 @@ class Software:
             "space_storage_settings": storage_settings(storage),
         }
 
-    def space_app_settings(
-        self, app: AppType, *, instance_type: str, idle_minutes: int | None, lifecycle_config: str | None
-    ) -> dict[str, Any]:
+    def space_app_settings(self, app: AppType, *, instance_type: str, lifecycle_config: str | None) -> dict[str, Any]:
         """The settings of the one app of a space."""
         spec = self.resource_spec(app, instance_type=instance_type, lifecycle_config=lifecycle_config)
-        idle = {"idle_settings": {"idle_timeout_in_minutes": idle_minutes}}
-        return {
-            "app_type": API_NAMES[app],
-            _KEYS[app]: {
-                "default_resource_spec": spec,
-                **({"app_lifecycle_management": idle} if idle_minutes is not None else {}),
-            },
-        }
+        return {"app_type": API_NAMES[app], _KEYS[app]: {"default_resource_spec": spec}}
 
     def _app(self, app: AppType, instance_type: str, idle: IdleShutdown | None) -> dict[str, Any]:
         return {

@@ -208,11 +208,13 @@ class CleanDelete(Construct):
             *deleting,
         ):
             function.add_to_role_policy(statement)
+        role = function.role
+        assert isinstance(role, iam.Role)
         acknowledge_wildcards(
-            function, looking, "To find what SageMaker made: looking only, and mostly without a resource."
+            role, looking, "To find what SageMaker made: looking only, and mostly without a resource."
         )
         acknowledge_wildcards(
-            function,
+            role,
             deleting,
             "SageMaker names them. Limited by a tag that the function can put on this domain's alone.",
         )

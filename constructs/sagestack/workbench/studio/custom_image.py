@@ -15,6 +15,7 @@ from sagestack import settings
 from sagestack.build_context import LEFT_BEHIND
 from sagestack.roles import SageMakerRole
 from sagestack.settings.workbench.studio import CustomImage as CustomImageSettings
+from sagestack.wildcards import acknowledge_wildcards
 from sagestack.workbench.studio.spelling import spelled
 
 _LEFT_BEHIND = [f"**/{pattern}" for pattern in LEFT_BEHIND]
@@ -63,6 +64,11 @@ class CustomImage(Construct):
         base_image = self._base_image(name, image, model_image)
         role = SageMakerRole(self, "Role", description=f"Reads the image {name} for Studio")
         self.grant_pull(role)
+        acknowledge_wildcards(
+            role,
+            [iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"])],
+            "ecr:GetAuthorizationToken takes no resource.",
+        )
         resource = sagemaker.CfnImage(
             self,
             "Resource",

@@ -13,7 +13,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
 from sagestack.settings import EnvironmentNames
-from sagestack.settings.workbench.studio import Studio, UserProfile
+from sagestack.settings.workbench.studio import Studio
 from sagestack.workbench.private_network import PrivateNetwork
 from sagestack.workbench.studio.access import grant_studio
 from sagestack.workbench.studio.app_settings import Software
@@ -138,7 +138,7 @@ class StudioDomain(Construct):
                 auth=studio.auth,
                 domain=resource,
                 role=profile_roles[name],
-                overrides=self._overrides(profile),
+                storage=profile.storage,
                 clean_delete=clean_delete,
             )
             for name, profile in studio.user_profiles.items()
@@ -213,17 +213,6 @@ class StudioDomain(Construct):
         for image in self._software.images.values():
             image.grant_pull(role)
 
-    def _overrides(self, profile: UserProfile) -> dict[str, Any]:
-        """What is not the domain's. SageMaker takes each kind of app settings as a whole from the one or the other."""
-        if profile.instance_type is None and profile.idle_shutdown is None and profile.storage is None:
-            return {}
-        studio = self._studio
-        return self._software.app_settings(
-            instance_type=profile.instance_type or studio.instance_type,
-            idle=profile.idle_shutdown or studio.idle_shutdown,
-            storage=profile.storage or studio.storage,
-        )
-
     def _space(self, name: str, domain: sagemaker.CfnDomain, clean_delete: CleanDelete) -> StudioSpace:
         studio, space = self._studio, self._studio.spaces[name]
         owner = studio.user_profiles[space.owner]
@@ -238,7 +227,6 @@ class StudioDomain(Construct):
             app_settings=self._software.space_app_settings(
                 space.app,
                 instance_type=space.instance_type or owner.instance_type or studio.instance_type,
-                idle_minutes=space.idle_minutes,
                 lifecycle_config=space.lifecycle_config,
             ),
             volume_size_in_gb=space.volume_size_in_gb or (owner.storage or studio.storage).default_gb,

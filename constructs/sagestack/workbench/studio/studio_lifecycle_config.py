@@ -61,8 +61,8 @@ class StudioLifecycleConfig(Construct):
             studio_lifecycle_config_app_type=_API_NAMES[config.app],
             studio_lifecycle_config_content=content,
         )
-        # This tag alone: CloudFormation cannot change tags of a config, and a second one of the same name is refused. By it, what an
-        # update could not delete because an app still ran with it is found when the domain is removed.
+        # This tag alone: CloudFormation cannot change tags of a config, and a second one of the same name is refused. By it,
+        # what an update could not delete because an app still ran with it is found when the domain is removed.
         resource.add_property_override("Tags", [{"Key": MARK, "Value": cdk.Aws.STACK_ID}])
         self.lifecycle_config_arn = resource.attr_studio_lifecycle_config_arn
 

@@ -9,7 +9,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
+from sagestack.settings.workbench.studio import Storage
 from sagestack.workbench.notebook import OWNER_TAG
+from sagestack.workbench.studio.app_settings import storage_settings
 from sagestack.workbench.studio.clean_delete import CleanDelete
 from sagestack.workbench.studio.spelling import spelled
 
@@ -34,7 +36,7 @@ class StudioUserProfile(Construct):
         auth: Literal["iam", "identity-center"],
         domain: sagemaker.CfnDomain,
         role: iam.IRole,
-        overrides: dict[str, Any],
+        storage: Storage | None,
         clean_delete: CleanDelete,
     ) -> None:
         """Makes the profile.
@@ -45,13 +47,17 @@ class StudioUserProfile(Construct):
             auth: how people sign in.
             domain: what it is in.
             role: the person's.
-            overrides: settings that are not the domain's.
+            storage: of the spaces that the person makes, where it is not the domain's.
             clean_delete: what deletes before it what the person made.
         """
         super().__init__(scope, id)
         self.role, self.user_profile_name = role, name
         is_central = auth == "identity-center"
-        settings: dict[str, Any] = {"execution_role": role.role_arn, **overrides}
+        # No settings of apps: those of the domain have idle shutdown, which CloudFormation's schema of a profile has not, and a
+        # profile's come instead of them.
+        settings: dict[str, Any] = {"execution_role": role.role_arn}
+        if storage is not None:
+            settings["space_storage_settings"] = storage_settings(storage)
         self.resource = sagemaker.CfnUserProfile(
             self,
             "Resource",

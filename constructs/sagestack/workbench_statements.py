@@ -1,0 +1,260 @@
+"""What CloudFormation does with each kind of resource that the workbench's stack has, as statements of a policy.
+
+The actions are what CloudFormation's own resource handlers ask for, as far as our stack uses them, and what AWS asks besides:
+https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html (`handlers`)
+"""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from sagestack.policy_statements import TAGS, Scope, allow
+from sagestack.settings import EnvironmentNames
+from sagestack.settings.workbench import Workbench
+
+
+class WorkbenchStatements(Scope):
+    """The statements for the workbench of one environment.
+
+    What carries the environment's name is limited to it. What AWS numbers (networks, Studio domains, repositories) cannot be, so
+    that it is allowed only where the workbench has such a thing.
+    """
+
+    def __init__(self, stack: cdk.Stack, names: EnvironmentNames, workbench: Workbench) -> None:
+        """Begins with what all statements need.
+
+        Args:
+            stack: whose account and region are meant.
+            names: of the environment that is deployed.
+            workbench: its settings.
+        """
+        super().__init__(stack, names)
+        self._workbench = workbench
+
+    def all(self) -> list[iam.PolicyStatement]:
+        """All of them."""
+        return [
+            *self._handing_over(),
+            *self._notebooks(),
+            *self._repositories(),
+            *self._studio(),
+            *self._scheduled(),
+            *self._cost(),
+            *self._security_groups(),
+            *self._network(),
+        ]
+
+    def _handing_over(self) -> list[iam.PolicyStatement]:
+        services = ["scheduler", *(["vpc-flow-logs"] if self._workbench.network.cidr else [])]
+        return [
+            allow(
+                "iam",
+                ["PassRole"],
+                self.iam("role", self.names.stack_pattern),
+                {"StringEquals": {"iam:PassedToService": [f"{service}.amazonaws.com" for service in services]}},
+            ),
+            # What an instance's volume and a domain's file system are encrypted with; only when these services ask for it.
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html
+            allow(
+                "kms",
+                ["Decrypt", "GenerateDataKeyWithoutPlaintext"],
+                self.arn("kms", "key", "*"),
+                {
+                    "StringEquals": {
+                        "kms:ViaService": [
+                            f"{service}.{self.stack.region}.amazonaws.com"
+                            for service in ("sagemaker", "elasticfilesystem")
+                        ]
+                    }
+                },
+            ),
+        ]
+
+    def _notebooks(self) -> list[iam.PolicyStatement]:
+        kinds = ("NotebookInstance", "NotebookInstanceLifecycleConfig")
+        return [
+            allow(
+                "sagemaker",
+                [
+                    *(f"{verb}{kind}" for kind in kinds for verb in ("Create", "Delete", "Describe", "Update")),
+                    # To change one, CloudFormation stops it and starts it again.
+                    *(f"{verb}NotebookInstance" for verb in ("Start", "Stop")),
+                    *("AddTags", "DeleteTags", "ListTags"),
+                ],
+                [
+                    self.arn("sagemaker", kind, self.names.stack_pattern)
+                    for kind in ("notebook-instance", "notebook-instance-lifecycle-config")
+                ],
+            ),
+            # SageMaker makes its network interface as whoever asks for the instance.
+            allow(
+                "ec2",
+                [
+                    *(f"{verb}NetworkInterface{what}" for verb in ("Create", "Delete") for what in ("", "Permission")),
+                    *(f"Describe{what}" for what in ("DhcpOptions", "NetworkInterfaces", "Subnets", "Vpcs")),
+                ],
+                "*",
+                self.here(),
+            ),
+        ]
+
+    def _repositories(self) -> list[iam.PolicyStatement]:
+        repositories = [each for notebook in self._workbench.notebooks.values() for each in notebook.repositories]
+        if not repositories:
+            return []
+        secrets = sorted({each.secret_arn for each in repositories if each.secret_arn is not None})
+        # CreateNotebookInstance asks whether its caller may read the secret of a private repository:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html
+        reading = [allow("secretsmanager", ["GetSecretValue"], secrets)] if secrets else []
+        return [
+            allow(
+                "sagemaker",
+                [
+                    *(f"{verb}CodeRepository" for verb in ("Create", "Delete", "Describe", "Update")),
+                    *("AddTags", "DeleteTags", "ListTags"),
+                ],
+                self.arn("sagemaker", "code-repository", "*"),
+            ),
+            *reading,
+        ]
+
+    def _studio(self) -> list[iam.PolicyStatement]:
+        studio = self._workbench.studio
+        if studio is None:
+            return []
+        tags = ("AddTags", "DeleteTags", "ListTags")
+        scripts = ("Create", "Delete", "Describe")
+        made = [f"{verb}StudioLifecycleConfig" for verb in scripts]
+        made += [
+            f"{verb}{kind}" for kind in ("AppImageConfig", "Image", "ImageVersion") for verb in (*scripts, "Update")
+        ]
+        statements = [
+            allow(
+                "sagemaker",
+                [*made, *tags],
+                [
+                    *(
+                        self.arn("sagemaker", kind, self.names.stack_pattern)
+                        for kind in ("app-image-config", "image", "studio-lifecycle-config")
+                    ),
+                    self.arn("sagemaker", "image-version", f"{self.names.stack_pattern}/*"),
+                ],
+            ),
+            # SageMaker numbers the domain, and what is in it is named after that number.
+            allow(
+                "sagemaker",
+                [
+                    *(
+                        f"{verb}{kind}"
+                        for kind in ("Domain", "Space", "UserProfile")
+                        for verb in ("Create", "Delete", "Describe", "Update")
+                    ),
+                    *tags,
+                ],
+                [self.arn("sagemaker", kind, "*") for kind in ("domain", "space", "user-profile")],
+            ),
+            # The file system of home directories. SageMaker makes it by a role of its own, which AWS makes once per account.
+            allow("elasticfilesystem", ["CreateFileSystem"], self.arn("elasticfilesystem", "file-system", "*")),
+            allow(
+                "iam",
+                ["CreateServiceLinkedRole"],
+                self.iam("role", "aws-service-role/sagemaker.amazonaws.com/AWSServiceRoleForAmazonSageMakerNotebooks"),
+            ),
+        ]
+        if studio.auth == "identity-center":
+            # To find the person whose profile it is.
+            statements += [
+                allow("sso", ["DescribeInstance", "ListInstances"], "*"),
+                allow("identitystore", ["DescribeUser", "ListUsers"], "*"),
+            ]
+        return statements
+
+    def _scheduled(self) -> list[iam.PolicyStatement]:
+        group = self.names.workbench_stack
+        return [
+            allow(
+                "scheduler",
+                [
+                    *(f"{verb}Schedule" for verb in ("Create", "Delete", "Get", "Update")),
+                    *(f"{verb}ScheduleGroup" for verb in ("Create", "Delete", "Get")),
+                    *TAGS,
+                ],
+                [self.arn("scheduler", "schedule-group", group), self.arn("scheduler", "schedule", f"{group}/*")],
+            ),
+            # What becomes of a call that failed, of a function that nobody waits for.
+            allow(
+                "lambda",
+                [f"{verb}FunctionEventInvokeConfig" for verb in ("Delete", "Put", "Update")],
+                self.arn("lambda", "function", self.names.stack_pattern, cdk.ArnFormat.COLON_RESOURCE_NAME),
+            ),
+            allow(
+                "sns",
+                ["SetSubscriptionAttributes"],
+                self.stack.format_arn(service="sns", resource=self.names.stack_pattern),
+            ),
+        ]
+
+    def _cost(self) -> list[iam.PolicyStatement]:
+        # Budgets are the account's, of no region.
+        return [
+            allow(
+                "budgets",
+                ["ModifyBudget", "ViewBudget", *TAGS],
+                self.stack.format_arn(
+                    service="budgets", region="", resource="budget", resource_name=f"{self.names.workbench_stack}-*"
+                ),
+            ),
+            allow(
+                "billing",
+                ["GetBillingViewData"],
+                self.stack.format_arn(service="billing", region="", resource="billingview", resource_name="*"),
+            ),
+        ]
+
+    def _security_groups(self) -> list[iam.PolicyStatement]:
+        """Those of notebooks, and rules in those of file systems, which are somebody else's."""
+        rules = [
+            *(f"{verb}SecurityGroup{side}" for verb in ("Authorize", "Revoke") for side in ("Egress", "Ingress")),
+            *(f"UpdateSecurityGroupRuleDescriptions{side}" for side in ("Egress", "Ingress")),
+        ]
+        return [
+            allow(
+                "ec2",
+                [
+                    *("CreateSecurityGroup", "DeleteSecurityGroup", "DescribeSecurityGroup*", *rules),
+                    *("CreateTags", "DeleteTags"),
+                ],
+                "*",
+                self.here(),
+            )
+        ]
+
+    def _network(self) -> list[iam.PolicyStatement]:
+        network = self._workbench.network
+        if network.cidr is None:
+            return []
+        actions = [
+            *(f"{verb}{kind}" for kind in ("Route", "RouteTable", "Subnet", "Vpc") for verb in ("Create", "Delete")),
+            *("ReplaceRoute", "AssociateRouteTable", "DisassociateRouteTable", "ReplaceRouteTableAssociation"),
+            *("ModifySubnetAttribute", "ModifyVpcAttribute", "ModifyVpcTenancy"),
+            *("CreateVpcEndpoint", "DeleteVpcEndpoints", "ModifyVpcEndpoint"),
+            *("CreateFlowLogs", "DeleteFlowLogs", "DescribeFlowLogs", "DescribeTags"),
+            *("DescribeNetworkAcls", "DescribeRouteTables", "DescribeVpcAttribute", "DescribeVpcEndpoints"),
+            "DescribeVpcEncryptionControls",
+        ]
+        if network.nat:
+            actions += [
+                *("AllocateAddress", "ReleaseAddress", "DescribeAddresses"),
+                *(f"{verb}InternetGateway" for verb in ("Attach", "Create", "Delete", "Detach")),
+                *("CreateNatGateway", "DeleteNatGateway", "DescribeInternetGateways", "DescribeNatGateways"),
+            ]
+        return [
+            allow("ec2", actions, "*", self.here()),
+            # An interface endpoint with a private name: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+            allow(
+                "route53",
+                ["AssociateVPCWithHostedZone"],
+                f"arn:{self.stack.partition}:route53:::hostedzone/*",
+            ),
+        ]
