@@ -23,6 +23,7 @@ from tests.cli_fakes import ENVIRONMENT, make_project
 from tests.policy_decisions import Statement, allows, statements_of
 from tests.synthesis import Templates, build, copy_project, flags, share_between_accounts, synthesize, text_of
 from tests.test_delivery_settings import GOOD
+from tests.whole_workbench import STACK, WholeWorkbench, with_workbench
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
 BOUNDARY = "PermissionsBoundary"
@@ -54,8 +55,14 @@ def _template(
 
 
 @pytest.fixture(scope="module")
-def template() -> dict[str, Any]:
-    return _template(load_environment("dev"), load_delivery(), guarded=True)
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """With all that a workbench can have."""
+    return load_environment("dev", with_workbench(copy_project(tmp_path_factory.mktemp("dev"))))
+
+
+@pytest.fixture(scope="module")
+def template(dev: Environment) -> dict[str, Any]:
+    return _template(dev, load_delivery(), guarded=True)
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +83,13 @@ def boundary_arn(template: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """All that an environment can have: every kind of endpoint, and versions that go to git and to another account."""
+    """All that an environment can have: every kind of endpoint, versions that go to git and to another account, a workbench."""
     kinds = AllKinds.of(tmp_path_factory).templates
     root = copy_project(tmp_path_factory.mktemp("shared"))
     share_between_accounts(root)
     shared = synthesize(build(root, load_environment("dev", root), root / "cdk.out"))
-    return Templates({**kinds.by_stack, **shared.by_stack})
+    workbench = WholeWorkbench.of(tmp_path_factory).templates.by_stack[STACK]
+    return Templates({**kinds.by_stack, **shared.by_stack, STACK: workbench})
 
 
 def _handlers(deployed: Templates) -> dict[str, dict[str, Any]]:
@@ -104,7 +112,35 @@ def _arn(service: str, resource: str) -> str:
 
 OURS = "sagestack-dev-housing-training-Some-ABC123"
 ROLE = _role(OURS)
+ANYTHING_OF_EC2 = _arn("ec2", "anything/x-1234")
+DOMAIN = "d-abc"
 NAMED = {
+    **dict.fromkeys(
+        (
+            *("AWS::EC2::EIP", "AWS::EC2::FlowLog", "AWS::EC2::InternetGateway", "AWS::EC2::NatGateway"),
+            *("AWS::EC2::Route", "AWS::EC2::RouteTable", "AWS::EC2::SecurityGroup", "AWS::EC2::SecurityGroupEgress"),
+            *("AWS::EC2::SecurityGroupIngress", "AWS::EC2::Subnet", "AWS::EC2::SubnetRouteTableAssociation"),
+            *("AWS::EC2::VPC", "AWS::EC2::VPCEndpoint", "AWS::EC2::VPCGatewayAttachment"),
+        ),
+        ANYTHING_OF_EC2,
+    ),
+    "AWS::Budgets::Budget": f"arn:aws:budgets::{ACCOUNT}:budget/sagestack-dev-workbench-abc",
+    "AWS::Lambda::EventInvokeConfig": _arn("lambda", f"function:{OURS}"),
+    "AWS::SNS::Subscription": _arn("sns", f"{OURS}:1234"),
+    "AWS::SageMaker::AppImageConfig": _arn("sagemaker", "app-image-config/sagestack-dev-research"),
+    "AWS::SageMaker::CodeRepository": _arn("sagemaker", "code-repository/coderepository-abc"),
+    "AWS::SageMaker::Domain": _arn("sagemaker", f"domain/{DOMAIN}"),
+    "AWS::SageMaker::Image": _arn("sagemaker", "image/sagestack-dev-research"),
+    "AWS::SageMaker::ImageVersion": _arn("sagemaker", "image-version/sagestack-dev-research/1"),
+    "AWS::SageMaker::NotebookInstance": _arn("sagemaker", "notebook-instance/sagestack-dev-explore"),
+    "AWS::SageMaker::NotebookInstanceLifecycleConfig": _arn(
+        "sagemaker", "notebook-instance-lifecycle-config/sagestack-dev-standard"
+    ),
+    "AWS::SageMaker::Space": _arn("sagemaker", f"space/{DOMAIN}/ada-lab"),
+    "AWS::SageMaker::StudioLifecycleConfig": _arn("sagemaker", "studio-lifecycle-config/sagestack-dev-greeting-1"),
+    "AWS::SageMaker::UserProfile": _arn("sagemaker", f"user-profile/{DOMAIN}/ada"),
+    "AWS::Scheduler::Schedule": _arn("scheduler", "schedule/sagestack-dev-workbench/Start"),
+    "AWS::Scheduler::ScheduleGroup": _arn("scheduler", "schedule-group/sagestack-dev-workbench"),
     "AWS::ApiGatewayV2::Api": f"arn:aws:apigateway:{REGION}::/apis/abc",
     "AWS::ApiGatewayV2::Authorizer": f"arn:aws:apigateway:{REGION}::/apis/abc/authorizers/x",
     "AWS::ApiGatewayV2::Integration": f"arn:aws:apigateway:{REGION}::/apis/abc/integrations/x",
@@ -114,6 +150,7 @@ NAMED = {
     "AWS::ApplicationAutoScaling::ScalingPolicy": _arn("application-autoscaling", "scalable-target/abc"),
     "AWS::CloudWatch::Alarm": _arn("cloudwatch", f"alarm:{OURS}"),
     "AWS::Events::Rule": _arn("events", f"rule/{OURS}"),
+    "AWS::IAM::ManagedPolicy": f"arn:aws:iam::{ACCOUNT}:policy/sagestack-dev-workbench-StudioRoleOverflowPolicy1A-ABC",
     "AWS::IAM::Policy": ROLE,
     "AWS::IAM::Role": ROLE,
     "AWS::KMS::Key": _arn("kms", "key/1234"),
@@ -137,8 +174,32 @@ NAMED = {
 }
 """How each kind is named by us or by CloudFormation; of other kinds the app has none."""
 NOT_USED = {
+    "AWS::Lambda::Function: ec2:": "functions in a network",
+    "autoscaling:DescribeTags": "flow logs of what scales itself",
+    "ec2:AcceptAddressTransfer": "addresses that somebody else had",
+    "ec2:AssignPrivateNatGatewayAddress": "NAT gateways with several addresses",
+    "ec2:AssociateAddress": "addresses of instances",
+    "ec2:AssociateNatGatewayAddress": "NAT gateways with several addresses",
+    "ec2:AssociateSubnetCidrBlock": "networks with IPv6",
+    "ec2:AttachVpnGateway": "networks with a VPN",
+    "ec2:CreateVpcEncryptionControl": "networks that enforce encryption",
+    "ec2:DescribeInstances": "groups that instances are in",
+    "ec2:DescribeVpnGateways": "networks with a VPN",
+    "ec2:DetachVpnGateway": "networks with a VPN",
+    "ec2:DisassociateAddress": "addresses of instances",
+    "ec2:DisassociateNatGatewayAddress": "NAT gateways with several addresses",
+    "ec2:DisassociateSubnetCidrBlock": "networks with IPv6",
+    "ec2:UnassignPrivateNatGatewayAddress": "NAT gateways with several addresses",
+    "efs:": "no actions of IAM's: they begin with elasticfilesystem",
     "elasticfilesystem:": "functions with a file system",
-    "ec2:": "functions in a network",
+    "identitystore:": "people by IAM Identity Center",
+    "sagemaker:CreateApp": "domains with RStudio",
+    "sagemaker:DeleteApp": "domains with RStudio",
+    "sagemaker:DescribeApp": "domains with RStudio",
+    "sagemaker:ListAliases": "image versions with aliases",
+    "sso:": "people by IAM Identity Center",
+    "vpc-lattice:": "endpoints of a service network",
+    "vpce:AllowMultiRegion": "endpoints of services in another region",
     "s3files:": "functions with a file system",
     "firehose:": "logs that go to Firehose",
     "s3tables:": "buckets with tables of metadata",
@@ -159,9 +220,11 @@ NOT_USED = {
     "iam:GetUserPolicy": "policies of users",
     "iam:PutUserPolicy": "policies of users",
     "iam:DeleteRolePermissionsBoundary": "denied by design",
-    "kms:Decrypt": "functions and state machines with a key of their own",
-    "kms:Encrypt": "functions and state machines with a key of their own",
-    "kms:GenerateDataKey": "functions and state machines with a key of their own",
+    **{
+        f"{kind}: kms:{action}": "a key of their own"
+        for kind in ("AWS::Lambda::Function", "AWS::Logs::LogGroup", "AWS::StepFunctions::StateMachine")
+        for action in ("Decrypt", "Encrypt", "GenerateDataKey")
+    },
     "logs:AssociateKmsKey": "log groups with a key",
     "logs:DisassociateKmsKey": "log groups with a key",
     "logs:DeleteDataProtectionPolicy": "log groups with such a policy",
@@ -179,12 +242,19 @@ NOT_USED = {
     "s3:getObject": "APIs from a file in S3",
     "sns:PutDataProtectionPolicy": "topics with such a policy",
 }
-"""What a handler asks for only where a template uses what ours do not."""
+"""What a handler asks for only where a template uses what ours do not: an action's beginning, of one kind or of all."""
+
+
+def _is_not_used(kind: str, action: str) -> bool:
+    return any(text.startswith(tuple(NOT_USED)) for text in (action, f"{kind}: {action}"))
+
+
 IN_CONTEXT = {
     "aws:RequestedRegion": REGION,
     "iam:PassedToService": "lambda.amazonaws.com",
     "iam:PolicyARN": "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
     "kms:GrantIsForAWSResource": "true",
+    "kms:ViaService": "sagemaker.us-east-1.amazonaws.com",
 }
 ELSEWHERE = {
     "iam:PassRole": ROLE,
@@ -194,7 +264,10 @@ ELSEWHERE = {
     "s3:GetObjectVersion": f"arn:aws:s3:::cdk-hnb659fds-assets-{ACCOUNT}-{REGION}/abc.zip",
     "cloudwatch:": _arn("cloudwatch", f"alarm:{OURS}"),
     "cloudwatch:GetMetricData": "*",
+    "billing:GetBillingViewData": f"arn:aws:billing::{ACCOUNT}:billingview/primary",
+    "ec2:": ANYTHING_OF_EC2,
     "kms:CreateGrant": _arn("kms", "key/1234"),
+    "kms:Decrypt": _arn("kms", "key/1234"),
     "kms:DescribeKey": _arn("kms", "key/1234"),
     "kms:CreateKey": "*",
     "apigateway:TagResource": f"arn:aws:apigateway:{REGION}::/apis/abc/stages/x",
@@ -213,7 +286,7 @@ def test_every_kind_that_is_deployed_can_be_created_read_changed_and_deleted(
     refused = []
     for kind, handlers in _handlers(deployed).items():
         for action in {each for name in handlers if name != "list" for each in handlers[name]["permissions"]}:
-            if action.startswith(tuple(NOT_USED)):
+            if _is_not_used(kind, action):
                 continue
             begin = max((each for each in ELSEWHERE if action.startswith(each)), key=len, default=None)
             resource = ELSEWHERE[begin] if begin else NAMED[kind]
@@ -332,7 +405,12 @@ def test_everything_that_a_role_of_ours_may_do_is_within_the_boundary(
     context = {"aws:RequestedRegion": REGION, "iam:PassedToService": "sagemaker.amazonaws.com"}
     outside = set()
     for stack in deployed.by_stack.values():
-        for statement in statements_of(stack, "", kind="AWS::IAM::Policy"):
+        for statement in (
+            *statements_of(stack, "", kind="AWS::IAM::Policy"),
+            *statements_of(stack, "", kind="AWS::IAM::ManagedPolicy"),
+        ):
+            if statement["Effect"] == "Deny":
+                continue
             actions = statement["Action"]
             for action in [actions] if isinstance(actions, str) else actions:
                 asked = action.replace("*", "")
@@ -472,7 +550,7 @@ def test_who_looks_for_drift_reads_the_settings_of_all_that_is_deployed(
         for kind, handlers in _handlers(both).items()
         for action in handlers.get("read", {}).get("permissions", [])
         if action not in READS_DATA
-        and not action.startswith(tuple(NOT_USED))
+        and not _is_not_used(kind, action)
         and not allows(statements, action, NAMED[kind] if action.startswith("ssm:") else "*")
     }
     assert refused == set()

@@ -48,9 +48,11 @@ class DeploymentPolicy(Construct):
             self._policy("Base", base, environment, statements.base(boundary_arn)),
         ]
         if environment.workbench is not None:
-            of_workbench = WorkbenchStatements(cdk.Stack.of(self), names, environment.workbench).all()
+            of_workbench = WorkbenchStatements(cdk.Stack.of(self), names, environment.workbench)
             self.policies.append(
-                self._policy("Workbench", names.workbench_deployment_policy, environment, of_workbench)
+                self._policy(
+                    "Workbench", names.workbench_deployment_policy, environment, of_workbench.all(boundary_arn)
+                )
             )
 
     def _policy(

@@ -32,9 +32,14 @@ class WorkbenchStatements(Scope):
         super().__init__(stack, names)
         self._workbench = workbench
 
-    def all(self) -> list[iam.PolicyStatement]:
-        """All of them."""
+    def all(self, boundary_arn: str | None) -> list[iam.PolicyStatement]:
+        """All of them.
+
+        Args:
+            boundary_arn: without which no role is given rights; None where the environment does without.
+        """
         return [
+            *self._large_roles(boundary_arn),
             *self._handing_over(),
             *self._notebooks(),
             *self._repositories(),
@@ -68,6 +73,27 @@ class WorkbenchStatements(Scope):
                         ]
                     }
                 },
+            ),
+        ]
+
+    def _large_roles(self, boundary_arn: str | None) -> list[iam.PolicyStatement]:
+        """Where a role may do more than an inline policy has room for, CDK puts the rest into managed ones, called so."""
+        policies = self.iam("policy", f"{self.names.workbench_stack}-*Overflow*")
+        bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn}} if boundary_arn else {}
+        return [
+            allow(
+                "iam",
+                [
+                    *(f"{verb}Policy{what}" for verb in ("Create", "Delete", "Get") for what in ("", "Version")),
+                    *("ListEntitiesForPolicy", "ListPolicyVersions", "TagPolicy", "UntagPolicy"),
+                ],
+                policies,
+            ),
+            allow(
+                "iam",
+                ["AttachRolePolicy"],
+                self.iam("role", self.names.stack_pattern),
+                {**bounded, "ArnLike": {"iam:PolicyARN": policies}},
             ),
         ]
 

@@ -47,7 +47,9 @@ _Found = tuple[tuple[str | int, ...], str]
 class LifecycleOptions(Settings):
     """What one lifecycle config does. Nothing said is nothing done."""
 
-    auto_stop: Annotated[AutoStop | None, Allowed("null, or idle_minutes, warn_minutes, opt_out_hours")] = None
+    auto_stop: Annotated[
+        AutoStop | None, Allowed("null, or idle_minutes, warn_minutes, opt_out_hours, open_tab_minutes, ...")
+    ] = None
     environment_variables: Annotated[
         dict[VariableName, VariableValue],
         Field(max_length=50),
