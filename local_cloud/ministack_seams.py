@@ -227,6 +227,18 @@ def _parameter_path(body: bytes) -> str | None:
     return path if isinstance(path, str) and path.startswith("/") else None
 
 
+def _log_stream(body: bytes) -> str | None:
+    """The stream that GetLogEvents and PutLogEvents name, with its group, as in an ARN."""
+    try:
+        named = json.loads(body or b"{}")
+    except ValueError:
+        return None
+    group, stream = (
+        (named.get(key) for key in ("logGroupName", "logStreamName")) if isinstance(named, dict) else ("", "")
+    )
+    return f"{group}:log-stream:{stream}" if group and stream else None
+
+
 def _only_alarm(body: bytes) -> str | None:
     """The alarm that DescribeAlarms names, in JSON as SDKs ask; None where it asks for none by name, or for several."""
     try:
@@ -321,6 +333,9 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         if service_name == "ssm" and (parameters := _parameter_path(body)):
             # MiniStack asks for all parameters even where a path is named.
             return f"arn:aws:ssm:{region}:{account}:parameter{parameters}"
+        if service_name == "logs" and (stream := _log_stream(body)):
+            # MiniStack asks for the group even where one stream of it is read.
+            return f"arn:aws:logs:{region}:{account}:log-group:{stream}"
         return str(original_resource_arn(service_name, method, path, headers, body, query, region, account))
 
     iam_actions.extract_resource_arn = extract_resource_arn

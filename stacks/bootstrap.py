@@ -75,6 +75,7 @@ class BootstrapStack(cdk.Stack):
                 branch=delivery.repository.branch,
                 environment=environment.name,
                 registries=registries,
+                has_workbench=environment.workbench is not None,
             )
 
 

@@ -17,6 +17,7 @@ from sagestack.guardrails import add_guardrails
 from sagestack.settings import PROJECT_ROOT, Environment, EnvironmentNames, load_environment
 from sagestack.settings.delivery import Delivery, github_delivery, load_delivery
 
+from functions.studio_cleanup.names import MANAGED_BY
 from stacks.bootstrap import BootstrapStack
 from tests.all_kinds import AllKinds
 from tests.cli_fakes import ENVIRONMENT, make_project
@@ -190,6 +191,8 @@ NOT_USED = {
     "ec2:DisassociateNatGatewayAddress": "NAT gateways with several addresses",
     "ec2:DisassociateSubnetCidrBlock": "networks with IPv6",
     "ec2:UnassignPrivateNatGatewayAddress": "NAT gateways with several addresses",
+    "AWS::EC2::FlowLog: s3:": "flow logs that go to S3",
+    "kms:GenerateDataKeyWithoutPlainText": "no action of IAM's: text is lower-case",
     "efs:": "no actions of IAM's: they begin with elasticfilesystem",
     "elasticfilesystem:": "functions with a file system",
     "identitystore:": "people by IAM Identity Center",
@@ -213,7 +216,11 @@ NOT_USED = {
     "lambda:DeleteProvisionedConcurrencyConfig": "functions that scale",
     "lambda:GetProvisionedConcurrencyConfig": "functions that scale",
     "lambda:PutProvisionedConcurrencyConfig": "functions that scale",
+    "iam:AttachGroupPolicy": "policies of groups",
+    "iam:AttachUserPolicy": "policies of users",
     "iam:DeleteGroupPolicy": "policies of groups",
+    "iam:DetachGroupPolicy": "policies of groups",
+    "iam:DetachUserPolicy": "policies of users",
     "iam:GetGroupPolicy": "policies of groups",
     "iam:PutGroupPolicy": "policies of groups",
     "iam:DeleteUserPolicy": "policies of users",
@@ -254,9 +261,12 @@ IN_CONTEXT = {
     "iam:PassedToService": "lambda.amazonaws.com",
     "iam:PolicyARN": "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
     "kms:GrantIsForAWSResource": "true",
-    "kms:ViaService": "sagemaker.us-east-1.amazonaws.com",
 }
+THROUGH = {"kms:Decrypt": {"kms:ViaService": f"sagemaker.{REGION}.amazonaws.com"}}
+"""What is asked for by another service alone."""
 ELSEWHERE = {
+    "iam:AttachRolePolicy": ROLE,
+    "iam:DetachRolePolicy": ROLE,
     "iam:PassRole": ROLE,
     "iam:GetRole": ROLE,
     "iam:CreateServiceLinkedRole": _role("aws-service-role/sagemaker.application-autoscaling.amazonaws.com/AWSService"),
@@ -264,6 +274,8 @@ ELSEWHERE = {
     "s3:GetObjectVersion": f"arn:aws:s3:::cdk-hnb659fds-assets-{ACCOUNT}-{REGION}/abc.zip",
     "cloudwatch:": _arn("cloudwatch", f"alarm:{OURS}"),
     "cloudwatch:GetMetricData": "*",
+    "sagemaker:DescribeImage": _arn("sagemaker", "image/sagestack-dev-research"),
+    "sagemaker:DescribeImageVersion": _arn("sagemaker", "image-version/sagestack-dev-research/1"),
     "billing:GetBillingViewData": f"arn:aws:billing::{ACCOUNT}:billingview/primary",
     "ec2:": ANYTHING_OF_EC2,
     "kms:CreateGrant": _arn("kms", "key/1234"),
@@ -290,7 +302,10 @@ def test_every_kind_that_is_deployed_can_be_created_read_changed_and_deleted(
                 continue
             begin = max((each for each in ELSEWHERE if action.startswith(each)), key=len, default=None)
             resource = ELSEWHERE[begin] if begin else NAMED[kind]
-            if not allows(deployment, action, resource, {**IN_CONTEXT, "iam:PermissionsBoundary": boundary_arn}):
+            context = {**IN_CONTEXT, **THROUGH.get(action, {}), "iam:PermissionsBoundary": boundary_arn}
+            if kind == "AWS::IAM::ManagedPolicy":
+                context["iam:PolicyARN"] = NAMED[kind]
+            if not allows(deployment, action, resource, context):
                 refused.append(f"{kind}: {action} on {resource}")
     assert refused == []
 
@@ -299,6 +314,10 @@ BESIDES = {
     "lambda:InvokeFunction": "custom resources, which CloudFormation calls as whoever deploys",
     "logs:ListLogDeliveries": "an API that sends its access log",
     "sagemaker:DescribeModelPackage": "a model that is made of a version",
+    "elasticfilesystem:CreateFileSystem": "a Studio domain with a key; handlers write efs:, which IAM does not know",
+    "kms:GenerateDataKeyWithoutPlaintext": "the same; the handler spells it otherwise",
+    "route53:AssociateVPCWithHostedZone": "an interface endpoint with a private name",
+    "secretsmanager:GetSecretValue": "a notebook with a private repository",
 }
 """What no handler names, and AWS asks for nevertheless."""
 
@@ -402,7 +421,13 @@ def test_everything_that_a_role_of_ours_may_do_is_within_the_boundary(
     deployed: Templates, template: dict[str, Any]
 ) -> None:
     boundary = statements_of(template, BOUNDARY)
-    context = {"aws:RequestedRegion": REGION, "iam:PassedToService": "sagemaker.amazonaws.com"}
+    # As people come, and as what SageMaker made for a domain is tagged.
+    context = {
+        "aws:RequestedRegion": REGION,
+        "iam:PassedToService": "sagemaker.amazonaws.com",
+        "aws:PrincipalTag/user": "ada",
+        f"aws:ResourceTag/{MANAGED_BY}": NAMED["AWS::SageMaker::Domain"],
+    }
     outside = set()
     for stack in deployed.by_stack.values():
         for statement in (

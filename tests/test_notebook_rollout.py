@@ -6,6 +6,7 @@ import datetime
 import json
 import zoneinfo
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import aws_cdk as cdk
@@ -17,6 +18,7 @@ from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Maintenance
 from sagestack.workbench.maintenance_window import ROLLOUT, MaintenanceWindow
 
+from constructs import Construct
 from functions.notebook_rollout import handler
 from functions.notebook_rollout.rollout import RESTART_TAG, Outcome, run
 from functions.notebook_rollout.window import Window
@@ -239,16 +241,26 @@ def test_a_scheduled_run_that_finds_a_failure_fails(deployed: Notebooks, monkeyp
         handler.scheduled({}, None)
 
 
+class _Deployed(Construct):
+    """What a maintenance window looks at of a notebook."""
+
+    def __init__(self, scope: Construct, name: str, content_hash: str | None) -> None:
+        super().__init__(scope, name)
+        self.notebook_instance_name = f"sagestack-dev-{name}"
+        self.lifecycle_config = SimpleNamespace(content_hash=content_hash) if content_hash else None
+
+
 @pytest.fixture(scope="module")
 def template() -> Template:
     app = cdk.App()
     stack = cdk.Stack(app, "Stack", env=cdk.Environment(account="222222222222", region="us-east-1"))
+    notebooks: list[Any] = [_Deployed(stack, "explore", "hash"), _Deployed(stack, "plain", None)]
     MaintenanceWindow(
         stack,
         "Maintenance",
         names=EnvironmentNames("dev"),
         maintenance=Maintenance(days=["SUN"], at="23:00", duration_in_minutes=120, time_zone="Europe/Berlin"),
-        instances={"sagestack-dev-explore": "hash"},
+        notebooks=notebooks,
     )
     return Template.from_stack(stack)
 

@@ -6,15 +6,13 @@ from collections.abc import Callable
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
-from aws_cdk import custom_resources
 
 from constructs import Construct
 from functions.deployment_gate.names import GATE, VERSION_CHECK
 from sagestack.endpoint import Endpoint
-from sagestack.functions import Function
+from sagestack.functions import Function, Provider
 from sagestack.golden_probe import give_room_for_boto3, grant_ask, grant_look_at_endpoint, group_of
 from sagestack.served_parts import ServedParts
 
@@ -87,16 +85,12 @@ class DeploymentGate(Construct):
                 iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[stack.stack_id])
             )
         _grant_questions(is_complete, endpoint, parts, requests)
-        provider = custom_resources.Provider(
+        provider = Provider(
             self,
-            "Provider",
             on_event_handler=on_event,
             is_complete_handler=is_complete,
             query_interval=cdk.Duration.seconds(10),
             total_timeout=_PATIENCE,
-            log_group=logs.LogGroup(
-                self, "ProviderLogs", retention=logs.RetentionDays.ONE_YEAR, removal_policy=cdk.RemovalPolicy.DESTROY
-            ),
         )
         check = cdk.CustomResource(
             self,

@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
+from aws_cdk import custom_resources
 
 from constructs import Construct
 from sagestack import settings
@@ -69,4 +70,40 @@ class Function(lambda_.Function):
             reserved_concurrent_executions=reserved_concurrent_executions,
             log_group=log_group,
             environment=environment,
+        )
+
+
+class Provider(custom_resources.Provider):
+    """CDK's framework between CloudFormation and functions of ours, with a log group that is deleted with the stack.
+
+    By default its functions would leave logs that never expire.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        on_event_handler: Function,
+        is_complete_handler: Function | None = None,
+        query_interval: cdk.Duration | None = None,
+        total_timeout: cdk.Duration | None = None,
+    ) -> None:
+        """Makes it, as the only one of its scope.
+
+        Args:
+            on_event_handler: what begins.
+            is_complete_handler: what says whether it is done. Default: it is, once it began.
+            query_interval: how often that is asked. Default: CDK's, 5 seconds.
+            total_timeout: after which the deployment fails. Default: CDK's, 30 minutes.
+        """
+        super().__init__(
+            scope,
+            "Provider",
+            on_event_handler=on_event_handler,
+            is_complete_handler=is_complete_handler,
+            query_interval=query_interval,
+            total_timeout=total_timeout,
+            log_group=logs.LogGroup(
+                scope, "ProviderLogs", retention=logs.RetentionDays.ONE_YEAR, removal_policy=cdk.RemovalPolicy.DESTROY
+            ),
         )

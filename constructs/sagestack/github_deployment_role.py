@@ -59,6 +59,24 @@ _SETTINGS = (
     "states:ListTagsForResource",
 )
 """What reads how the kinds of our stacks are set."""
+_WORKBENCH_SETTINGS = (
+    "billing:GetBillingViewData",
+    "budgets:ListTagsForResource",
+    "budgets:ViewBudget",
+    "ec2:DescribeAddresses",
+    "ec2:DescribeFlowLogs",
+    "ec2:DescribeInternetGateways",
+    "ec2:DescribeNatGateways",
+    "ec2:DescribeNetworkAcls",
+    "ec2:DescribeRouteTables",
+    "ec2:DescribeSecurityGroup*",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpc*",
+    "scheduler:GetSchedule*",
+    "scheduler:ListTagsForResource",
+    "sns:GetSubscriptionAttributes",
+)
+"""The same of a workbench's."""
 
 
 class GitHubIdentity(Construct):
@@ -231,6 +249,7 @@ class GitHubDriftRole(_GitHubRole):
         branch: str,
         environment: str,
         registries: Mapping[str, str],
+        has_workbench: bool = False,
     ) -> None:
         """Makes the role.
 
@@ -240,6 +259,7 @@ class GitHubDriftRole(_GitHubRole):
             branch: the one that is deployed: what is on it has been reviewed.
             environment: ours.
             registries: whose versions it may list: for each model, which environment of this account registers them.
+            has_workbench: whether the environment has one, to be looked at, too.
         """
         names = EnvironmentNames(environment)
         super().__init__(
@@ -286,5 +306,5 @@ class GitHubDriftRole(_GitHubRole):
             ),
             # CloudFormation compares with its caller's rights. Settings only: no object, no secret, nothing that is encrypted.
             # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html
-            iam.PolicyStatement(actions=list(_SETTINGS), resources=["*"]),
+            iam.PolicyStatement(actions=[*_SETTINGS, *(_WORKBENCH_SETTINGS if has_workbench else ())], resources=["*"]),
         )

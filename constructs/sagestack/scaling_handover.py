@@ -9,13 +9,11 @@ from typing import Any
 import aws_cdk as cdk
 from aws_cdk import aws_applicationautoscaling as autoscaling
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sagemaker as sagemaker
-from aws_cdk import custom_resources
 
 from constructs import Construct
 from functions.scaling_handover.names import RELEASE, RESTORE
-from sagestack.functions import Function
+from sagestack.functions import Function, Provider
 from sagestack.scaling_policies import ScalingPolicy
 
 
@@ -65,13 +63,9 @@ class ScalingHandover(Construct):
             environment={},
         )
         self._grant(function, endpoint_name, target, alarm_name)
-        provider = custom_resources.Provider(
+        provider = Provider(
             self,
-            "Provider",
             on_event_handler=function,
-            log_group=logs.LogGroup(
-                self, "ProviderLogs", retention=logs.RetentionDays.ONE_YEAR, removal_policy=cdk.RemovalPolicy.DESTROY
-            ),
         )
         registration = {
             "Target": {

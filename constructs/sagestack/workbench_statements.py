@@ -85,7 +85,7 @@ class WorkbenchStatements(Scope):
                 "iam",
                 [
                     *(f"{verb}Policy{what}" for verb in ("Create", "Delete", "Get") for what in ("", "Version")),
-                    *("ListEntitiesForPolicy", "ListPolicyVersions", "TagPolicy", "UntagPolicy"),
+                    *("ListEntitiesForPolicy", "ListPolicyVersions"),
                 ],
                 policies,
             ),

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
-from aws_cdk import custom_resources
 
 from constructs import Construct
-from sagestack.functions import Function
+from sagestack.functions import Function, Provider
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Maintenance
 from sagestack.settings.workbench.maintenance import Day
@@ -94,16 +92,12 @@ class MaintenanceWindow(Construct):
             description=f"The maintenance window of the notebooks of {names.environment}",
         )
         schedule.node.add_dependency(on_schedule)
-        provider = custom_resources.Provider(
+        provider = Provider(
             self,
-            "Provider",
             on_event_handler=on_event,
             is_complete_handler=is_complete,
             query_interval=cdk.Duration.seconds(15),
             total_timeout=_PATIENCE,
-            log_group=logs.LogGroup(
-                self, "ProviderLogs", retention=logs.RetentionDays.ONE_YEAR, removal_policy=cdk.RemovalPolicy.DESTROY
-            ),
         )
         rollout = cdk.CustomResource(
             self,

@@ -160,6 +160,19 @@ class NotebookRole(SageMakerRole):
         grant_logs(self, *(f"/aws/sagemaker/{kind}Jobs" for kind in ("Processing", "Training", "Transform")))
         grant_logs(self, f"/aws/sagemaker/Endpoints/{self._own}-*")
         grant_instance_metrics(self)
+        self._grant_own_logs()
+
+    def _grant_own_logs(self) -> None:
+        """Lets the notebook read what its own jobs and endpoints print: the group of all jobs is shared, streams are not.
+
+        https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
+        """
+        endpoints = f"/aws/sagemaker/Endpoints/{self._own}-*"
+        streams = [
+            f"/aws/sagemaker/{kind}Jobs:log-stream:{self._own}-*" for kind in ("Processing", "Training", "Transform")
+        ]
+        self._allow(["logs:GetLogEvents"], [self._log_arn(name) for name in (*streams, f"{endpoints}:log-stream:*")])
+        self._allow(["logs:FilterLogEvents"], [self._log_arn(name) for name in (endpoints, f"{endpoints}:*")])
 
     def grant_own_instance(self) -> None:
         """Lets the instance look at itself and stop itself, as auto-stop does, and write its log.
@@ -183,3 +196,8 @@ class NotebookRole(SageMakerRole):
 
     def _arn(self, service: str, resource: str, name: str) -> str:
         return cdk.Stack.of(self).format_arn(service=service, resource=resource, resource_name=name)
+
+    def _log_arn(self, name: str) -> str:
+        return cdk.Stack.of(self).format_arn(
+            service="logs", resource="log-group", resource_name=name, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
+        )

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sagemaker as sagemaker
-from aws_cdk import custom_resources
 
 from constructs import Construct
 from functions.studio_cleanup.names import DOMAIN, MANAGED_BY, MARK, PROFILE, RESIDUE, SPACE
-from sagestack.functions import Function
+from sagestack.functions import Function, Provider
 from sagestack.wildcards import acknowledge_wildcards
 from sagestack.workbench.private_network import PrivateNetwork
 
@@ -82,16 +80,12 @@ class CleanDelete(Construct):
             iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[stack.stack_id])
         )
         self._grant_always(is_complete)
-        self._provider = custom_resources.Provider(
+        self._provider = Provider(
             self,
-            "Provider",
             on_event_handler=on_event,
             is_complete_handler=is_complete,
             query_interval=cdk.Duration.seconds(3),
             total_timeout=_PATIENCE,
-            log_group=logs.LogGroup(
-                self, "ProviderLogs", retention=logs.RetentionDays.ONE_YEAR, removal_policy=cdk.RemovalPolicy.DESTROY
-            ),
         )
         residue = self._resource(
             self,
