@@ -50,6 +50,8 @@ _RESOURCE_NAMES = (
     # (request member, resource type in the ARN): which resource an IAM policy may name, per the service authorization reference.
     ("TrainingJobName", "training-job"),
     ("ProcessingJobName", "processing-job"),
+    # Before the model, which its creation names too.
+    ("TransformJobName", "transform-job"),
     ("PipelineName", "pipeline"),
     ("ModelPackageGroupName", "model-package-group"),
     # Before the endpoint, which the creation of a component names too.
@@ -227,16 +229,14 @@ def _parameter_path(body: bytes) -> str | None:
     return path if isinstance(path, str) and path.startswith("/") else None
 
 
-def _log_stream(body: bytes) -> str | None:
-    """The stream that GetLogEvents and PutLogEvents name, with its group, as in an ARN."""
+def _log_stream(body: bytes) -> str:
+    """The stream that GetLogEvents names, with its group, as in an ARN."""
     try:
         named = json.loads(body or b"{}")
     except ValueError:
-        return None
-    group, stream = (
-        (named.get(key) for key in ("logGroupName", "logStreamName")) if isinstance(named, dict) else ("", "")
-    )
-    return f"{group}:log-stream:{stream}" if group and stream else None
+        named = {}
+    group, stream = (named.get(key, "") if isinstance(named, dict) else "" for key in ("logGroupName", "logStreamName"))
+    return f"{group}:log-stream:{stream}"
 
 
 def _only_alarm(body: bytes) -> str | None:
@@ -333,9 +333,9 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         if service_name == "ssm" and (parameters := _parameter_path(body)):
             # MiniStack asks for all parameters even where a path is named.
             return f"arn:aws:ssm:{region}:{account}:parameter{parameters}"
-        if service_name == "logs" and (stream := _log_stream(body)):
+        if service_name == "logs" and headers.get("x-amz-target", "").endswith(".GetLogEvents"):
             # MiniStack asks for the group even where one stream of it is read.
-            return f"arn:aws:logs:{region}:{account}:log-group:{stream}"
+            return f"arn:aws:logs:{region}:{account}:log-group:{_log_stream(body)}"
         return str(original_resource_arn(service_name, method, path, headers, body, query, region, account))
 
     iam_actions.extract_resource_arn = extract_resource_arn

@@ -1,4 +1,4 @@
-"""The platform with its housing model in a local cloud, and the example notebooks run there with the rights of a notebook's role."""
+"""The platform and its housing model in a local cloud, and the example notebooks run there with a notebook's rights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_ssm as ssm
-from sagestack.settings import Environment, EnvironmentNames, Model, RealTime, load_environment, load_models
+from sagestack.settings import Environment, EnvironmentNames, Model, load_environment, load_models
 from sagestack.settings.workbench.notebook import Grants
 from sagestack.workbench.notebook_role import GrantedModel, NotebookRole
 
@@ -30,9 +30,27 @@ SDK_PYTHON = ROOT / ".venv-sdk" / "bin" / "python"
 NAMES = EnvironmentNames("local")
 HOUSING = NAMES.model("housing")
 NOTEBOOK = "explore"
+ENDPOINT: dict[str, Any] = {
+    "kind": "real-time",
+    "instance_type": "ml.m5.large",
+    "initial_instance_count": 1,
+    "update": {"kind": "all-at-once"},
+}
 ROLE_STACK = "notebook-role"
-OUTLINED = ("Executing", "Stopping")
+UNDER_WAY = ("Executing", "Stopping")
 TIMEOUT_S = 200
+
+# Runs in .venv-sdk, which has no kernel: the cells of a notebook, one after the other.
+CELLS = """
+import json, sys
+source, result, folder = sys.argv[1:]
+sys.path.insert(0, folder)
+cells = {cell["id"]: cell for cell in json.load(open(source))["cells"] if cell["cell_type"] == "code"}
+space = {"__name__": "__main__"}
+for name, cell in cells.items():
+    print("--- " + name, flush=True)
+    exec(compile("".join(cell["source"]), name, "exec"), space)
+"""
 
 # Runs in .venv-notebook. What the cells printed and raised is in the notebook that it writes.
 RUNNER = """
@@ -118,22 +136,24 @@ class RoleStack(cdk.Stack):
 class ExamplePlatform:
     """Foundation, training and a notebook's role, deployed; serving, when somebody asks for it."""
 
-    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+    def __init__(self, cloud: LocalCloud, folder: Path, endpoint: dict[str, Any] = ENDPOINT) -> None:
         self.cloud, self._folder = cloud, folder
         self._s3, self.sagemaker = cloud.client("s3"), cloud.client("sagemaker")
         self._s3.create_bucket(Bucket=BUCKET)
-        self._synthesize(copy_project(folder / "project"))
+        self._synthesize(copy_project(folder / "project"), endpoint)
         for stack in (NAMES.foundation_stack, HOUSING.training_stack, ROLE_STACK):
             self._deploy(stack)
-        self._keys: dict[str, str] = {}
+        self._keys = self._credentials()
 
     def serve(self) -> None:
-        """Approves the first version and deploys its endpoint."""
-        arn = f"arn:aws:sagemaker:us-east-1:{self.cloud.account}:model-package/{HOUSING.model_package_group}/1"
-        self.sagemaker.update_model_package(
-            ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="It scores well"
-        )
+        """Deploys the endpoint of the first version, which must be approved."""
         self._deploy(HOUSING.serving_stack)
+
+    def approve_first_version(self) -> None:
+        """As a reviewer does."""
+        self.sagemaker.update_model_package(
+            ModelPackageArn=self._version(1), ModelApprovalStatus="Approved", ApprovalDescription="It scores well"
+        )
 
     def parameter(self, name: str) -> str:
         """A parameter that the stacks published."""
@@ -154,18 +174,50 @@ class ExamplePlatform:
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             described = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
-            if described["PipelineExecutionStatus"] not in OUTLINED:
+            if described["PipelineExecutionStatus"] not in UNDER_WAY:
                 break
             assert time.monotonic() < deadline, described
             time.sleep(0.2)
         assert described["PipelineExecutionStatus"] == "Succeeded", described
 
+    def leave_a_model(self, name: str) -> None:
+        """Makes a model under that name, of the first version."""
+        role = self.parameter(NAMES.notebook_role_parameter(NOTEBOOK))
+        self.sagemaker.create_model(
+            ModelName=name, Containers=[{"ModelPackageName": self._version(1)}], ExecutionRoleArn=role
+        )
+
+    def served_by(self, prefix: str) -> list[str]:
+        """The endpoints, their configurations and models whose names begin so."""
+        found = {
+            "Endpoint": self.sagemaker.list_endpoints()["Endpoints"],
+            "EndpointConfig": self.sagemaker.list_endpoint_configs()["EndpointConfigs"],
+            "Model": self.sagemaker.list_models()["Models"],
+        }
+        names = [str(each[f"{kind}Name"]) for kind, several in found.items() for each in several]
+        return [name for name in names if name.startswith(prefix)]
+
+    def last_written(self, name: str) -> str:
+        """The newest file of that name in the bucket of artefacts."""
+        bucket = self.parameter(NAMES.artifact_bucket_parameter)
+        found = self._s3.list_objects_v2(Bucket=bucket, Prefix=NAMES.notebook_prefix(NOTEBOOK))["Contents"]
+        newest = max(
+            (each for each in found if each["Key"].endswith(f"/{name}")), key=lambda each: each["LastModified"]
+        )
+        return str(self._s3.get_object(Bucket=bucket, Key=newest["Key"])["Body"].read().decode())
+
     def run(self, notebook: str, **variables: str) -> Ran:
-        """Runs a notebook in a kernel of its own that has the instance's metadata and the role's keys, and nothing else of AWS."""
+        """Runs a notebook in a kernel that has an instance's metadata and its role's keys, and nothing else of AWS."""
         result = self._folder / f"{notebook}.{time.monotonic_ns()}.ipynb"
         done = self._python(NOTEBOOK_PYTHON, RUNNER, str(EXAMPLES / f"{notebook}.ipynb"), str(result), variables)
         assert done.returncode == 0, done.stderr
         return Ran(json.loads(result.read_text()))
+
+    def run_with_sdk(self, notebook: str, **variables: str) -> str:
+        """Runs the cells of a notebook in .venv-sdk, which must all succeed; what they printed."""
+        done = self._python(SDK_PYTHON, CELLS, str(EXAMPLES / f"{notebook}.ipynb"), "", variables)
+        assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+        return done.stdout
 
     def _python(
         self, python: Path, program: str, source: str, result: str, variables: dict[str, str]
@@ -179,6 +231,8 @@ class ExamplePlatform:
                 "PATH": os.environ["PATH"],
                 "HOME": home,
                 "SAGESTACK_METADATA": str(metadata),
+                # Shared: matplotlib looks through all fonts of the machine where it has no cache.
+                "MPLCONFIGDIR": str(self._folder / "matplotlib"),
                 **self._environment(),
                 **variables,
             }
@@ -191,34 +245,36 @@ class ExamplePlatform:
                 check=False,
             )
 
+    def _version(self, number: int) -> str:
+        group = HOUSING.model_package_group
+        return f"arn:aws:sagemaker:{self.cloud.region}:{self.cloud.account}:model-package/{group}/{number}"
+
     def _environment(self) -> dict[str, str]:
         """How an AWS client reaches the cloud, with the keys of the notebook's role."""
-        return {**self.cloud.environment(), **self._credentials()}
+        return {**self.cloud.environment(), **self._keys}
 
     def _credentials(self) -> dict[str, str]:
         """Those of the role. SageMaker alone may take it; here, a developer may for a moment."""
-        if not self._keys:
-            arn = self.parameter(NAMES.notebook_role_parameter(NOTEBOOK))
-            iam, name = self.cloud.client("iam"), arn.rsplit("/", 1)[-1]
-            own = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
-            also = {"Effect": "Allow", "Principal": {"AWS": self.cloud.account}, "Action": "sts:AssumeRole"}
-            wider = {**own, "Statement": [*own["Statement"], also]}
-            developer = self.cloud.environment()
-            sts = self.cloud.client("sts", developer["AWS_ACCESS_KEY_ID"], developer["AWS_SECRET_ACCESS_KEY"])
-            iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(wider))
-            keys = sts.assume_role(RoleArn=arn, RoleSessionName="SageMaker")["Credentials"]
-            iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(own))
-            self._keys = {
-                "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
-                "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
-                "AWS_SESSION_TOKEN": keys["SessionToken"],
-            }
-        return self._keys
+        arn = self.parameter(NAMES.notebook_role_parameter(NOTEBOOK))
+        iam, name = self.cloud.client("iam"), arn.rsplit("/", 1)[-1]
+        own = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        also = {"Effect": "Allow", "Principal": {"AWS": self.cloud.account}, "Action": "sts:AssumeRole"}
+        wider = {**own, "Statement": [*own["Statement"], also]}
+        developer = self.cloud.environment()
+        sts = self.cloud.client("sts", developer["AWS_ACCESS_KEY_ID"], developer["AWS_SECRET_ACCESS_KEY"])
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(wider))
+        keys = sts.assume_role(RoleArn=arn, RoleSessionName="SageMaker")["Credentials"]
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(own))
+        return {
+            "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": keys["SessionToken"],
+        }
 
-    def _synthesize(self, project: Path) -> None:
+    def _synthesize(self, project: Path, endpoint: dict[str, Any]) -> None:
         """All stacks in one synth, which takes seconds; their assets are published."""
         app = cdk.App(context=flags(), outdir=str(self._folder / "cdk.out"), analytics_reporting=False)
-        _add_stacks(app, _environment_of(project), load_models(project)["housing"])
+        _add_stacks(app, _environment_of(project, endpoint), load_models(project)["housing"])
         app.synth()
         for file in (self._folder / "cdk.out").glob("*.assets.json"):
             for asset in json.loads(file.read_text())["files"].values():
@@ -235,21 +291,13 @@ class ExamplePlatform:
         assert status == "CREATE_COMPLETE", (stack, status, deployer.failures())
 
 
-def _environment_of(project: Path) -> Environment:
-    """The laptop's, on one instance, and with the version in service that the first run makes."""
+def _environment_of(project: Path, endpoint: dict[str, Any]) -> Environment:
+    """The laptop's, with the version in service that the first run makes."""
     environment = load_environment("local", project)
-    housing = environment.models["housing"]
-    endpoint = RealTime.model_validate(
-        {
-            "kind": "real-time",
-            "instance_type": "ml.m5.large",
-            "initial_instance_count": 1,
-            "update": {"kind": "all-at-once"},
-        }
+    housing = type(environment.models["housing"]).model_validate(
+        {**environment.models["housing"].model_dump(), "served_version": 1, "endpoint": endpoint}
     )
-    return environment.model_copy(
-        update={"models": {"housing": housing.model_copy(update={"served_version": 1, "endpoint": endpoint})}}
-    )
+    return environment.model_copy(update={"models": {"housing": housing}})
 
 
 def _add_stacks(app: cdk.App, environment: Environment, model: Model) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import threading
 import urllib.error
@@ -44,10 +45,15 @@ def bare(folder: Path, files: dict[str, str]) -> Path:
 
 
 @contextmanager
-def hosted(repository: Path, port: int = 0) -> Iterator[GitHost]:
-    """The repository on the local git host, in a thread."""
+def hosted(repository: Path, port: int = 0, certificate: tuple[Path, Path] | None = None) -> Iterator[GitHost]:
+    """The repository on the local git host, in a thread; over TLS with the files of a certificate and its key."""
     state = repository.with_name(f"{repository.name}.host")
     with GitHost(repository, state, name=NAME, branch="main", port=port, token=TOKEN) as host:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            # Each handshake in the thread of its request.
+            host.socket = context.wrap_socket(host.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

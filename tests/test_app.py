@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import pytest
 from aws_cdk import aws_s3 as s3
 from cdk_nag import NIST80053R5Checks
 from sagestack.accepted_risks import ACCEPTED_BY_TOOL, ACCEPTED_DELIVERY_RISKS, ACCEPTED_NIST_RISKS, ACCEPTED_OWN_RISKS
+from sagestack.accepted_workbench_risks import ACCEPTED_WORKBENCH_NIST_RISKS, ACCEPTED_WORKBENCH_RISKS
 from sagestack.guardrails import ACCEPTED_RISKS, Finding, add_guardrails, findings, not_accepted, not_needed
 from sagestack.layout import check_layout
+from sagestack.review.rule_tools import AWS_SOLUTIONS, NIST
 from sagestack.settings import PROJECT_ROOT, known_environments, load_environment, load_models
 
 import app as platform
@@ -32,6 +34,7 @@ from tests.synthesis import (
     synthesize,
     text_of,
 )
+from tests.whole_workbench import WholeWorkbench
 
 ENVIRONMENTS = ["dev", "local", "prod", "staging"]
 
@@ -470,13 +473,136 @@ def test_the_accepted_risks_of_the_review_are_these() -> None:
         "SAGESTACK-PermissionsBoundary at {stack}/GitHubRole",
     }
     assert {tool: len(accepted) for tool, accepted in ACCEPTED_BY_TOOL.items()} == {
-        "cdk-nag AwsSolutions": len(ACCEPTED_RISKS) + len(ACCEPTED_DELIVERY_RISKS),
-        "cdk-nag NIST.800.53.R5": len(ACCEPTED_NIST_RISKS),
+        "cdk-nag AwsSolutions": len(ACCEPTED_RISKS) + len(ACCEPTED_DELIVERY_RISKS) + len(ACCEPTED_WORKBENCH_RISKS),
+        "cdk-nag NIST.800.53.R5": len(ACCEPTED_NIST_RISKS) + len(ACCEPTED_WORKBENCH_NIST_RISKS),
         "cfn-lint": 0,
         "CloudFormation": 0,
         "sagestack": len(ACCEPTED_OWN_RISKS),
     }
     assert all(len(reason) > 30 for reason in ACCEPTED_NIST_RISKS.values())
+
+
+def _by_place(risks: Iterable[str], tool: str) -> dict[str, set[str]]:
+    """The rules that are accepted, by where; everywhere is the empty text."""
+    found: dict[str, set[str]] = {}
+    for risk in risks:
+        rule, _, place = risk.partition(" at ")
+        found.setdefault(place, set()).add(rule.removeprefix(f"{tool}-"))
+    return found
+
+
+def test_the_accepted_risks_of_the_workbench_are_these() -> None:
+    assert _by_place(ACCEPTED_WORKBENCH_RISKS, "AwsSolutions") == {
+        "": {
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:{kind}/<{domain}.DomainId>/*]",
+            "IAM5[Resource::{artifact bucket}/notebooks/{name}/*]",
+            "IAM5[Resource::{artifact bucket}/notebooks/{name}/shared/*]",
+        },
+        "{stack}/Budget/Stop": {
+            "IAM5[Resource::*]",
+        },
+        "{stack}/IdleReport": {
+            "IAM5[Resource::*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:notebook-instance/{environment}-*]",
+        },
+        "{stack}/Maintenance": {
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:notebook-instance-lifecycle-config/{environment}-*]",
+        },
+        "{stack}/Maintenance/Provider": {
+            "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]",
+            "IAM5[Resource::<{function}.Arn>:*]",
+            "SF1",
+            "SF2",
+        },
+        "{stack}/NotebookRole-{name}": {
+            "IAM5[Resource::*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{endpoint}-*:*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{endpoint}-*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{notebook}-*:log-stream:*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/{jobs}:log-stream:{notebook}-*]",
+            "IAM5[Resource::arn:{partition}:s3:::{bucket}/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:pipeline/{pipeline}/execution/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:{kind}/{environment}-*]",
+            "IAM5[Resource::arn:{partition}:ssm:{place}:parameter/{product}/{environment}/*]",
+            "IAM5[Resource::{artifact bucket}/{model}/{exchanged}/*]",
+            "IAM5[Resource::{data bucket}/*]",
+        },
+        "{stack}/Personas/Operator": {
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:app/*]",
+        },
+        "{stack}/Personas/{persona}": {
+            "IAM5[Resource::*]",
+            "IAM5[Resource::arn:{partition}:cloudformation:{place}:stack/{environment}-*/*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{environment}-*:*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/{jobs}:*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:pipeline/{environment}-*/execution/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:pipeline/{pipeline}/execution/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:user-profile/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:{kind}/{environment}-*]",
+            "IAM5[Resource::arn:{partition}:ssm:{place}:parameter/{product}/{environment}/*]",
+        },
+        "{stack}/Studio/CleanDelete": {
+            "IAM5[Resource::arn:{partition}:ec2:{place}:network-interface/*]",
+            "IAM5[Resource::arn:{partition}:ec2:{place}:security-group/*]",
+            "IAM5[Resource::arn:{partition}:elasticfilesystem:{place}:file-system/*]",
+        },
+        "{stack}/Studio/CleanDelete/DeleteRole": {
+            "IAM5[Resource::*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:domain/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:studio-lifecycle-config/*]",
+        },
+        "{stack}/Studio/CleanDelete/Provider": {
+            "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]",
+            "IAM5[Resource::<{function}.Arn>:*]",
+            "SF1",
+            "SF2",
+        },
+        "{stack}/Studio/Image-{image}/Role": {
+            "IAM5[Resource::*]",
+        },
+        "{stack}/Studio{role}": {
+            "IAM5[Resource::*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{endpoint}-*:*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{endpoint}-*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{notebook}-*:log-stream:*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/{jobs}:log-stream:{notebook}-*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:app/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:domain/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:pipeline/{pipeline}/execution/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:space/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:user-profile/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:{kind}/<sagemaker:DomainId>/*]",
+            "IAM5[Resource::arn:{partition}:sagemaker:{place}:{kind}/{environment}-*]",
+            "IAM5[Resource::arn:{partition}:ssm:{place}:parameter/{product}/{environment}/*]",
+            "IAM5[Resource::{artifact bucket}/{model}/{exchanged}/*]",
+            "IAM5[Resource::{data bucket}/*]",
+        },
+    }
+    assert _by_place(ACCEPTED_WORKBENCH_NIST_RISKS, "NIST.800.53.R5") == {
+        "{stack}/Budget/Stop": {"LambdaConcurrency", "LambdaDLQ"},
+        "{stack}/IdleReport": {"LambdaConcurrency", "LambdaDLQ"},
+        "{stack}/Maintenance/Begin": {"LambdaConcurrency", "LambdaDLQ"},
+        "{stack}/Maintenance/Look": {"LambdaConcurrency", "LambdaDLQ"},
+        "{stack}/Maintenance/Provider": {"LambdaConcurrency", "LambdaDLQ"},
+        "{stack}/Maintenance/Restart": {"LambdaConcurrency", "LambdaDLQ"},
+        "{stack}/Network": {"VPCDefaultSecurityGroupClosed"},
+        "{stack}/Network/FlowLogs": {"CloudWatchLogGroupEncrypted"},
+        "{stack}/Network/PublicRoute": {"VPCNoUnrestrictedRouteToIGW"},
+        "{stack}/Studio/CleanDelete": {"LambdaConcurrency", "LambdaDLQ"},
+    }
+    assert all(len(why) > 30 for why in (*ACCEPTED_WORKBENCH_RISKS.values(), *ACCEPTED_WORKBENCH_NIST_RISKS.values()))
+
+
+def test_every_finding_of_a_whole_workbench_is_an_accepted_risk_and_every_acceptance_is_needed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    workbench = WholeWorkbench.of(tmp_path_factory)
+    for found, tool, needed in (
+        (workbench.found, AWS_SOLUTIONS, ACCEPTED_WORKBENCH_RISKS),
+        (workbench.found_by_nist, NIST, ACCEPTED_WORKBENCH_NIST_RISKS),
+    ):
+        assert not_accepted(found, ACCEPTED_BY_TOOL[tool]) == []
+        assert not_needed(found, needed) == []
 
 
 def test_every_nist_finding_is_an_accepted_risk_and_every_acceptance_is_needed(found_by_nist: list[Finding]) -> None:

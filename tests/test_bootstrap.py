@@ -16,6 +16,7 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from sagestack.guardrails import add_guardrails
 from sagestack.settings import PROJECT_ROOT, Environment, EnvironmentNames, load_environment
 from sagestack.settings.delivery import Delivery, github_delivery, load_delivery
+from sagestack.settings.workbench import Workbench
 
 from functions.studio_cleanup.names import MANAGED_BY
 from stacks.bootstrap import BootstrapStack
@@ -378,6 +379,20 @@ def test_a_role_gets_no_rights_without_the_boundary(
         ("sagemaker:CreateEndpoint", "arn:aws:sagemaker:eu-west-1:111111111111:endpoint/sagestack-dev-housing"),
         ("lambda:UpdateFunctionCode", _arn("lambda", "function:somebody-elses")),
         ("states:DeleteStateMachine", _arn("states", "stateMachine:Orders")),
+        ("sagemaker:DeleteNotebookInstance", _arn("sagemaker", "notebook-instance/sagestack-prod-explore")),
+        ("sagemaker:DeleteNotebookInstance", _arn("sagemaker", "notebook-instance/somebody-elses")),
+        ("sagemaker:CreatePresignedNotebookInstanceUrl", NAMED["AWS::SageMaker::NotebookInstance"]),
+        ("sagemaker:CreatePresignedDomainUrl", NAMED["AWS::SageMaker::UserProfile"]),
+        ("sagemaker:CreateApp", _arn("sagemaker", f"app/{DOMAIN}/ada/jupyterlab/default")),
+        ("sagemaker:DeleteImage", _arn("sagemaker", "image/somebody-elses")),
+        ("scheduler:CreateSchedule", _arn("scheduler", "schedule/default/mine")),
+        ("scheduler:DeleteScheduleGroup", _arn("scheduler", "schedule-group/sagestack-prod-workbench")),
+        ("budgets:ModifyBudget", f"arn:aws:budgets::{ACCOUNT}:budget/all-of-it"),
+        ("elasticfilesystem:DeleteFileSystem", _arn("elasticfilesystem", "file-system/fs-1")),
+        ("ec2:TerminateInstances", "*"),
+        ("ec2:CreateVpcPeeringConnection", "*"),
+        ("kms:GenerateDataKeyWithoutPlaintext", _arn("kms", "key/1234")),
+        ("iam:DeletePolicy", f"arn:aws:iam::{ACCOUNT}:policy/sagestack-prod-workbench-RoleOverflowPolicy1-A"),
     ],
 )
 def test_nothing_else_can_be_done(deployment: list[Statement], boundary_arn: str, action: str, resource: str) -> None:
@@ -385,13 +400,82 @@ def test_nothing_else_can_be_done(deployment: list[Statement], boundary_arn: str
 
 
 def test_a_role_is_handed_only_to_the_services_that_we_use(deployment: list[Statement]) -> None:
-    assert allows(deployment, "iam:PassRole", ROLE, {"iam:PassedToService": "sagemaker.amazonaws.com"})
+    for service in ("sagemaker", "lambda", "events", "states", "scheduler", "vpc-flow-logs"):
+        assert allows(deployment, "iam:PassRole", ROLE, {"iam:PassedToService": f"{service}.amazonaws.com"})
     assert not allows(deployment, "iam:PassRole", ROLE, {"iam:PassedToService": "ec2.amazonaws.com"})
 
 
-def test_only_what_functions_write_logs_with_is_attached(deployment: list[Statement], boundary_arn: str) -> None:
-    context = {"iam:PermissionsBoundary": boundary_arn, "iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"}
-    assert not allows(deployment, "iam:AttachRolePolicy", ROLE, context)
+def test_only_what_functions_write_logs_with_and_the_rest_of_a_large_role_are_attached(
+    deployment: list[Statement], boundary_arn: str
+) -> None:
+    def attaches(policy: str, boundary: str = boundary_arn) -> bool:
+        context = {"iam:PermissionsBoundary": boundary, "iam:PolicyARN": policy}
+        return allows(deployment, "iam:AttachRolePolicy", ROLE, context)
+
+    assert attaches(NAMED["AWS::IAM::ManagedPolicy"])
+    assert not attaches(NAMED["AWS::IAM::ManagedPolicy"], "none")
+    assert not attaches("arn:aws:iam::aws:policy/AdministratorAccess")
+    assert not attaches(f"arn:aws:iam::{ACCOUNT}:policy/somebody-elses")
+
+
+def _policies(environment: Environment) -> dict[str, list[Statement]]:
+    template = _template(environment, None)
+    return {
+        resource["Properties"]["ManagedPolicyName"]: statements_of(template, logical_id)
+        for logical_id, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::IAM::ManagedPolicy"
+    }
+
+
+def test_without_a_workbench_nothing_of_it_is_allowed() -> None:
+    policies = _policies(load_environment("dev"))
+    assert set(policies) == {"sagestack-dev-boundary", "sagestack-dev-deployment", "sagestack-dev-deployment-base"}
+    statements = [each for policy in policies.values() for each in policy]
+    for action in ("ec2:CreateVpc", "sagemaker:CreateNotebookInstance", "scheduler:CreateSchedule", "iam:CreatePolicy"):
+        assert action not in {each for s in statements if s["Effect"] == "Allow" for each in _listed(s["Action"])}
+    # No role can approve a version, or open a notebook.
+    of_boundary = {each for s in policies["sagestack-dev-boundary"] for each in _listed(s["Action"])}
+    assert not {each for each in of_boundary if "Presigned" in each or each == "sagemaker:UpdateModelPackage"}
+
+
+def _changed(environment: Environment, **changes: Any) -> Environment:
+    assert environment.workbench is not None
+    written = {**environment.workbench.model_dump(exclude_unset=True), **changes}
+    return environment.model_copy(update={"workbench": Workbench.model_validate(written)})
+
+
+THERE = {"vpc_id": "vpc-0123456789abcdef0", "subnet_ids": ["subnet-0123456789abcdef0"]}
+PRIVATE = {"cidr": "10.42.0.0/22"}
+SECRET = "arn:aws:secretsmanager:us-east-1:111111111111:secret:git-AbCdEf"
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed", "refused"),
+    [
+        ({"network": THERE}, ["ec2:CreateSecurityGroup"], ["ec2:DeleteVpc", "ec2:DeleteSubnet", "ec2:CreateFlowLogs"]),
+        ({"network": PRIVATE}, ["ec2:DeleteVpc"], ["ec2:CreateNatGateway", "ec2:CreateInternetGateway"]),
+        ({"studio": None}, [], ["sagemaker:DeleteDomain", "elasticfilesystem:CreateFileSystem"]),
+        ({}, ["sagemaker:DeleteDomain"], ["identitystore:DescribeUser", "sso:ListInstances"]),
+        ({"studio": {"auth": "identity-center"}}, ["identitystore:DescribeUser", "sso:ListInstances"], []),
+        ({"notebooks": {}, "maintenance": None}, [], ["sagemaker:CreateCodeRepository"]),
+    ],
+    ids=["network-that-is-there", "no-way-out", "no-studio", "people-by-iam", "identity-center", "no-repositories"],
+)
+def test_what_has_no_name_of_ours_is_allowed_only_where_the_workbench_has_it(
+    dev: Environment, changes: dict[str, Any], allowed: list[str], refused: list[str]
+) -> None:
+    policies = _policies(_changed(dev, **changes))
+    deployment = [each for name, policy in policies.items() if "deployment" in name for each in policy]
+    actions = {each for s in deployment if s["Effect"] == "Allow" for each in _listed(s["Action"])}
+    assert not set(allowed) - actions
+    assert not set(refused) & actions
+
+
+def test_of_secrets_only_those_of_private_repositories_are_read(dev: Environment, deployment: list[Statement]) -> None:
+    assert allows(deployment, "secretsmanager:GetSecretValue", SECRET)
+    assert not allows(deployment, "secretsmanager:GetSecretValue", SECRET.replace("git", "index"))
+    without = _policies(_changed(dev, notebooks={}, maintenance=None))["sagestack-dev-deployment-workbench"]
+    assert not allows(without, "secretsmanager:GetSecretValue", SECRET)
 
 
 def test_without_boundaries_none_is_asked_for() -> None:
@@ -401,9 +485,26 @@ def test_without_boundaries_none_is_asked_for() -> None:
     assert not allows(deployment, "iam:CreateUser", f"arn:aws:iam::{ACCOUNT}:user/x")
 
 
-def test_the_longest_names_fit_into_iam_and_the_template_into_a_request() -> None:
-    environment = load_environment("dev").model_copy(update={"name": "abcdefghijkl", "region": "ap-southeast-1"})
-    template = _template(environment, load_delivery())
+def _with_secrets(environment: Environment, count: int) -> Environment:
+    """As many notebooks as secrets, each with a private repository."""
+    notebooks = {
+        f"n{index}": {
+            "instance_type": "ml.t3.medium",
+            "repositories": [{"url": "https://git.example.org/a.git", "secret_arn": f"{SECRET[:-7]}{index:02}-AbCdEf"}],
+        }
+        for index in range(count)
+    }
+    return _changed(environment, notebooks=notebooks, maintenance=None, studio={"auth": "identity-center"})
+
+
+def test_more_secrets_than_a_policy_has_room_for_are_refused(dev: Environment) -> None:
+    with pytest.raises(ValueError, match=r"repositories have 11 secrets.* room for 10; let repositories share one"):
+        _template(_with_secrets(dev, 11), None)
+
+
+def test_the_longest_names_fit_into_iam_and_the_template_into_a_request(dev: Environment) -> None:
+    longest = {"name": "abcdefghijkl", "region": "ap-southeast-1"}
+    template = _template(_with_secrets(dev, 10).model_copy(update=longest), load_delivery())
     assert (
         len(json.dumps(template)) < 51_200
     )  # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
@@ -417,30 +518,29 @@ def test_the_longest_names_fit_into_iam_and_the_template_into_a_request() -> Non
         assert len(name) <= 64
 
 
+PERSON = {"aws:PrincipalTag/user": "ada"}
+OF_SAGEMAKER = {f"aws:ResourceTag/{MANAGED_BY}": NAMED["AWS::SageMaker::Domain"]}
+WHO = {"Personas": PERSON, "StudioCleanDelete": OF_SAGEMAKER}
+"""As people come, and as what SageMaker made for a domain is tagged, by the beginning of a policy's logical id."""
+
+
 def test_everything_that_a_role_of_ours_may_do_is_within_the_boundary(
     deployed: Templates, template: dict[str, Any]
 ) -> None:
     boundary = statements_of(template, BOUNDARY)
-    # As people come, and as what SageMaker made for a domain is tagged.
-    context = {
-        "aws:RequestedRegion": REGION,
-        "iam:PassedToService": "sagemaker.amazonaws.com",
-        "aws:PrincipalTag/user": "ada",
-        f"aws:ResourceTag/{MANAGED_BY}": NAMED["AWS::SageMaker::Domain"],
-    }
+    everywhere = {"aws:RequestedRegion": REGION, "iam:PassedToService": "sagemaker.amazonaws.com"}
     outside = set()
     for stack in deployed.by_stack.values():
-        for statement in (
-            *statements_of(stack, "", kind="AWS::IAM::Policy"),
-            *statements_of(stack, "", kind="AWS::IAM::ManagedPolicy"),
-        ):
-            if statement["Effect"] == "Deny":
+        for logical_id, resource in stack["Resources"].items():
+            if resource["Type"] not in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
                 continue
-            actions = statement["Action"]
-            for action in [actions] if isinstance(actions, str) else actions:
-                asked = action.replace("*", "")
-                if not allows(boundary, asked, ROLE if asked == "iam:PassRole" else "*", context):
-                    outside.add(action)
+            more = [context for begin, context in WHO.items() if logical_id.startswith(begin)]
+            context = everywhere | (more[0] if more else {})
+            for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
+                for action in _listed(statement["Action"]) if statement["Effect"] == "Allow" else ():
+                    asked = action.replace("*", "")
+                    if not allows(boundary, asked, ROLE if asked == "iam:PassRole" else "*", context):
+                        outside.add(f"{logical_id}: {action}")
     assert outside == set()
 
 
@@ -451,6 +551,41 @@ def test_everything_that_a_role_of_ours_may_do_is_within_the_boundary(
 def test_no_role_can_do_what_is_outside_the_boundary(template: dict[str, Any], action: str) -> None:
     context = {"aws:RequestedRegion": REGION, "iam:PassedToService": "sagemaker.amazonaws.com"}
     assert not allows(statements_of(template, BOUNDARY), action, ROLE, context)
+
+
+LAMBDA = "lambda:SourceFunctionArn"
+
+
+@pytest.mark.parametrize(
+    ("action", "context", "is_possible"),
+    [
+        ("sagemaker:CreatePresignedNotebookInstanceUrl", PERSON, True),
+        ("sagemaker:CreatePresignedNotebookInstanceUrl", {}, False),
+        ("sagemaker:CreatePresignedDomainUrl", {}, True),
+        ("sagemaker:CreatePresignedDomainUrl", {LAMBDA: NAMED["AWS::Lambda::Function"]}, False),
+        ("sagemaker:UpdateModelPackage", PERSON, True),
+        ("sagemaker:UpdateModelPackage", {}, False),
+        ("cloudformation:GetTemplate", PERSON, True),
+        ("cloudformation:GetTemplate", {}, False),
+        ("elasticfilesystem:DeleteFileSystem", OF_SAGEMAKER, True),
+        ("elasticfilesystem:DeleteFileSystem", {}, False),
+        ("ec2:DeleteSecurityGroup", OF_SAGEMAKER, True),
+        ("ec2:DeleteSecurityGroup", {}, False),
+        ("sagemaker:StartNotebookInstance", {}, True),
+        ("sagemaker:CreateNotebookInstance", PERSON, False),
+        ("sagemaker:DeleteNotebookInstance", PERSON, False),
+        ("sagemaker:UpdateNotebookInstance", PERSON, False),
+        ("sagemaker:UpdateNotebookInstanceLifecycleConfig", PERSON, False),
+        ("sagemaker:UpdateDomain", PERSON, False),
+        ("scheduler:CreateSchedule", PERSON, False),
+        ("budgets:ModifyBudget", PERSON, False),
+    ],
+)
+def test_people_open_and_approve_and_only_what_sagemaker_made_is_deleted(
+    template: dict[str, Any], action: str, context: dict[str, str], is_possible: bool
+) -> None:
+    boundary = statements_of(template, BOUNDARY)
+    assert allows(boundary, action, "*", {"aws:RequestedRegion": REGION, **context}) == is_possible
 
 
 def test_no_role_works_in_another_region(template: dict[str, Any]) -> None:

@@ -125,6 +125,32 @@ def test_other_environments_of_the_account_and_trusted_accounts_stay(
     assert command[command.index("--trust-for-lookup") + 1] == "555555555555"
 
 
+WORKBENCH = "workbench: {network: {cidr: 10.42.0.0/22}}\n"
+
+
+def test_a_workbench_has_a_policy_of_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = root / "environments/dev.yaml"
+    file.write_text(file.read_text() + WORKBENCH)
+    _account(root, monkeypatch, {"CloudFormationExecutionPolicies": f"{OURS},{OURS}-base"})
+    _, answer = _bootstrap("--dry-run")
+    first, second = answer["commands"]
+    assert first[1] == "deploy"
+    assert second[second.index("--cloudformation-execution-policies") + 1] == f"{OURS},{OURS}-base,{OURS}-workbench"
+
+
+def test_the_policy_of_a_workbench_that_is_gone_is_taken_from_cdks_role_before_it_is_deleted(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = OURS.replace("dev", "test") + "-workbench"
+    there = f"{OURS},{OURS}-base,{OURS}-workbench,{other}"
+    _account(root, monkeypatch, {"CloudFormationExecutionPolicies": there})
+    code, answer = _bootstrap()
+    assert (code, answer["replaced_policies"]) == (0, [])
+    first, second = (root / "called").read_text().splitlines()
+    assert f"--cloudformation-execution-policies {OURS},{OURS}-base,{other} " in first
+    assert " deploy sagestack-dev-bootstrap " in second
+
+
 def test_where_the_first_fails_the_second_is_not_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _account(root, monkeypatch, None)
     _script(root / "node_modules/.bin/cdk", f'echo "$@" >> "{root}/called"; echo "no such luck"; exit 7')

@@ -191,3 +191,57 @@ def test_where_nothing_runs_nothing_idles(session: cli_fakes.FakeSession) -> Non
     result = runner.invoke(app, ["notebook", "idle"])
     assert result.exit_code == 0, result.output
     assert "Nothing runs." in result.output
+
+
+def _refuse_transition(session: cli_fakes.FakeSession, operation: str, status: str, allowed: str, wanted: str) -> None:
+    said = f"Status ({status}) not in ([{allowed}]). Unable to transition to ({wanted}) for Notebook Instance (arn)."
+    session.refuse("sagemaker", operation, "ValidationException", said)
+
+
+def test_two_people_may_start_one_notebook_at_once(session: cli_fakes.FakeSession) -> None:
+    _is(session, "Stopped")
+    _refuse_transition(session, "start_notebook_instance", "Pending", "Stopped, Failed", "Pending")
+    _is(session, "Pending", "InService")
+    result = runner.invoke(app, ["notebook", "start"])
+    assert result.exit_code == 0, result.output
+
+
+def test_two_people_may_stop_one_notebook_at_once(session: cli_fakes.FakeSession) -> None:
+    _is(session, "InService")
+    _refuse_transition(session, "stop_notebook_instance", "Stopping", "InService", "Stopping")
+    _is(session, "Stopping", "Stopped")
+    result = runner.invoke(app, ["notebook", "stop"])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_start_waits_for_an_update_and_then_starts(session: cli_fakes.FakeSession) -> None:
+    _is(session, "Updating", "Stopped")
+    session.answer("sagemaker", "start_notebook_instance", {}, {"NotebookInstanceName": NAME})
+    _is(session, "InService")
+    result = runner.invoke(app, ["notebook", "start"])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "operation", "before"),
+    [("start", "start_notebook_instance", "Stopped"), ("stop", "stop_notebook_instance", "InService")],
+)
+def test_a_notebook_that_is_deleted_while_somebody_waits_is_gone(
+    session: cli_fakes.FakeSession, command: str, operation: str, before: str
+) -> None:
+    _is(session, before)
+    session.answer("sagemaker", operation, {}, {"NotebookInstanceName": NAME})
+    session.refuse("sagemaker", "describe_notebook_instance", "ValidationException", "RecordNotFound")
+    result = runner.invoke(app, ["notebook", command, "--json"])
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], error["message"]) == ("not-found", f"{NAME} was deleted meanwhile.")
+
+
+def test_a_stop_that_fails_is_no_success(session: cli_fakes.FakeSession) -> None:
+    _is(session, "InService")
+    session.answer("sagemaker", "stop_notebook_instance", {}, {"NotebookInstanceName": NAME})
+    _is(session, "Failed", reason="the volume is full")
+    result = runner.invoke(app, ["notebook", "stop", "--json"])
+    assert result.exit_code == 1
+    assert "the volume is full" in json.loads(result.stdout)["error"]["message"]

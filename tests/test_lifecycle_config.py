@@ -140,7 +140,7 @@ def test_a_script_with_the_name_of_one_of_our_steps_is_refused(root: Path) -> No
 def test_fips_is_refused_where_sagemaker_has_no_such_endpoint(root: Path) -> None:
     assert {"us-east-1", "us-gov-west-1", "ca-central-1"} <= fips_regions()
     assert problems(root, {"fips": True}, region="us-west-2") == ""
-    assert "fips: SageMaker has no FIPS endpoint in eu-central-1" in problems(
+    assert "SageMaker has no FIPS endpoint in eu-central-1" in problems(
         root, {"fips": True}, region="eu-central-1"
     )
 

@@ -13,9 +13,10 @@ from aws_cdk.assertions import Annotations, Match, Template
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Notebook as NotebookSettings
 from sagestack.settings.workbench import Workbench, WorkbenchNetwork
+from sagestack.settings.workbench.network import INTERFACE_ENDPOINTS
 from sagestack.workbench.notebook import Notebook
 from sagestack.workbench.notebook_role import NotebookRole
-from sagestack.workbench.private_network import INTERFACE_ENDPOINTS, PrivateNetwork
+from sagestack.workbench.private_network import PrivateNetwork
 
 from tests.policy_decisions import Statement, allows, statements_of
 

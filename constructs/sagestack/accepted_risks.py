@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Mapping
 
+from sagestack.accepted_workbench_risks import ACCEPTED_WORKBENCH_NIST_RISKS, ACCEPTED_WORKBENCH_RISKS
 from sagestack.review.rule_tools import AWS_SOLUTIONS, CFN_LINT, CLOUDFORMATION, NIST, OWN
 
 _IAM5 = "AwsSolutions-IAM5"
@@ -230,8 +231,8 @@ ACCEPTED_OWN_RISKS: Mapping[str, str] = {
 }
 
 ACCEPTED_BY_TOOL: Mapping[str, Mapping[str, str]] = {
-    AWS_SOLUTIONS: {**ACCEPTED_RISKS, **ACCEPTED_DELIVERY_RISKS},
-    NIST: ACCEPTED_NIST_RISKS,
+    AWS_SOLUTIONS: {**ACCEPTED_RISKS, **ACCEPTED_DELIVERY_RISKS, **ACCEPTED_WORKBENCH_RISKS},
+    NIST: {**ACCEPTED_NIST_RISKS, **ACCEPTED_WORKBENCH_NIST_RISKS},
     CFN_LINT: {},
     CLOUDFORMATION: {},
     OWN: ACCEPTED_OWN_RISKS,

@@ -43,16 +43,17 @@ class DeploymentPolicy(Construct):
         statements = DeploymentStatements(cdk.Stack.of(self), names)
         boundary_arn = boundary.managed_policy_arn if boundary else None
         working, base = names.deployment_policies
+        of_workbench = (
+            WorkbenchStatements(cdk.Stack.of(self), names, environment.workbench) if environment.workbench else None
+        )
+        on_base = [*statements.base(boundary_arn), *(of_workbench.base(boundary_arn) if of_workbench else [])]
         self.policies = [
             self._policy("Working", working, environment, statements.working()),
-            self._policy("Base", base, environment, statements.base(boundary_arn)),
+            self._policy("Base", base, environment, on_base),
         ]
-        if environment.workbench is not None:
-            of_workbench = WorkbenchStatements(cdk.Stack.of(self), names, environment.workbench)
+        if of_workbench:
             self.policies.append(
-                self._policy(
-                    "Workbench", names.workbench_deployment_policy, environment, of_workbench.all(boundary_arn)
-                )
+                self._policy("Workbench", names.workbench_deployment_policy, environment, of_workbench.working())
             )
 
     def _policy(

@@ -12,6 +12,11 @@ from aws_cdk import aws_iam as iam
 from sagestack.policy_statements import TAGS, Scope, allow
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Workbench
+from sagestack.settings.workbench.notebook import Repository
+
+_MOST_SECRETS = 10
+"""What a managed policy of 6,144 characters has room for, beside the rest:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 
 
 class WorkbenchStatements(Scope):
@@ -32,22 +37,31 @@ class WorkbenchStatements(Scope):
         super().__init__(stack, names)
         self._workbench = workbench
 
-    def all(self, boundary_arn: str | None) -> list[iam.PolicyStatement]:
-        """All of them.
-
-        Args:
-            boundary_arn: without which no role is given rights; None where the environment does without.
-        """
+    def working(self) -> list[iam.PolicyStatement]:
+        """Notebooks, Studio, schedules, budgets, and a network of its own."""
         return [
-            *self._large_roles(boundary_arn),
-            *self._handing_over(),
             *self._notebooks(),
             *self._repositories(),
             *self._studio(),
             *self._scheduled(),
             *self._cost(),
-            *self._security_groups(),
             *self._network(),
+        ]
+
+    def base(self, boundary_arn: str | None) -> list[iam.PolicyStatement]:
+        """What that stands on: more of roles, keys, secrets and security groups than an environment without a workbench needs.
+
+        Args:
+            boundary_arn: without which no role is given rights; None where the environment does without.
+
+        Raises:
+            ValueError: repositories have more secrets than there is room for.
+        """
+        return [
+            *self._large_roles(boundary_arn),
+            *self._handing_over(),
+            *self._secrets(),
+            *self._security_groups(),
         ]
 
     def _handing_over(self) -> list[iam.PolicyStatement]:
@@ -125,14 +139,22 @@ class WorkbenchStatements(Scope):
             ),
         ]
 
+    def _secrets(self) -> list[iam.PolicyStatement]:
+        """CreateNotebookInstance asks whether its caller may read the secret of a private repository.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html
+        """
+        secrets = sorted({each.secret_arn for each in self._repository_settings() if each.secret_arn is not None})
+        if len(secrets) > _MOST_SECRETS:
+            raise ValueError(
+                f"workbench.notebooks: repositories have {len(secrets)} secrets, and the policy of a deployment has room for"
+                f" {_MOST_SECRETS}; let repositories share one"
+            )
+        return [allow("secretsmanager", ["GetSecretValue"], secrets)] if secrets else []
+
     def _repositories(self) -> list[iam.PolicyStatement]:
-        repositories = [each for notebook in self._workbench.notebooks.values() for each in notebook.repositories]
-        if not repositories:
+        if not self._repository_settings():
             return []
-        secrets = sorted({each.secret_arn for each in repositories if each.secret_arn is not None})
-        # CreateNotebookInstance asks whether its caller may read the secret of a private repository:
-        # https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html
-        reading = [allow("secretsmanager", ["GetSecretValue"], secrets)] if secrets else []
         return [
             allow(
                 "sagemaker",
@@ -141,9 +163,11 @@ class WorkbenchStatements(Scope):
                     *("AddTags", "DeleteTags", "ListTags"),
                 ],
                 self.arn("sagemaker", "code-repository", "*"),
-            ),
-            *reading,
+            )
         ]
+
+    def _repository_settings(self) -> list[Repository]:
+        return [each for notebook in self._workbench.notebooks.values() for each in notebook.repositories]
 
     def _studio(self) -> list[iam.PolicyStatement]:
         studio = self._workbench.studio

@@ -15,6 +15,7 @@ import docker
 import docker.errors
 from docker.utils.socket import frames_iter
 
+from local_cloud.containers import STARTED_WITH
 from local_cloud.containers.docker_engine import LABEL
 from local_cloud.containers.engine import NOTE, Lines
 from local_cloud.notebook_runtime.docker_image import JUPYTER, InstanceImage, explained
@@ -30,6 +31,7 @@ CLOSING_GRACE_S = 2.0
 """How long JupyterLab may take to end when the local cloud itself ends."""
 VOLUME = "/home/ec2-user/SageMaker"
 CERTIFICATES = "/etc/sagestack-local-cloud/ca.pem"
+GIT_CERTIFICATES = "/etc/sagestack-local-cloud/git-ca.pem"
 PORT_INSIDE = 8888
 """Where JupyterLab listens in a container that has a network of its own."""
 SHARED_MEMORY = "1g"
@@ -214,6 +216,10 @@ def inside(spec: InstanceSpec) -> tuple[dict[str, str], dict[str, dict[str, str]
     if (bundle := environment.get("AWS_CA_BUNDLE")) and Path(bundle).is_file():
         volumes[bundle] = {"bind": CERTIFICATES, "mode": "ro"}
         environment["AWS_CA_BUNDLE"] = CERTIFICATES
+    # What git trusts on this machine it trusts there, too: a company's git host has a certificate of its own.
+    if (trusted := STARTED_WITH.get("GIT_SSL_CAINFO")) and Path(trusted).is_file():
+        mount = volumes.setdefault(trusted, {"bind": GIT_CERTIFICATES, "mode": "ro"})
+        environment["GIT_SSL_CAINFO"] = mount["bind"]
     if not _LINUX and "AWS_ENDPOINT_URL" in environment:
         environment["AWS_ENDPOINT_URL"] = environment["AWS_ENDPOINT_URL"].replace("127.0.0.1", "host.docker.internal")
     return environment, volumes

@@ -108,14 +108,13 @@ def start(session: Session, name: str, say: Callable[[str], None]) -> Instance:
         CliError: it failed, or is being deleted; it took too long.
     """
     instance = _deployed(session, name)
-    if instance.status == "Stopping":
-        say(f"{instance.instance_name} is stopping; waiting for that first")
+    if instance.status in ("Stopping", "Updating"):
+        say(f"{instance.instance_name} is {instance.status}; waiting for that first")
         instance = _settled(session, name)
     if instance.status in ("Stopped", "Failed"):
         say(f"Starting {instance.instance_name}")
-        session.sagemaker.start_notebook_instance(NotebookInstanceName=instance.instance_name)
-        instance = _settled(session, name)
-    elif instance.status in MOVING:
+        _ask(session, "start_notebook_instance", name)
+    if instance.status != "InService":
         instance = _settled(session, name)
     if instance.status != "InService":
         raise CliError(
@@ -130,7 +129,7 @@ def stop(session: Session, name: str, say: Callable[[str], None]) -> Instance:
     """Stops what runs, and waits until it has stopped. Nothing to do is nothing done.
 
     Raises:
-        CliError: it is not deployed; it took too long.
+        CliError: it is not deployed; it failed while it was stopped; it took too long.
     """
     instance = _deployed(session, name)
     if instance.status in ("Pending", "Updating"):
@@ -138,8 +137,15 @@ def stop(session: Session, name: str, say: Callable[[str], None]) -> Instance:
         instance = _settled(session, name)
     if instance.status == "InService":
         say(f"Stopping {instance.instance_name}")
-        session.sagemaker.stop_notebook_instance(NotebookInstanceName=instance.instance_name)
-    return _settled(session, name)
+        _ask(session, "stop_notebook_instance", name)
+    before, instance = instance, _settled(session, name)
+    if instance.status == "Stopped" or instance.status == before.status == "Failed":
+        return instance
+    raise CliError(
+        f"{instance.instance_name} is {instance.status}: {instance.failure_reason or 'somebody may have started it meanwhile'}",
+        hint=f"Look at it: sagestack notebook list --env {session.environment.name}",
+        code="run-failed",
+    )
 
 
 def presigned_url(session: Session, instance: Instance, session_hours: int) -> str:
@@ -161,7 +167,23 @@ def _deployed(session: Session, name: str) -> Instance:
     return instance
 
 
+def _ask(session: Session, operation: str, name: str) -> None:
+    """Starts or stops it, unless somebody else was quicker: then it is on its way, or is what was wanted."""
+    instance_name = session.names.notebook_instance(name)
+    try:
+        getattr(session.sagemaker, operation)(NotebookInstanceName=instance_name)
+    except session.sagemaker.exceptions.ClientError as error:
+        # "Status (Pending) not in ([Stopped, Failed]). Unable to transition to (Pending) ..."
+        if "Unable to transition" not in error.response["Error"]["Message"]:
+            raise
+
+
 def _settled(session: Session, name: str) -> Instance:
+    """The instance once nothing about it is under way.
+
+    Raises:
+        CliError: it was deleted meanwhile; it took too long.
+    """
     deadline = time.monotonic() + WAIT_TIMEOUT_S
     while (instance := look(session, name)).status in MOVING:
         if time.monotonic() > deadline:
@@ -171,4 +193,6 @@ def _settled(session: Session, name: str) -> Instance:
                 code="busy",
             )
         time.sleep(session.poll_seconds)
+    if instance.status == "not deployed":
+        raise CliError(f"{instance.instance_name} was deleted meanwhile.", code="not-found")
     return instance

@@ -15,10 +15,10 @@ from sagestack.settings.errors import Allowed, FromPath, Misfit, SettingsError, 
 from sagestack.settings.git import Git
 from sagestack.settings.hosting import Hosting, RealTime, Serverless
 from sagestack.settings.hosting_checks import hosting_problems
-from sagestack.settings.instance_types import check_instance_type, check_region
+from sagestack.settings.instance_types import check_instance_type
 from sagestack.settings.load import Load
 from sagestack.settings.source import SettingsFile
-from sagestack.settings.workbench import Workbench
+from sagestack.settings.workbench import Workbench, fit
 from sagestack.settings.workbench.cost import check_counted
 
 LOCAL = "local"
@@ -238,14 +238,8 @@ class Environment(Settings):
         return self
 
     @model_validator(mode="after")
-    def _notebooks_exist_in_the_region(self) -> Environment:
-        problems: list[tuple[tuple[str, ...], str]] = []
-        for name, notebook in self.workbench.notebooks.items() if self.workbench else ():
-            try:
-                check_region(notebook.instance_type, self.region)
-            except ValueError as error:
-                problems.append((("workbench", "notebooks", name, "instance_type"), str(error)))
-        if problems:
+    def _workbench_fits(self) -> Environment:
+        if self.workbench and (problems := list(fit.problems(self.workbench, self.region, list(self.models)))):
             raise Misfit(*problems)
         return self
 
@@ -253,21 +247,6 @@ class Environment(Settings):
     def _budget_counts_what_is_tagged(self) -> Environment:
         if self.workbench and self.workbench.budget:
             check_counted(self.workbench.budget, self.tags)
-        return self
-
-    @model_validator(mode="after")
-    def _grants_are_of_models(self) -> Environment:
-        problems = [
-            (
-                ("workbench", "notebooks", name, "grants", "models"),
-                f"there is no model {model!r}{suggestion(model, self.models)}",
-            )
-            for name, notebook in (self.workbench.notebooks.items() if self.workbench else ())
-            for model in notebook.grants.models
-            if model not in self.models
-        ]
-        if problems:
-            raise Misfit(*problems)
         return self
 
     @model_validator(mode="after")

@@ -100,7 +100,8 @@ def _describe(error: Mapping[str, Any], place: Place) -> str:
         names = keys_of(owner) if owner else []
         of_kind = _of_kind(owner)
         return f"{key}: unknown key{of_kind}{suggestion(place.path[-1], names)} (allowed here: {', '.join(names)})"
-    allowed = next((m.text for m in field.metadata if isinstance(m, Allowed)), "") if field else ""
+    # What is said of an item says more than what is said of the whole list.
+    allowed = next((m.text for m in (*place.marks, *(field.metadata if field else ())) if isinstance(m, Allowed)), "")
     if error["type"] == "missing":
         return f"{key}: the key is missing{_of_kind(owner)}" + (f" (allowed: {allowed})" if allowed else "")
     if error["type"] == "value_error":

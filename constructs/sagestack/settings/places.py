@@ -24,6 +24,7 @@ class Place:
         field: the deepest field on the way that declares one.
         kind: the type of what stands there.
         is_key: whether the key itself is meant, not its value.
+        marks: what an item of a list, or a value of a mapping, is annotated with; nothing for a field.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Place:
     field: FieldInfo | None
     kind: Any
     is_key: bool
+    marks: tuple[Any, ...] = ()
 
 
 def place_of(model: type[BaseModel], loc: Sequence[str | int]) -> Place:
@@ -41,6 +43,7 @@ def place_of(model: type[BaseModel], loc: Sequence[str | int]) -> Place:
     owner: type[BaseModel] | None = None
     field: FieldInfo | None = None
     kind: Any = model
+    marks: tuple[Any, ...] = ()
     for index, part in enumerate(parts):
         kind = plain(kind)
         member = _member(kind, part)
@@ -52,13 +55,14 @@ def place_of(model: type[BaseModel], loc: Sequence[str | int]) -> Place:
             break
         if _is_settings(kind):
             owner, field = kind, kind.model_fields.get(str(part))
-            kind = field.annotation if field else None
+            kind, marks = field.annotation if field else None, ()
         else:
             arguments = typing.get_args(kind)
             kind = arguments[-1] if arguments else None
+            marks = _marks(kind)
             if _is_settings(plain(kind)):
                 owner, field = plain(kind), None
-    return Place(tuple(path), owner, field, plain(kind), is_key)
+    return Place(tuple(path), owner, field, plain(kind), is_key, marks)
 
 
 def members_of(kind: Any) -> list[Any]:
@@ -80,6 +84,10 @@ def plain(kind: Any) -> Any:
         return kind
     members = [member for member in typing.get_args(kind) if member is not types.NoneType]
     return plain(members[0]) if len(members) == 1 else Union[tuple(members)]  # noqa: UP007 - of a list that is made here
+
+
+def _marks(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind)[1:] if typing.get_origin(kind) is typing.Annotated else ()
 
 
 def _member(kind: Any, label: str | int) -> Any:

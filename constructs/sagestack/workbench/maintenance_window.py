@@ -82,7 +82,7 @@ class MaintenanceWindow(Construct):
             )
         )
         for function in (on_schedule, is_complete):
-            self._grant(function, sorted(instances))
+            self._grant(function, names, sorted(instances))
         schedule = ScheduleGroup.of(self, names).call(
             self,
             "Schedule",
@@ -110,7 +110,7 @@ class MaintenanceWindow(Construct):
         rollout.node.add_dependency(on_schedule, is_complete, *notebooks)
         self.outcome = rollout.get_att_string("Said")
 
-    def _grant(self, function: Function, instances: Sequence[str]) -> None:
+    def _grant(self, function: Function, names: EnvironmentNames, instances: Sequence[str]) -> None:
         stack = cdk.Stack.of(self)
         function.add_to_role_policy(
             iam.PolicyStatement(
@@ -128,13 +128,15 @@ class MaintenanceWindow(Construct):
                 ],
             )
         )
-        # CloudFormation names the configs, and may replace one while this policy is the old one.
+        # A notebook may be given another config while this policy is the old one.
         function.add_to_role_policy(
             iam.PolicyStatement(
                 actions=["sagemaker:DescribeNotebookInstanceLifecycleConfig"],
                 resources=[
                     stack.format_arn(
-                        service="sagemaker", resource="notebook-instance-lifecycle-config", resource_name="*"
+                        service="sagemaker",
+                        resource="notebook-instance-lifecycle-config",
+                        resource_name=names.stack_pattern,
                     )
                 ],
             )

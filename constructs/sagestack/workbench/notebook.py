@@ -75,7 +75,7 @@ class Notebook(Construct):
         ]
         for repository in repositories:
             repository.grant_clone(role)
-        if network.has_internet is False and any(_is_elsewhere(each.url) for each in notebook.repositories):
+        if network.has_internet is False and notebook.repositories:
             cdk.Annotations.of(self).add_warning_v2(
                 "sagestack:repositoryOutOfReach",
                 f"{name} clones {', '.join(each.url for each in notebook.repositories)}, and workbench.network has no way to the"
@@ -106,8 +106,3 @@ class Notebook(Construct):
         cdk.Tags.of(resource).add(NAME_TAG, name)
         if notebook.owner is not None:
             cdk.Tags.of(resource).add(OWNER_TAG, notebook.owner)
-
-
-def _is_elsewhere(url: str) -> bool:
-    """Whether a repository is outside of what a private network reaches: CodeCommit has an interface endpoint."""
-    return "git-codecommit." not in url

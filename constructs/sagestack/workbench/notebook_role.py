@@ -77,7 +77,8 @@ class NotebookRole(SageMakerRole):
         data.grant_read(self)
         artifacts.grant_read(self, prefix)
         artifacts.grant_put(self, prefix)
-        artifacts.grant_delete(self, prefix)
+        # Not of older versions, which are what is left when somebody, or something, has deleted too much.
+        self._allow(["s3:DeleteObject"], [artifacts.arn_for_objects(prefix)])
         grant_volume_encryption(self, encryption_key)
         self._allow(
             ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -11,21 +9,7 @@ from aws_cdk import aws_logs as logs
 
 from constructs import Construct
 from sagestack.settings.workbench import WorkbenchNetwork
-
-INTERFACE_ENDPOINTS = (
-    "ecr.api",
-    "ecr.dkr",
-    "elasticfilesystem",
-    "kms",
-    "logs",
-    "monitoring",
-    "sagemaker.api",
-    "sagemaker.runtime",
-    "secretsmanager",
-    "ssm",
-    "sts",
-)
-"""The services that the project's own notebooks call. Each costs by the hour in each availability zone."""
+from sagestack.settings.workbench.network import INTERFACE_ENDPOINTS, subnet_blocks
 
 
 class PrivateNetwork(Construct):
@@ -81,7 +65,7 @@ class PrivateNetwork(Construct):
         vpc = ec2.CfnVPC(self, "Resource", cidr_block=cidr, enable_dns_hostnames=True, enable_dns_support=True)
         zones = [cdk.Fn.select(index, cdk.Fn.get_azs()) for index in range(network.availability_zones)]
         # The first block is for the way out, whether there is one or not: to open it later must move no other.
-        blocks = _subnet_blocks(cidr, network.availability_zones + 1)
+        blocks = subnet_blocks(cidr, network.availability_zones + 1)
         subnets = [
             ec2.CfnSubnet(
                 self,
@@ -190,10 +174,3 @@ class PrivateNetwork(Construct):
         ec2.CfnRoute(
             self, "Route", route_table_id=routes.ref, destination_cidr_block="0.0.0.0/0", nat_gateway_id=nat.ref
         )
-
-
-def _subnet_blocks(cidr: str, count: int) -> list[str]:
-    """Equal parts of the block, as many as are needed, each a power of two of it."""
-    block = ipaddress.ip_network(cidr)
-    parts = (count - 1).bit_length()
-    return [str(part) for part in list(block.subnets(prefixlen_diff=parts))[:count]]

@@ -1,4 +1,4 @@
-"""What the operations of training and processing jobs share: a job is started, stopped, deleted, and settled after a kill."""
+"""What the operations of all kinds of jobs share: a job is started, stopped, deleted, and settled after a kill."""
 
 from __future__ import annotations
 
@@ -26,8 +26,12 @@ def create_job(
     request: Request,
     job: Document,
     run: Callable[[Sagemaker, JobKind, Caller, Document, Credentials], JobRun],
+    role_arn: str | None = None,
 ) -> Response:
     """Check what only the cloud knows, write the job down, and start it.
+
+    The job runs as the role of its request, which the caller must be allowed to pass; or as `role_arn`, which was passed
+    before: with the model of a transform job.
 
     Raises:
         ResourceInUse: the name is taken.
@@ -37,9 +41,11 @@ def create_job(
     name, place = job[kind.name_key], (caller.account, caller.region)
     if service.store.get(kind.resource, *place, name) is not None:
         raise _taken(kind, job[kind.arn_key])
-    service.check_pass_role(caller, request["RoleArn"])
+    if role_arn is None:
+        role_arn = request["RoleArn"]
+        service.check_pass_role(caller, role_arn)
     try:
-        credentials = service.platform.assume_role(request["RoleArn"], SESSION)
+        credentials = service.platform.assume_role(role_arn, SESSION)
     except RoleRefused as error:
         raise ValidationError(str(error)) from error
     try:

@@ -116,7 +116,9 @@ def update(
 def announce(service: Sagemaker, kind: JobKind, caller: Caller, job: Document) -> None:
     """Wake who waits for the job, and send the event of its status."""
     notifications.publish(kind.resource, job[kind.name_key])
-    detail = _in_milliseconds(job, kind.shape)
+    # A job's document may have members that only the local cloud knows.
+    told = {member: value for member, value in job.items() if member in kind.shape.members}
+    detail = _in_milliseconds(told, kind.shape)
     detail["Tags"] = tags.current(service, caller, job[kind.arn_key])
     events.send(service, caller.account, caller.region, kind.event, detail, [job[kind.arn_key]])
 

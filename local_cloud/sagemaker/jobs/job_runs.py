@@ -1,6 +1,7 @@
 """Carries a job through its life in a thread of its own: credentials, image, data, containers, and each status on the way.
 
-What a training and a processing job share; `training.py` and `processing.py` say what is theirs.
+What training, processing and transform jobs share; `training_run.py`, `processing.py` and `transform_run.py` say what is
+theirs.
 """
 
 from __future__ import annotations
@@ -123,6 +124,11 @@ class JobRun(ABC):
         self.wake.set()
 
     @property
+    def role_arn(self) -> str:
+        """The role that it runs as."""
+        return str(self.job["RoleArn"])
+
+    @property
     def stopped_by(self) -> Stop | None:
         """Why it is being stopped, if it is."""
         return self._stop
@@ -221,11 +227,10 @@ class JobRun(ABC):
 
     def data(self) -> JobData:
         """S3 with the role's credentials."""
-        role_arn: str = self.job["RoleArn"]
-        account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+        account, role_name = self.role_arn.split(":")[4], self.role_arn.rsplit("/", 1)[-1]
         return JobData(
             client=self.service.platform.client("s3", self.caller.region, self._credentials),
-            role_arn=role_arn,
+            role_arn=self.role_arn,
             principal_arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/{SESSION}",
             check=self.check,
         )

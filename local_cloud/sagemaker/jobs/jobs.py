@@ -1,8 +1,8 @@
-"""Training and processing jobs: what the local cloud starts and stops of them."""
+"""Training, processing and transform jobs: what the local cloud starts and stops of them."""
 
 from __future__ import annotations
 
-from local_cloud.sagemaker.jobs import processing, training
+from local_cloud.sagemaker.jobs import processing, training, transform
 from local_cloud.sagemaker.jobs.job_operations import settle
 from local_cloud.sagemaker.jobs.job_runs import runs
 from local_cloud.sagemaker.service import Sagemaker
@@ -12,6 +12,7 @@ def start(service: Sagemaker) -> None:
     """End the jobs that ran when the local cloud was stopped or killed: nothing runs them any more."""
     settle(service, training.KIND)
     settle(service, processing.KIND)
+    settle(service, transform.KIND)
 
 
 def stop(service: Sagemaker) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_DOT_NAME = re.compile(r"\.(?P<name>[^.\[\]'*\s]+)")
+_DOT_NAME = re.compile(r"\.(?P<name>[^.\[\]'*()?@\s]+)")
 _BRACKETS = re.compile(r"\.?\[(?P<content>[^\]]*)\]")
 _QUOTED = re.compile(r"'(?P<name>[^']+)'")
 _NUMBER = re.compile(r"-?\d+")
@@ -27,16 +27,14 @@ class NotThere(LookupError):
 
 @dataclass(frozen=True)
 class Slice:
-    """From one index to another, both included; None is the first, or the last.
+    """From one index to another; None is the beginning, or the end.
 
-    The developer guide says that `$[1:4]` are the second through the fifth column, other than JSONPath elsewhere.
+    The end is not in it, as in JSONPath, to which the developer guide refers, and as public examples have it (`$[:-1]` leaves the
+    last column out). The guide's own prose counts it in: `$[1:4]` would be the second through the fifth column.
     """
 
     start: int | None
     end: int | None
-
-
-Index = int | Slice
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Names:
 class Items:
     """Elements of an array, by index."""
 
-    items: tuple[Index, ...]
+    indexes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Everything:
     """All members of an object, or all elements of an array."""
 
 
-Step = Names | Items | Everything
+Step = Names | Items | Slice | Everything
 
 
 @dataclass(frozen=True)
@@ -75,13 +73,13 @@ class JsonPath:
 
     @classmethod
     def parse(cls, text: str) -> JsonPath:
-        """A path such as `$`, `$.features`, `$['id','SageMakerOutput']`, `$[0,5:]`, `$.id.*`.
+        """A path such as `$`, `$.features`, `$['id','SageMakerOutput']`, `$[0,-1]`, `$[1:]`, `$.id.*`.
 
         Raises:
             BadPath: it is none.
         """
         if not text.startswith("$"):
-            raise BadPath(f"{text!r} does not begin with $, the root")
+            raise BadPath(f"{text}: it does not begin with $, the root")
         return cls(text, tuple(_steps(text)))
 
     @property
@@ -102,9 +100,7 @@ class JsonPath:
         """
         found, is_list = value, False
         for step in self.steps:
-            takes_several = isinstance(step, Everything) or (
-                isinstance(step, Items) and (len(step.items) > 1 or isinstance(step.items[0], Slice))
-            )
+            takes_several = isinstance(step, Everything | Slice) or (isinstance(step, Items) and len(step.indexes) > 1)
             if not is_list:
                 found, is_list = _taken(step, found, self.text), takes_several
             elif takes_several:
@@ -127,9 +123,7 @@ def _steps(text: str) -> Iterator[Step]:
             yield Names((match["name"],))
             rest = rest[match.end() :]
         else:
-            raise BadPath(
-                f"{text!r} is not understood from {rest!r} on; batch transform knows $, .name, *, ['name'], [0], [0,-1], [1:4]"
-            )
+            raise BadPath(f"{text}: {rest!r} is not understood; there are .name, .*, ['name'], [0], [0,-1] and [1:4]")
 
 
 def _bracketed(content: str, text: str) -> Step:
@@ -139,16 +133,15 @@ def _bracketed(content: str, text: str) -> Step:
     quoted = [_QUOTED.fullmatch(part) for part in parts]
     if all(quoted):
         return Names(tuple(match["name"] for match in quoted if match))
-    return Items(tuple(_index(part, text) for part in parts))
-
-
-def _index(part: str, text: str) -> Index:
-    if _NUMBER.fullmatch(part):
-        return int(part)
-    if match := _SLICE.fullmatch(part):
+    if all(_NUMBER.fullmatch(part) for part in parts):
+        return Items(tuple(int(part) for part in parts))
+    if match := _SLICE.fullmatch(content):
         start, end = match["start"], match["end"]
         return Slice(int(start) if start else None, int(end) if end else None)
-    raise BadPath(f"{part!r} in {text!r} is neither an index, a slice such as 1:4, nor a name in single quotes")
+    if any(_SLICE.fullmatch(part) for part in parts):
+        # In SageMaker's words, although an example in the API reference ($[0,5:]) says otherwise.
+        raise BadPath(f"{text}: only single range filters of format (eg: [1:5]) are supported")
+    raise BadPath(f"{text}: [{content}] holds neither indexes, a range such as 1:5, nor names in single quotes")
 
 
 def _taken(step: Step, value: Any, text: str) -> Any:
@@ -162,28 +155,21 @@ def _taken(step: Step, value: Any, text: str) -> Any:
             raise NotThere(f"{text} asks for {missing}, which is not there")
         return value[step.names[0]] if len(step.names) == 1 else {name: value[name] for name in step.names}
     array = _array(value, text)
-    if len(step.items) == 1 and isinstance(step.items[0], int):
-        return array[_position(step.items[0], len(array), text)]
-    return [item for index in step.items for item in _at(index, array, text)]
+    if isinstance(step, Slice):
+        start = 0 if step.start is None else _position(step.start, len(array), text, last=len(array))
+        end = len(array) if step.end is None else _position(step.end, len(array), text, last=len(array))
+        return array[start:end]
+    found = [array[_position(index, len(array), text, last=len(array) - 1)] for index in step.indexes]
+    return found if len(found) > 1 else found[0]
 
 
-def _at(index: Index, array: list[Any], text: str) -> list[Any]:
-    if isinstance(index, int):
-        return [array[_position(index, len(array), text)]]
-    if not array:
-        return []
-    start = 0 if index.start is None else _position(index.start, len(array), text)
-    end = len(array) - 1 if index.end is None else _position(index.end, len(array), text)
-    return array[start : end + 1]
-
-
-def _position(index: int, size: int, text: str) -> int:
+def _position(index: int, size: int, text: str, *, last: int) -> int:
     """An index counted from the beginning.
 
     "If you specify indexes that aren't within the dimension size of the joined dataset, you get an error" (DataProcessing).
     """
     position = index + size if index < 0 else index
-    if not 0 <= position < size:
+    if not 0 <= position <= last:
         raise NotThere(f"{text} asks for index {index} of {size}")
     return position
 

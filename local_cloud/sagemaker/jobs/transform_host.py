@@ -6,19 +6,18 @@ import gzip
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
-from local_cloud.sagemaker.jobs.job_data import Location
+from local_cloud.sagemaker.jobs.transform_limits import Limits
 from local_cloud.sagemaker.jobs.transform_logs import DataLog
 from local_cloud.sagemaker.jobs.transform_processing import BadData, Processing
 from local_cloud.sagemaker.jobs.transform_records import MIB, BadRecord, Payload, body_of, payloads
-from local_cloud.sagemaker.jobs.transform_request import DEFAULT_PAYLOAD_MB
 from local_cloud.sagemaker.jobs.transform_server import Answer, NoAnswer, TransformServer
+from local_cloud.sagemaker.jobs.transform_work import ALGORITHM, CLIENT, ObjectFailed, Work
 from local_cloud.sagemaker.store import Document
 
 DEFAULT_TIMEOUT_S = 600
@@ -27,77 +26,6 @@ DEFAULT_RETRIES = 3
 """InvocationsMaxRetries, likewise."""
 RETRY_PAUSE_S = 0.2
 """Before a request is tried again, doubled each time; no document says how long SageMaker waits."""
-CLIENT, ALGORITHM = "ClientError", "AlgorithmError"
-STRATEGIES = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}
-"""A BatchStrategy as containers write it, and as the API does."""
-
-
-class ObjectFailed(Exception):
-    """An object has no output; `kind` begins the FailureReason of its job, the message is the data log's."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-@dataclass
-class Work:
-    """One object of a transform job.
-
-    Attributes:
-        location: where it is.
-        name: below the input's prefix, as its output is called below the job's S3OutputPath.
-        source: its content, downloaded.
-        target: where its output is written.
-        failure: why there is none.
-    """
-
-    location: Location
-    name: str
-    source: Path
-    target: Path
-    failure: ObjectFailed | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How the requests of an instance are cut.
-
-    Attributes:
-        concurrent: how many are open at once.
-        payload_mb: how large they are at most, in MiB; 0 for any size, sent in chunks.
-        strategy: MultiRecord or SingleRecord.
-    """
-
-    concurrent: int
-    payload_mb: int
-    strategy: str
-
-    @classmethod
-    def of(cls, job: Mapping[str, Any], asked: Mapping[str, Any]) -> Limits:
-        """From the request first, then from what the container asks for, then the defaults.
-
-        "How Containers Serve Requests" in the developer guide.
-
-        Args:
-            job: the request.
-            asked: what the container answered to `/execution-parameters`.
-        """
-        payload = job.get("MaxPayloadInMB")
-        return cls(
-            concurrent=job.get("MaxConcurrentTransforms") or _positive(asked.get("MaxConcurrentTransforms")) or 1,
-            payload_mb=(
-                _positive(asked.get("MaxPayloadInMB")) or DEFAULT_PAYLOAD_MB if payload is None else int(payload)
-            ),
-            strategy=job.get("BatchStrategy") or STRATEGIES.get(str(asked.get("BatchStrategy")), "MultiRecord"),
-        )
-
-    def __str__(self) -> str:
-        """As the data log tells it."""
-        strategy = next(word for word, name in STRATEGIES.items() if name == self.strategy)
-        return (
-            f"MaxConcurrentTransforms={self.concurrent}, MaxPayloadInMB={self.payload_mb}, BatchStrategy={strategy}"
-        )
 
 
 class TransformHost:
@@ -127,17 +55,19 @@ class TransformHost:
         self._limits = Limits.of(self._job, self._server.execution_parameters())
         self._log.line(str(self._limits))
         # In order, so that an output is: an answer is written when all before it are.
-        waiting: deque[tuple[Work, Future[bytes]]] = deque()
+        waiting: deque[tuple[Work, Future[bytes] | None]] = deque()
         with ThreadPoolExecutor(self._limits.concurrent, thread_name_prefix="invocations") as pool:
             try:
                 for work in share:
                     work.target.touch()
                     for payload in self._payloads(work):
-                        if len(waiting) >= self._limits.concurrent:
+                        # Some more than are open at once, so that one that takes long leaves the others something to do.
+                        if len(waiting) >= 2 * self._limits.concurrent:
                             self._collect(*waiting.popleft())
                         if work.failure:
                             break
                         waiting.append((work, pool.submit(self._answered, payload)))
+                    waiting.append((work, None))
                 while waiting:
                     self._collect(*waiting.popleft())
             except BaseException:
@@ -157,7 +87,11 @@ class TransformHost:
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             self._fail(work, ObjectFailed(CLIENT, f"{CLIENT}: The object is not compressed with gzip: {error}"))
 
-    def _collect(self, work: Work, answer: Future[bytes]) -> None:
+    def _collect(self, work: Work, answer: Future[bytes] | None) -> None:
+        """Write what came of a payload; None stands after the last of an object."""
+        if answer is None:
+            work.is_done = work.failure is None
+            return
         try:
             content = answer.result()
         except ObjectFailed as failure:
@@ -192,7 +126,7 @@ class TransformHost:
     def _asked(self, body: bytes) -> Answer:
         """The container's answer, after as many tries as the request allows.
 
-        Tried again is what may succeed then: what the container did not answer, or with 5xx. A 4xx says that the request is wrong.
+        Tried again is what the container did not answer, or with 5xx, which may pass. A 4xx says that the request is wrong.
         """
         client = self._job.get("ModelClientConfig", {})
         tries = 1 + int(client.get("InvocationsMaxRetries", DEFAULT_RETRIES))
@@ -205,6 +139,7 @@ class TransformHost:
             try:
                 answer = self._server.invoke(body, self._headers(), timeout_s, chunked=chunked)
             except NoAnswer as error:
+                self._server.check_running()
                 failure = ObjectFailed(ALGORITHM, f"Unable to get response from algorithm: {error}")
                 continue
             if 200 <= answer.status < 300:
@@ -237,8 +172,3 @@ def _opened(path: Path, compression: str) -> Iterator[BinaryIO]:
     else:
         with path.open("rb") as file:
             yield file
-
-
-def _positive(value: Any) -> int:
-    """A number that a container asks for; 0 for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -9,6 +9,7 @@ from local_cloud.platform import Caller
 from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.hosting import models
 from local_cloud.sagemaker.jobs.json_path import BadPath
+from local_cloud.sagemaker.jobs.transform_limits import DEFAULT_PAYLOAD_MB
 from local_cloud.sagemaker.jobs.transform_processing import CSV, DEFAULTS, FORMATS, JSON, Processing
 from local_cloud.sagemaker.request_checks import check_instances, check_s3, refuse, refuse_members
 from local_cloud.sagemaker.service import Request, Sagemaker
@@ -17,7 +18,6 @@ from local_cloud.sagemaker.store import Document
 MAX_INSTANCES = 8
 MAX_PAYLOAD_MB = 100
 """The limit of MaxPayloadInMB, and of its product with MaxConcurrentTransforms (CreateTransformJob in the API reference)."""
-DEFAULT_PAYLOAD_MB = 6
 
 
 def check(request: Request) -> None:
@@ -31,9 +31,13 @@ def check(request: Request) -> None:
     check_instances(request["TransformResources"], "TransformResources", "batch transform", MAX_INSTANCES)
     source = request["TransformInput"]["DataSource"]["S3DataSource"]
     if source["S3DataType"] == "AugmentedManifestFile":
-        raise ValidationError("S3DataType AugmentedManifestFile is not for transform jobs; S3Prefix and ManifestFile are.")
+        raise ValidationError(
+            "S3DataType AugmentedManifestFile is not for transform jobs; S3Prefix and ManifestFile are."
+        )
     if source["S3DataType"] == "Converse":
-        refuse("the S3DataType Converse of transform jobs (TransformInput.DataSource); S3Prefix and ManifestFile are there")
+        refuse(
+            "the S3DataType Converse of transform jobs (TransformInput.DataSource); S3Prefix and ManifestFile are there"
+        )
     check_s3(source["S3Uri"], "TransformInput.DataSource.S3DataSource.S3Uri")
     check_s3(request["TransformOutput"]["S3OutputPath"], "TransformOutput.S3OutputPath")
     _check_payload(request)
@@ -85,7 +89,7 @@ def _check_processing(request: Request) -> None:
     try:
         processing = Processing.of(request)
     except BadPath as error:
-        raise ValidationError(f"DataProcessing: {error}.") from error
+        raise ValidationError(f"DataProcessing: Invalid JsonPath: {error}.") from error
     if not processing.changes_anything:
         return
     formats = ", ".join(FORMATS)

@@ -16,13 +16,15 @@ from local_cloud.containers.engine import ContainerError, Image
 from local_cloud.platform import Caller, Credentials
 from local_cloud.sagemaker import model_data
 from local_cloud.sagemaker.hosting import models
-from local_cloud.sagemaker.jobs.job_data import DataError, JobData, S3Object, Shard
 from local_cloud.sagemaker.jobs.job_logs import JobLog
 from local_cloud.sagemaker.jobs.job_records import JobKind
 from local_cloud.sagemaker.jobs.job_runs import HOST, JobFailed, JobRun, JobStopped, Stop
-from local_cloud.sagemaker.jobs.transform_host import STRATEGIES, TransformHost, Work
+from local_cloud.sagemaker.jobs.transform_data import downloaded, upload
+from local_cloud.sagemaker.jobs.transform_host import TransformHost
+from local_cloud.sagemaker.jobs.transform_limits import variables
 from local_cloud.sagemaker.jobs.transform_logs import DataLog
 from local_cloud.sagemaker.jobs.transform_server import NotHealthy, TransformServer
+from local_cloud.sagemaker.jobs.transform_work import Work
 from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.model_data import BadModelData
 from local_cloud.sagemaker.service import Sagemaker
@@ -67,7 +69,7 @@ class TransformRun(JobRun):
         """See JobRun."""
         data = self.data()
         image = self.preparing(self._container.image)
-        works = self._downloaded(data)
+        works = downloaded(data, self.job, self.ml)
         self._download_model()
         ready = self.prepared(image)
         hosts = self._hosts(len(works))
@@ -75,7 +77,7 @@ class TransformRun(JobRun):
         self.update(lambda job: job.update(TransformStartTime=time.time()))
         failure = self._transform(ready, hosts, works)
         self.check()
-        self._upload(data, works)
+        upload(data, self.job, works)
         if failure is not None:
             raise failure
         failed = next((work.failure for work in works if work.failure), None)
@@ -101,22 +103,6 @@ class TransformRun(JobRun):
 
     # Data
 
-    def _downloaded(self, data: JobData) -> list[Work]:
-        source = self.job["TransformInput"]["DataSource"]["S3DataSource"]
-        folder = self.ml / "input"
-        try:
-            objects = data.objects(source)
-            # By number: what S3 keeps side by side may not stand so on a disk.
-            data.download_objects([S3Object(item.location, str(number)) for number, item in enumerate(objects)], folder)
-        except DataError as error:
-            raise JobFailed(f"ClientError: Failed to download the input data. {error}") from error
-        results = self.ml / "output"
-        results.mkdir()
-        return [
-            Work(item.location, item.name, folder / str(number), results / str(number))
-            for number, item in enumerate(objects)
-        ]
-
     def _download_model(self) -> None:
         """The model data, once for all hosts; each gets a copy."""
         self._model_folder.mkdir(parents=True)
@@ -131,15 +117,6 @@ class TransformRun(JobRun):
             raise JobFailed(f"ClientError: {message}") from error
         except (BadModelData, BotoCoreError) as error:
             raise JobFailed(f"ClientError: Failed to download model data: {error}") from error
-
-    def _upload(self, data: JobData, works: Sequence[Work]) -> None:
-        """The outputs of the objects that succeeded: whole ones, and none of a job that is stopped."""
-        target = self.job["TransformOutput"]
-        outputs = {f"{work.name}.out": work.target for work in works if work.failure is None}
-        try:
-            data.upload_files(outputs, target["S3OutputPath"], target.get("KmsKeyId") or None)
-        except DataError as error:
-            raise JobFailed(f"ClientError: Failed to upload the output data. {error}") from error
 
     # Containers
 
@@ -176,8 +153,11 @@ class TransformRun(JobRun):
                 server.stop()
             for server in servers.values():
                 server.join()
-            for log in [*data_logs, *(log for host, log in logs.items() if host != HOST)]:
-                log.close()
+            for data_log in data_logs:
+                data_log.close()
+            for host, log in logs.items():
+                if host != HOST:
+                    log.close()
 
     def _one(self, host: TransformHost, share: Sequence[Work]) -> JobFailed | None:
         """Let a host do its share; why it could not, if it could not."""
@@ -187,8 +167,6 @@ class TransformRun(JobRun):
             # Seen by whoever waits for all hosts.
             return None
         except (ContainerError, NotHealthy) as error:
-            for work in share:
-                work.failure = work.failure or _lost()
             return JobFailed(f"AlgorithmError: {error}")
         return None
 
@@ -207,16 +185,8 @@ class TransformRun(JobRun):
         return replace(spec, name=f"{spec.name}-{host}", ml_dir=ml)
 
     def _environment(self) -> dict[str, str]:
-        """The model's variables, the job's, and SageMaker's: those of the limits only where the request sets them."""
-        told = {"SAGEMAKER_BATCH": "true"}
-        if "MaxPayloadInMB" in self.job:
-            told["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(self.job["MaxPayloadInMB"])
-        if "BatchStrategy" in self.job:
-            words = {name: word for word, name in STRATEGIES.items()}
-            told["SAGEMAKER_BATCH_STRATEGY"] = words[self.job["BatchStrategy"]]
-        if self.job.get("MaxConcurrentTransforms"):
-            told["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(self.job["MaxConcurrentTransforms"])
-        return {**self._container.environment, **self.job.get("Environment", {}), **told}
+        """The model's variables, the job's, and SageMaker's."""
+        return {**self._container.environment, **self.job.get("Environment", {}), **variables(self.job)}
 
     @property
     def _model_folder(self) -> Path:
@@ -225,7 +195,11 @@ class TransformRun(JobRun):
     def _log(self, stream: str, file: str) -> JobLog:
         return JobLog(
             LogStream(
-                self.service.platform, self.caller.region, self._credentials, self.kind.log_group, f"{self.name}/{stream}"
+                self.service.platform,
+                self.caller.region,
+                self._credentials,
+                self.kind.log_group,
+                f"{self.name}/{stream}",
             ),
             self.folder / f"{file}.log",
         )

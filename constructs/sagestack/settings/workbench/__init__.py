@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from sagestack.settings.base import Settings
 from sagestack.settings.errors import Allowed, Misfit, suggestion
+from sagestack.settings.workbench import own_names
 from sagestack.settings.workbench.cost import Budget, IdleReport
 from sagestack.settings.workbench.lifecycle import LifecycleOptions
 from sagestack.settings.workbench.lifecycle_upkeep import EfsMount, FsxLustreMount, FsxOntapMount, FsxOpenZfsMount
@@ -30,11 +31,8 @@ __all__ = [
     "WorkbenchNetwork",
 ]
 
-ShortName = Annotated[
-    str,
-    Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=30),
-    Allowed("lower-case letters, digits and single hyphens, at most 30 characters"),
-]
+_SHORT_NAMES = "lower-case letters, digits and single hyphens, at most 30 characters"
+ShortName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=30), Allowed(_SHORT_NAMES)]
 
 
 class Workbench(Settings):
@@ -42,9 +40,15 @@ class Workbench(Settings):
 
     network: Annotated[WorkbenchNetwork, Allowed("cidr, or vpc_id and subnet_ids")]
     lifecycle_configs: Annotated[
-        dict[ShortName, LifecycleOptions], Allowed("lifecycle configs of notebook instances, by name")
+        dict[ShortName, LifecycleOptions],
+        Allowed(f"lifecycle configs of notebook instances by name: {_SHORT_NAMES}"),
     ] = {}
-    notebooks: Annotated[dict[ShortName, Notebook], Allowed("notebook instances, by name")] = {}
+    notebooks: Annotated[
+        # A stack has up to 500 resources, and its template a million bytes; each notebook brings a role and policies.
+        dict[ShortName, Notebook],
+        Field(max_length=30),
+        Allowed(f"up to 30 notebook instances by name: {_SHORT_NAMES}"),
+    ] = {}
     maintenance: Annotated[Maintenance | None, Allowed("null, or schedule, time_zone and duration_in_minutes")] = None
     """When instances that run may be stopped, so that changes reach them; null: whenever somebody starts them next."""
     studio: Annotated[Studio | None, Allowed("null, or the domain's settings")] = None
@@ -80,6 +84,29 @@ class Workbench(Settings):
         ]
         if problems:
             raise Misfit(*problems)
+        return self
+
+    @model_validator(mode="after")
+    def _names_keep_apart(self) -> Workbench:
+        if problems := list(own_names.problems(self.notebooks, self.studio)):
+            raise Misfit(*problems)
+        return self
+
+    @model_validator(mode="after")
+    def _network_has_room(self) -> Workbench:
+        # All notebooks are in the first subnet, and Studio has its mount target and an interface for each app there.
+        needed = len(self.notebooks) + (
+            1 + max(len(self.studio.user_profiles), len(self.studio.spaces)) if self.studio else 0
+        )
+        room = self.network.addresses
+        if room is not None and needed > room:
+            raise Misfit(
+                (
+                    ("network", "cidr"),
+                    f"{self.network.cidr!r} has room for {room} notebooks and apps in its first subnet, beside what AWS and the"
+                    f" endpoints of its services take, and {needed} are wanted; take a larger block, like a /22",
+                )
+            )
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,8 @@ def fips_regions() -> frozenset[str]:
         for partition in data["partitions"]
         for region, endpoint in partition["services"].get("api.sagemaker", {}).get("endpoints", {}).items()
         if any("fips" in variant["tags"] for variant in endpoint.get("variants", []))
+        # botocore has a second endpoint of a region so, which is no region.
+        and not region.endswith("-secondary")
     )
 
 
@@ -23,5 +25,5 @@ def check_fips_region(region: str) -> None:
     """Raises `ValueError` where SageMaker has no FIPS endpoint, so that no call from an instance would be answered."""
     if region not in fips_regions():
         raise ValueError(
-            f"fips: SageMaker has no FIPS endpoint in {region} (it has in {', '.join(sorted(fips_regions()))}): leave fips out"
+            f"SageMaker has no FIPS endpoint in {region} (it has in {', '.join(sorted(fips_regions()))}): leave fips out"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -66,6 +67,16 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _real_port(url: str) -> str:
+    try:
+        port = urlsplit(url).port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no address: {error}") from error
+    if port == 0:
+        raise ValueError(f"{url!r} is no address: nothing listens at port 0")
+    return url
+
+
 VariableName = Annotated[str, AfterValidator(_no_others_variable), Allowed("the name of an environment variable")]
 VariableValue = Annotated[
     str, Field(max_length=1024), AfterValidator(_one_line), Allowed("one line of text in quotes, up to 1024 characters")
@@ -73,6 +84,7 @@ VariableValue = Annotated[
 ProxyUrl = Annotated[
     str,
     Field(pattern=r"^https?://([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?/?$"),
+    AfterValidator(_real_port),
     Allowed("http://host:port, without a user or a password: templates are read by many"),
 ]
 NotProxied = Annotated[

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sagestack.settings.base import Settings
 from sagestack.settings.errors import Allowed, Misfit
@@ -24,7 +25,20 @@ PackageSpec = Annotated[
     ),
     Allowed("a package as pip or conda knows it, like pandas or xgboost-cpu==3.2.0"),
 ]
-PackageList = Annotated[list[PackageSpec], Field(min_length=1, max_length=100), Allowed("1 to 100 packages")]
+
+
+def each_once(packages: list[str]) -> list[str]:
+    """Returns packages, or raises `ValueError` where one is there twice: no installer can satisfy two versions of one."""
+    names = [re.sub(r"[-_.]+", "-", re.split(r"[\[=<>!~]", spec, maxsplit=1)[0]).lower() for spec in packages]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"{packages[names.index(name)]!r} and {packages[index]!r} are one package; say it once")
+    return packages
+
+
+PackageList = Annotated[
+    list[PackageSpec], Field(min_length=1, max_length=100), AfterValidator(each_once), Allowed("1 to 100 packages")
+]
 
 
 CondaChannel = Annotated[
@@ -46,8 +60,15 @@ class CondaEnvironment(Settings):
     """A conda environment on the volume, with a kernel of its own; it survives a stop."""
 
     python: Annotated[str, Field(pattern=r"^3\.[0-9]{1,2}$"), Allowed('in quotes, like "3.12"')] = "3.12"
-    packages: Annotated[list[PackageSpec], Field(max_length=100), Allowed("up to 100 packages of conda")] = []
-    pip: Annotated[list[PackageSpec], Field(max_length=100), Allowed("up to 100 packages of pip, after conda's")] = []
+    packages: Annotated[
+        list[PackageSpec], Field(max_length=100), AfterValidator(each_once), Allowed("up to 100 packages of conda")
+    ] = []
+    pip: Annotated[
+        list[PackageSpec],
+        Field(max_length=100),
+        AfterValidator(each_once),
+        Allowed("up to 100 packages of pip, after conda's"),
+    ] = []
     channels: Annotated[
         list[CondaChannel], Field(max_length=20), Allowed("channels by name or address; none: the instance's own")
     ] = []

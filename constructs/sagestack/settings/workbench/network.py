@@ -8,7 +8,30 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from sagestack.settings.base import Settings
-from sagestack.settings.errors import Allowed
+from sagestack.settings.errors import Allowed, Misfit
+
+INTERFACE_ENDPOINTS = (
+    "ecr.api",
+    "ecr.dkr",
+    "elasticfilesystem",
+    "kms",
+    "logs",
+    "monitoring",
+    "sagemaker.api",
+    "sagemaker.runtime",
+    "secretsmanager",
+    "ssm",
+    "sts",
+)
+"""The services that the project's own notebooks call. Each costs by the hour in each availability zone."""
+
+_PRIVATE = tuple(
+    ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+)
+# "Services such as AWS Cloud9 or Amazon SageMaker AI can experience IP address conflicts" there: it is Docker's.
+_OF_DOCKER = ipaddress.IPv4Network("172.17.0.0/16")
+_KEPT_BY_AWS = 5
+"""Addresses of each subnet: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html"""
 
 
 def _private_block(cidr: str) -> str:
@@ -17,9 +40,21 @@ def _private_block(cidr: str) -> str:
     except ValueError as error:
         raise ValueError(f"{cidr!r} is no block of addresses: {error}") from error
     # https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html
-    if block.version != 4 or not 16 <= block.prefixlen <= 26 or not block.is_private:
+    if not (
+        isinstance(block, ipaddress.IPv4Network)
+        and 16 <= block.prefixlen <= 26
+        and any(block.subnet_of(private) for private in _PRIVATE)
+    ):
         raise ValueError(f"{cidr!r} does not fit (allowed: private IPv4 blocks of /16 to /26, like 10.42.0.0/22)")
+    if block.overlaps(_OF_DOCKER):
+        raise ValueError(f"{cidr!r} does not fit: {_OF_DOCKER} is Docker's on each instance; take another block")
     return cidr
+
+
+def subnet_blocks(cidr: str, count: int) -> list[str]:
+    """Equal parts of a block, as many as are needed, each a power of two of it."""
+    block = ipaddress.ip_network(cidr)
+    return [str(part) for part in list(block.subnets(prefixlen_diff=(count - 1).bit_length()))[:count]]
 
 
 class WorkbenchNetwork(Settings):
@@ -49,4 +84,19 @@ class WorkbenchNetwork(Settings):
             raise ValueError("network: vpc_id and subnet_ids go together")
         if self.vpc_id is not None and self.nat:
             raise ValueError("network: nat is for a network of its own (cidr); yours has what it has")
+        if self.vpc_id is not None and "availability_zones" in self.model_fields_set:
+            raise Misfit(
+                (("availability_zones",), "is for a network of its own (cidr); here it is subnet_ids that says where")
+            )
+        twice = [index for index, subnet in enumerate(self.subnet_ids) if subnet in self.subnet_ids[:index]]
+        if twice:
+            raise Misfit((("subnet_ids", twice[0]), f"{self.subnet_ids[twice[0]]!r} is there twice"))
         return self
+
+    @property
+    def addresses(self) -> int | None:
+        """How many network interfaces fit into the first subnet, beside its endpoints; None where it is not made here."""
+        if self.cidr is None:
+            return None
+        first = ipaddress.ip_network(subnet_blocks(self.cidr, self.availability_zones + 1)[1])
+        return first.num_addresses - _KEPT_BY_AWS - len(INTERFACE_ENDPOINTS)

@@ -30,10 +30,15 @@ class Repository(Settings):
     """A git repository that is cloned into the instance."""
 
     url: Annotated[
-        str, Field(pattern=r"^https://[^\s@]+$"), Allowed("an https:// address without a user or a password")
+        str,
+        # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_GitConfig.html, narrowed
+        Field(pattern=r"^https://[A-Za-z0-9][^\s@/]*/[^\s@]+$", max_length=1024),
+        Allowed("an https:// address of up to 1024 characters without a user or a password"),
     ]
     branch: Annotated[
-        str | None, Field(pattern=r"^[\w./-]+$"), Allowed("a branch, or null for the repository's own")
+        str | None,
+        Field(pattern=r"^[\w./][\w./-]*$", max_length=1024),
+        Allowed("a branch, or null for the repository's own"),
     ] = None
     secret_arn: Annotated[SecretArn | None, Allowed("the ARN of a secret with username and password, or null")] = None
     """Of a secret whose text is JSON with `username` and `password` (a token), as SageMaker asks for it."""
@@ -41,6 +46,19 @@ class Repository(Settings):
         str | None, Field(pattern=r"^arn:[^:]+:kms:.+$"), Allowed("the ARN of the secret's key, or null")
     ] = None
     """Where the secret is encrypted with a key of one's own."""
+
+    @property
+    def folder(self) -> str:
+        """What it is cloned into, as git calls it."""
+        return self.url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
+
+    @model_validator(mode="after")
+    def _a_key_has_a_secret(self) -> Repository:
+        if self.secret_key_arn is not None and self.secret_arn is None:
+            raise Misfit(
+                (("secret_key_arn",), "is the key of a secret, and there is none; say secret_arn, or leave it out")
+            )
+        return self
 
 
 class Grants(Settings):
@@ -96,3 +114,18 @@ class Notebook(Settings):
     repositories: Annotated[list[Repository], Field(max_length=4), Allowed("up to 4; the first one is opened")] = []
     grants: Grants = Grants()
     hours: Annotated[Hours | None, Allowed("null, or start, stop and time_zone")] = None
+
+    @model_validator(mode="after")
+    def _each_repository_has_a_folder(self) -> Notebook:
+        folders = [repository.folder for repository in self.repositories]
+        problems = [
+            (
+                ("repositories", index, "url"),
+                f"{folder!r} is the folder that repositories[{folders.index(folder)}] is cloned into, too; a folder takes one",
+            )
+            for index, folder in enumerate(folders)
+            if folder in folders[:index]
+        ]
+        if problems:
+            raise Misfit(*problems)
+        return self

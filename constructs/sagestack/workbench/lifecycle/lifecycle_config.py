@@ -140,7 +140,12 @@ class LifecycleConfig(Construct):
         if notebook is None and self._options.backup is not None:
             raise ValueError(f"lifecycle config {self._name} has backups: say the notebook's name to grant()")
         for asset in self._assets:
-            asset.grant_read(role)
+            # CDK's own grant is of all that all apps of the account publish.
+            role.add_to_principal_policy(
+                iam.PolicyStatement(
+                    actions=["s3:GetObject"], resources=[asset.bucket.arn_for_objects(asset.s3_object_key)]
+                )
+            )
         context = GrantContext(self._names, notebook or "", self._artifacts, self._key)
         grant_all(self._options, role, context)
 

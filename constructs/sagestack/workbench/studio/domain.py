@@ -209,7 +209,8 @@ class StudioDomain(Construct):
     def _grant(self, role: iam.IRole, types: list[str], artifacts: s3.IBucket, encryption_key: kms.IKey) -> None:
         grant_studio(role, instance_types=types)
         if self._studio.notebook_output_sharing:
-            artifacts.grant_read_write(role, f"{SHARED_PREFIX}*")
+            artifacts.grant_read(role, f"{SHARED_PREFIX}*")
+            artifacts.grant_put(role, f"{SHARED_PREFIX}*")
         for image in self._software.images.values():
             image.grant_pull(role)
 
