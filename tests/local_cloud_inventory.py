@@ -72,8 +72,8 @@ def left_behind(before: Mapping[str, set[str]], after: Mapping[str, set[str]]) -
 def left_by_stacks(before: Mapping[str, set[str]], after: Mapping[str, set[str]]) -> dict[str, set[str]]:
     """What deleted stacks have left behind: nothing but logs, of which two kinds do not count.
 
-    SageMaker's own log group is the account's, on AWS as here. And a function of CDK's framework that says its last words after its
-    log group was deleted makes it again, as its managed policy lets it.
+    SageMaker's own log group is the account's, on AWS as here. And a function of CDK's framework that says its last words
+    after its log group was deleted makes it again, as its managed policy lets it.
     """
     left = left_behind(before, after)
     logs = left.pop("log group", set())

@@ -1,7 +1,7 @@
 """Changes as people make them, each with the verdict that an expert gave before the review was asked.
 
-Each edits a copy of the project, whose environment `prod` serves version 3 of housing on two instances, scaled up to six. An edit
-that finds nothing to change fails: a table of changes that nobody makes any more would prove nothing.
+Each edits a copy of the project, whose environment `prod` serves version 3 of housing on two instances, scaled up to six, and whose
+`dev` has a whole workbench (`recorded_workbench_changes`). An edit that finds nothing to change fails: a table of changes that nobody makes any more would prove nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Recorded:
         replaced: construct paths of what is replaced, all of them; `Endpoint/Alarms/*` is all below, and at least one.
         deleted: the same of what is deleted.
         says: what the review must say somewhere, in any case of letters.
+        environment: which one is reviewed.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Recorded:
     replaced: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()
     says: tuple[str, ...] = field(default=())
+    environment: str = "prod"
 
 
 def replace(file: str, old: str, new: str, count: int = 1) -> Edit:

@@ -44,6 +44,10 @@ class StackDeployer:
         app = cdk.App(outdir=str(folder), analytics_reporting=False)
         make(app)
         app.synth()
+        return self.published(folder)
+
+    def published(self, folder: Path) -> str:
+        """The template of the stack in an app that was synthesized there; its assets are published."""
         for asset in json.loads((folder / f"{self.name}.assets.json").read_text())["files"].values():
             source = folder / asset["source"]["path"]
             body = _zipped(source) if asset["source"]["packaging"] == "zip" else source.read_bytes()
@@ -57,14 +61,14 @@ class StackDeployer:
         """The status that the stack ends in: created the first time, updated from then on."""
         act = self.cloudformation.update_stack if self._is_there else self.cloudformation.create_stack
         self._is_there = True
-        act(StackName=self.name, **self._template(template), Capabilities=["CAPABILITY_IAM"])
+        act(StackName=self.name, **self._sent(template), Capabilities=["CAPABILITY_IAM"])
         deadline = time.monotonic() + TIMEOUT_S
         while (status := str(self.described()["StackStatus"])).endswith("_IN_PROGRESS"):
             assert time.monotonic() < deadline, status
             time.sleep(0.1)
         return status
 
-    def _template(self, template: str) -> dict[str, str]:
+    def _sent(self, template: str) -> dict[str, str]:
         """As CloudFormation takes it: in the call itself, or, a larger one, from S3."""
         if len(template.encode()) <= _IN_THE_CALL:
             return {"TemplateBody": template}

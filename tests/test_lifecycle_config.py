@@ -77,7 +77,7 @@ def test_a_config_with_every_option_is_fine(root: Path) -> None:
         ({"environment_variables": {"A": "x\ny"}}, "does not fit (allowed: one line"),
         (
             {"environment_variables": {"A": 1}},
-            "environment_variables.A: 1 is not allowed (allowed: up to 50 variables, NAME: 'value', each one line",
+            "environment_variables.A: 1 is not allowed (allowed: one line of text in quotes, up to 1024 characters)",
         ),
         (
             {"packages": [{"manager": "npm", "packages": ["x"]}]},

@@ -16,7 +16,6 @@ import pytest
 
 from tests.job_programs import PROGRAM, Jobs
 from tests.local_cloud_fixtures import LocalCloud
-from tests.transform_jobs import Batches
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(600)]
 
@@ -151,19 +150,3 @@ def test_a_job_in_a_container_adds_little(jobs: Jobs) -> None:
         assert json.loads(jobs.printed(name)[0])[1] == 1
     print("overheads", sorted(overheads), os.getloadavg())
     assert sorted(overheads)[2] < 2, overheads
-
-
-def test_a_transform_job_serves_on_two_instances_and_leaves_no_container(docker_cloud: LocalCloud) -> None:
-    batches = Batches(docker_cloud)
-    for number in range(2):
-        batches.put(f"lines/{number}.csv", f"{number},1\n{number},2\n".encode())
-    name = batches.start(
-        batches.serving(),
-        f"s3://{batches.bucket}/lines/",
-        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 2},
-        DataProcessing={"JoinSource": "Input", "OutputFilter": "$[0,-1]"},
-    )
-    job = batches.transformed(name, timeout_s=300)
-    assert job["TransformJobStatus"] == "Completed", (job, batches.logged(name), batches.logged(name, data=True))
-    assert batches.outputs(name) == {"0.csv.out": "0,1.0\n0,2.0\n", "1.csv.out": "1,2.0\n1,3.0\n"}
-    assert containers(docker_cloud) == []

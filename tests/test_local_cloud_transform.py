@@ -301,6 +301,13 @@ def test_a_model_that_is_deleted_meanwhile_stays_with_its_job(batches: Batches) 
 
 
 @pytest.mark.long
+def test_an_isolated_model_has_no_credentials(batches: Batches) -> None:
+    name = batches.start(batches.serving(isolated=True), batches.put("isolated/a.csv", b"1,2\n"))
+    assert batches.transformed(name)["TransformJobStatus"] == "Completed"
+    assert batches.told(name)["KEY"] == ""
+
+
+@pytest.mark.long
 def test_a_model_of_several_containers_is_refused(batches: Batches) -> None:
     labelled = batches.build_context(
         "labelled.zip",

@@ -341,6 +341,22 @@ def test_a_container_that_ends_is_the_end_of_its_host(tmp_path: Path) -> None:
     assert [work.is_done for work in transforms.works] == [True, False, False]
 
 
+def test_answers_do_not_pile_up_behind_one_that_takes_long(tmp_path: Path) -> None:
+    asked_meanwhile: list[int] = []
+
+    def slow_once(body: str) -> tuple[int, str]:
+        if body.startswith("1,"):
+            time.sleep(0.1)
+            asked_meanwhile.append(len(transforms.engine.bodies))
+        return total(body)
+
+    transforms = Transforms(tmp_path, slow_once)
+    rest = [b"2,2\n"] * 20
+    transforms.run(*rest, b"1,1\n", *rest, MaxConcurrentTransforms=2)
+    assert asked_meanwhile[0] <= 21 + 4
+    assert len(transforms.engine.bodies) == 41
+
+
 def test_a_stop_ends_a_host_between_requests(tmp_path: Path) -> None:
     transforms = Transforms(tmp_path, total)
 

@@ -164,6 +164,16 @@ def test_jobs_are_its_own_and_run_with_its_own_role(made: Made) -> None:
     assert "*" not in json.dumps(passed[0]["Resource"])
 
 
+def test_it_reads_the_logs_of_its_own_jobs_and_of_no_others(made: Made) -> None:
+    jobs = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/sagemaker/TrainingJobs"
+    endpoints = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints"
+    assert made.may("logs:GetLogEvents", f"{jobs}:log-stream:sagestack-dev-explore-1/algo-1-1")
+    assert not made.may("logs:GetLogEvents", f"{jobs}:log-stream:sagestack-dev-other-1/algo-1-1")
+    assert not made.may("logs:FilterLogEvents", jobs)
+    assert made.may("logs:FilterLogEvents", f"{endpoints}/sagestack-dev-explore-1")
+    assert not made.may("logs:FilterLogEvents", f"{endpoints}/sagestack-dev-housing")
+
+
 def test_without_grants_there_are_none() -> None:
     made = Made({"cidr": "10.42.0.0/22"}, {"instance_type": "ml.t3.medium"})
     assert not made.may("sagemaker:CreateTrainingJob", f"{HERE}:training-job/sagestack-dev-explore-1")
@@ -202,6 +212,15 @@ def test_a_way_out_moves_no_subnet(made: Made) -> None:
         return {name: each["Properties"]["CidrBlock"] for name, each in found if "Public" not in name}
 
     assert subnets(with_nat) == subnets(made)
+
+
+def test_another_zone_moves_no_subnet(made: Made) -> None:
+    (first,) = (
+        Made({"cidr": "10.42.0.0/22"}, {"instance_type": "ml.t3.medium"})
+        .template.find_resources("AWS::EC2::Subnet")
+        .items()
+    )
+    assert first in made.template.find_resources("AWS::EC2::Subnet").items()
 
 
 def test_a_network_that_is_there_is_left_as_it_is() -> None:

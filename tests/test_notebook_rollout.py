@@ -13,14 +13,15 @@ import aws_cdk as cdk
 import boto3
 import pytest
 from aws_cdk.assertions import Match, Template
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Maintenance
+from sagestack.workbench import cost_tags
 from sagestack.workbench.maintenance_window import ROLLOUT, MaintenanceWindow
 
 from constructs import Construct
 from functions.notebook_rollout import handler
-from functions.notebook_rollout.rollout import RESTART_TAG, Outcome, run
+from functions.notebook_rollout.rollout import RESTART_TAG, SPENT_TAG, Outcome, run
 from functions.notebook_rollout.window import Window
 
 SUNDAY_NIGHT = Window(("SUN",), "23:00", "Europe/Berlin", 120)
@@ -182,6 +183,38 @@ def test_one_that_cannot_be_stopped_does_not_keep_the_others_from_it() -> None:
     assert "not allowed" in outcome.failed["a"]
 
 
+def test_what_somebody_stopped_just_before_is_not_started_again() -> None:
+    notebooks = Notebooks(a="InService")
+    notebooks.refused = {"a"}
+    run(notebooks, ["a"], may_stop=True)
+    notebooks.statuses["a"] = "Stopped"
+    assert run(notebooks, ["a"], may_stop=True) == Outcome()
+    assert notebooks.calls == []
+
+
+def test_what_a_spent_budget_holds_stays_stopped() -> None:
+    notebooks = Notebooks(a="InService")
+    run(notebooks, ["a"], may_stop=True)
+    notebooks.tags["a"].add(SPENT_TAG)
+    notebooks.settle()
+    assert run(notebooks, ["a"], may_stop=True) == Outcome()
+    assert notebooks.calls == ["stop a"]
+    assert notebooks.tags["a"] == {SPENT_TAG}
+    assert cost_tags.SPENT_TAG == SPENT_TAG
+
+
+def test_a_service_that_does_not_answer_for_one_does_not_keep_the_others_from_it() -> None:
+    class Cut(Notebooks):
+        def describe_notebook_instance(self, **request: str) -> dict[str, Any]:
+            if request["NotebookInstanceName"] == "a":
+                raise EndpointConnectionError(endpoint_url="https://api.sagemaker")
+            return super().describe_notebook_instance(**request)
+
+    outcome = run(Cut(a="InService", b="InService"), ["a", "b"], may_stop=True)
+    assert outcome.stopped == ["b"]
+    assert "Could not connect" in outcome.failed["a"]
+
+
 def test_one_that_does_not_come_back_is_named_with_its_reason() -> None:
     notebooks = Notebooks(a="InService")
     run(notebooks, ["a"], may_stop=True)
@@ -274,6 +307,15 @@ def test_the_schedule_covers_the_window_over_midnight(template: Template) -> Non
 
 def test_another_content_of_a_config_makes_cloudformation_ask_again(template: Template) -> None:
     template.has_resource_properties(ROLLOUT, {"LifecycleConfigs": {"sagestack-dev-explore": "hash"}})
+
+
+def test_the_functions_start_nothing_that_a_spent_budget_holds(template: Template) -> None:
+    policies = template.find_resources("AWS::IAM::Policy").values()
+    all_of_them = [each["Properties"]["PolicyDocument"]["Statement"] for each in policies]
+    starting = [each for each in all_of_them if any("sagemaker:StartNotebookInstance" in one["Action"] for one in each)]
+    assert len(starting) == 2
+    for statements in starting:
+        assert any(one["Effect"] == "Deny" and SPENT_TAG in json.dumps(one["Condition"]) for one in statements)
 
 
 def test_the_functions_reach_these_instances_alone(template: Template) -> None:

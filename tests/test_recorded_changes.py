@@ -18,10 +18,13 @@ from sagestack.settings import PROJECT_ROOT
 from sagestack.settings.review_conditions import KNOWN, parse_conditions
 
 from tests.recorded_changes import AUTOSCALING, RECORDED, Edit, Recorded, prod, replace
+from tests.recorded_workbench_changes import WORKBENCH_CHANGES
+from tests.whole_workbench import with_workbench
 
 # The first of them waits for all: some eighty seconds where nobody else works.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
+ALL = (*RECORDED, *WORKBENCH_CHANGES)
 CONDITIONS = tuple(name for name in KNOWN if not name.startswith("cost") and name != "unknown-cost")
 READ_BY_SYNTH = (
     "app.py",
@@ -31,12 +34,13 @@ READ_BY_SYNTH = (
     "constructs",
     "functions",
     "model_code",
+    "notebooks",
     "environments",
 )
 
 
 def copy_project(target: Path) -> Path:
-    """What synth reads of the project, with a version in service in prod."""
+    """What synth reads of the project, with a version in service in prod and a workbench in dev."""
     target.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "*.pins.yaml", "*.egg-info")
     for name in READ_BY_SYNTH:
@@ -47,7 +51,7 @@ def copy_project(target: Path) -> Path:
             shutil.copy(source, target / name)
     replace("environments/prod.yaml", "served_version: null", "served_version: 3")(target)
     prod("initial_instance_count: 2\n", "initial_instance_count: 2\n" + AUTOSCALING)(target)
-    return target
+    return with_workbench(target)
 
 
 @pytest.fixture(scope="module")
@@ -56,27 +60,42 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Review]:
     root = tmp_path_factory.mktemp("root")
     synthesizer = Synthesizer(PROJECT_ROOT)
 
-    def synthesized(name: str, edit: Edit) -> Path:
+    def synthesized(name: str, environment: str, edit: Edit) -> Path:
         folder = root / name
         folder.mkdir()
         project = copy_project(folder / "project")
         edit(project)
-        synthesizer.synthesize(project, {"env": "prod"}, folder / "prod")
-        return folder / "prod"
+        synthesizer.synthesize(project, {"env": environment}, folder / environment)
+        return folder / environment
 
     with ThreadPoolExecutor(2) as pool:
-        base = pool.submit(synthesized, "base", lambda _root: None)
-        heads = {each.id: pool.submit(synthesized, each.id, each.edit) for each in RECORDED}
+        bases = {
+            name: pool.submit(synthesized, f"base-{name}", name, lambda _root: None)
+            for name in sorted({each.environment for each in ALL})
+        }
+        heads = {each.id: pool.submit(synthesized, each.id, each.environment, each.edit) for each in ALL}
     findings = root / run.CACHE / "findings"
-    check([read_assembly(each.result(), "prod") for each in (base, *heads.values())], cache=findings)
+    check(
+        [
+            *(read_assembly(base.result(), name) for name, base in bases.items()),
+            *(read_assembly(heads[each.id].result(), each.environment) for each in ALL),
+        ],
+        cache=findings,
+    )
     conditions = parse_conditions(",".join(CONDITIONS))
     return {
-        name: run.run_review(root, str(base.result()), str(head.result()), ["prod"], conditions).review
-        for name, head in heads.items()
+        each.id: run.run_review(
+            root,
+            str(bases[each.environment].result()),
+            str(heads[each.id].result()),
+            [each.environment],
+            conditions,
+        ).review
+        for each in ALL
     }
 
 
-@pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.id)
+@pytest.mark.parametrize("recorded", ALL, ids=lambda recorded: recorded.id)
 def test_the_review_says_what_the_expert_said(recorded: Recorded, reviews: Mapping[str, Review]) -> None:
     review = reviews[recorded.id]
     (found,) = review.environments

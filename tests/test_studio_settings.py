@@ -139,7 +139,7 @@ def problems(root: Path, studio: str) -> str:
         ),
         pytest.param(
             "lifecycle_configs: {mine: {packages: ['--index-url=http://x']}}",
-            "packages[0]: '--index-url=http://x' is not allowed (allowed: up to 100 packages as pip knows them",
+            "packages[0]: '--index-url=http://x' is not allowed (allowed: a package as pip or conda knows it",
             id="an option of pip",
         ),
         pytest.param(

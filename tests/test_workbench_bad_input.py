@@ -9,15 +9,15 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import assertions
 from sagestack.settings import EnvironmentNames, SettingsError, load_environment
-from sagestack.settings.workbench import Personas
+from sagestack.settings.workbench import Personas, WorkbenchNetwork
 from sagestack.workbench.personas.persona_role import PersonaRole
 
-from tests.synthesis import copy_project
+from tests.synthesis import copy_project, flags
 from tests.whole_workbench import with_workbench
 
 ROLE = "arn:aws:iam::111111111111:role/"
 SAML = "arn:aws:iam::111111111111:saml-provider/"
-SECRET = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:git-AbCdEf"  # noqa: S105
+SECRET = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:git-AbCdEf"
 NETWORK = "  network: {cidr: 10.42.0.0/22}\n"
 JOBS = "{instance_type: ml.t3.medium, grants: {jobs: true}}"
 
@@ -58,13 +58,19 @@ def config(said: str) -> str:
     ("workbench", "said"),
     [
         pytest.param(
-            network("cidr: 10.42.0.0/26, availability_zones: 2") + "  notebooks: {explore: {instance_type: ml.t3.medium}}\n",
-            "network.cidr: '10.42.0.0/26' has room for 0 notebooks and apps in its first subnet",
-            id="a network without room for one notebook",
+            network("cidr: 10.42.0.0/25")
+            + "  notebooks:\n"
+            + "".join(f"    n{n}: {{instance_type: ml.t3.medium}}\n" for n in range(17)),
+            "network.cidr: '10.42.0.0/25' has room for 16 notebooks and apps in its first subnet",
+            id="a network without room for all notebooks",
+        ),
+        pytest.param(
+            network("cidr: 10.42.0.0/26"),
+            "network.cidr: '10.42.0.0/26' does not fit",
+            id="a network whose endpoints leave no address",
         ),
         pytest.param(network("cidr: 127.0.0.0/16"), "network.cidr: '127.0.0.0/16' does not fit", id="loopback"),
         pytest.param(network("cidr: 240.0.0.0/16"), "network.cidr: '240.0.0.0/16' does not fit", id="reserved"),
-        pytest.param(network("cidr: 172.16.0.0/16"), "", id="a private block", marks=pytest.mark.xfail(strict=True)),
         pytest.param(network("cidr: 172.17.4.0/22"), "172.17.0.0/16 is Docker's", id="Docker's block"),
         pytest.param(
             network("vpc_id: vpc-01234567, subnet_ids: [subnet-01234567], availability_zones: 3"),
@@ -159,6 +165,13 @@ def test_it_is_refused_at_its_line(root: Path, workbench: str, said: str) -> Non
     assert text.startswith("environments/dev.yaml:")
 
 
+@pytest.mark.parametrize(
+    "cidr", ["10.0.0.0/16", "172.16.0.0/16", "172.31.255.128/25", "192.168.7.0/24", "100.64.0.0/20"]
+)
+def test_every_private_block_but_dockers_can_be_had(cidr: str) -> None:
+    assert WorkbenchNetwork(cidr=cidr).addresses
+
+
 def test_a_notebook_may_not_delete_the_endpoint_of_a_model_by_its_name(root: Path) -> None:
     file = root / "environments/dev.yaml"
     whole = file.read_text()
@@ -189,7 +202,7 @@ def test_types_of_studio_must_exist_in_the_region_too(root: Path) -> None:
 @pytest.mark.parametrize("trusted", [[f"{ROLE}people"], [f"{SAML}a", f"{SAML}b"], [f"{ROLE}people", f"{SAML}a"]])
 def test_the_size_of_a_trust_policy_is_not_below_what_it_is(trusted: list[str]) -> None:
     personas = Personas(trusted=trusted)
-    stack = cdk.Stack()
+    stack = cdk.Stack(cdk.App(context=flags()))
     PersonaRole(stack, "Role", persona="reviewer", personas=personas, names=EnvironmentNames("dev"), models=[])
     (role,) = assertions.Template.from_stack(stack).find_resources("AWS::IAM::Role").values()
     size = len(json.dumps(role["Properties"]["AssumeRolePolicyDocument"], separators=(",", ":")))

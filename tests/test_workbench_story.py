@@ -5,20 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import aws_cdk as cdk
 import pytest
-from sagestack.settings import Environment, EnvironmentNames, load_environment
-from sagestack.settings.workbench import Workbench
 
-from stacks import FoundationStack
-from stacks.workbench import WorkbenchStack
-from tests.hosted_images import BUCKET
 from tests.local_cloud_fixtures import LocalCloud
-from tests.local_cloud_inventory import inventory, left_behind
-from tests.stack_deployer import StackDeployer, synthesizer
-from tests.synthesis import flags
+from tests.local_cloud_inventory import inventory, left_by_stacks
+from tests.workbench_stacks import WorkbenchStacks
 
-NAMES = EnvironmentNames("local")
 INSTANCE = "sagestack-local-explore"
 
 # No lifecycle config on the instance: without a container engine its scripts would be refused.
@@ -50,55 +42,10 @@ CHANGED: dict[str, Any] = {
 }
 
 
-class Stacks:
-    """The foundation and the workbench of an environment, deployed again and again."""
-
-    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
-        self._folder, self._count = folder, 0
-        self.foundation = StackDeployer(cloud, NAMES.foundation_stack)
-        self.workbench = StackDeployer(cloud, NAMES.workbench_stack)
-        cloud.client("s3").create_bucket(Bucket=BUCKET)
-
-    def deploy(self, workbench: dict[str, Any]) -> list[str]:
-        """The status of each stack, and why something failed."""
-        self._count += 1
-        environment = load_environment("local").model_copy(
-            update={"workbench": Workbench.model_validate(workbench), "models": {}}
-        )
-        statuses = []
-        for stack in (self.foundation, self.workbench):
-            template = stack.synthesize(
-                self._folder / f"{self._count}-{stack.name}", lambda app: _platform(app, environment)
-            )
-            if stack is self.foundation and self._count > 1:
-                continue
-            statuses.append(stack.deploy(template))
-            statuses += stack.failures() if "ROLLBACK" in statuses[-1] or "FAILED" in statuses[-1] else []
-        return statuses
-
-
-def _platform(app: cdk.App, environment: Environment) -> None:
-    for key, value in flags().items():
-        app.node.set_context(key, value)
-    where = cdk.Environment(account=environment.account, region=environment.region)
-    foundation = FoundationStack(
-        app, NAMES.foundation_stack, environment=environment, env=where, synthesizer=synthesizer()
-    )
-    WorkbenchStack(
-        app,
-        NAMES.workbench_stack,
-        environment=environment,
-        foundation=foundation,
-        training={},
-        env=where,
-        synthesizer=synthesizer(),
-    )
-
-
 @pytest.mark.notebook
 def test_a_workbench_is_deployed_changed_and_deleted_and_leaves_nothing(own_cloud: LocalCloud, tmp_path: Path) -> None:
     sagemaker = own_cloud.client("sagemaker")
-    stacks = Stacks(own_cloud, tmp_path)
+    stacks = WorkbenchStacks(own_cloud, tmp_path)
     before = inventory(own_cloud)
 
     assert stacks.deploy(WORKBENCH) == ["CREATE_COMPLETE", "CREATE_COMPLETE"]
@@ -115,11 +62,5 @@ def test_a_workbench_is_deployed_changed_and_deleted_and_leaves_nothing(own_clou
     assert [each["UserProfileName"] for each in sagemaker.list_user_profiles()["UserProfiles"]] == ["bob"]
     sagemaker.create_app(**{**by_hand, "SpaceName": "bob-lab"})
 
-    stacks.workbench.delete()
-    stacks.foundation.delete()
-    left = left_behind(before, inventory(own_cloud))
-    # SageMaker's own log group is the account's, on AWS as here. And a function of CDK's framework that says its last words
-    # after its log group was deleted makes it again, as its managed policy lets it.
-    logs = {group for group in left.pop("log group", set()) if not group.endswith("NotebookInstances")}
-    assert all("ProviderLogs" in group for group in logs), logs
-    assert left == {}
+    stacks.delete()
+    assert left_by_stacks(before, inventory(own_cloud)) == {}

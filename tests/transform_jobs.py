@@ -11,7 +11,7 @@ from tests.job_programs import ENDED, Jobs
 from tests.local_cloud_fixtures import LocalCloud
 
 SERVER = """
-import json, os, threading, time
+import json, os, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -33,7 +33,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        print("asked", json.dumps([self.headers["Content-Type"], self.headers["Accept"], len(body)]), flush=True)
+        asked = [self.headers["Content-Type"], self.headers["Accept"], len(body)]
+        # At once: print writes the end of the line by itself, and there are other threads.
+        sys.stdout.write("asked " + json.dumps(asked) + chr(10))
         time.sleep(model.get("sleep_s", 0))
         if "die" in body:
             os._exit(7)
@@ -61,7 +63,7 @@ class Batches(Jobs):
         super().__init__(cloud, "batches")
         self.serving_image = self.build_context("serving.zip", DOCKERFILE, {"server.py": SERVER})
 
-    def serving(self, name: str = "", role: str = "", **behaviour: Any) -> str:
+    def serving(self, name: str = "", role: str = "", *, isolated: bool = False, **behaviour: Any) -> str:
         """A model whose server behaves so; its name."""
         name = name or self.name("model")
         archive = self.put(f"{name}/model.tar.gz", archive_of(name, **behaviour))
@@ -69,6 +71,7 @@ class Batches(Jobs):
             ModelName=name,
             PrimaryContainer={"Image": self.serving_image, "ModelDataUrl": archive},
             ExecutionRoleArn=role or self.role,
+            EnableNetworkIsolation=isolated,
         )
         return name
 

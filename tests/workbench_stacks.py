@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
-from sagestack.settings import Environment, EnvironmentNames, load_environment
+from sagestack.settings import EnvironmentNames, load_environment, load_models
 from sagestack.settings.workbench import Workbench
 
-from stacks import FoundationStack
+from stacks import FoundationStack, TrainingStack
 from stacks.workbench import WorkbenchStack
 from tests.hosted_images import BUCKET
 from tests.local_cloud_fixtures import LocalCloud
@@ -20,53 +20,53 @@ NAMES = EnvironmentNames("local")
 
 
 class WorkbenchStacks:
-    """Both stacks, with no model.
+    """Both stacks, and between them those that train the models that somebody asks for."""
 
-    Attributes:
-        foundation: its deployer.
-        workbench: its deployer.
-    """
-
-    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+    def __init__(self, cloud: LocalCloud, folder: Path, *, models: tuple[str, ...] = ()) -> None:
         self._folder, self._count = folder, 0
-        self.foundation = StackDeployer(cloud, NAMES.foundation_stack)
-        self.workbench = StackDeployer(cloud, NAMES.workbench_stack)
+        self._environment = load_environment("local")
+        self._models = {name: load_models()[name] for name in models}
+        names = [NAMES.foundation_stack, *(NAMES.model(name).training_stack for name in models), NAMES.workbench_stack]
+        self._stacks = [StackDeployer(cloud, name) for name in names]
         cloud.client("s3").create_bucket(Bucket=BUCKET)
 
     def deploy(self, workbench: dict[str, Any]) -> list[str]:
-        """The status of each stack that was deployed, and why something failed. The foundation is deployed once."""
+        """The status of each stack that was deployed, and why something failed. All are at first, the workbench again later."""
         self._count += 1
-        environment = load_environment("local").model_copy(
-            update={"workbench": Workbench.model_validate(workbench), "models": {}}
-        )
+        folder = self._folder / f"cdk.out-{self._count}"
+        self._synthesize(folder, Workbench.model_validate(workbench))
         statuses = []
-        for stack in (self.foundation, self.workbench)[0 if self._count == 1 else 1 :]:
-            template = stack.synthesize(
-                self._folder / f"{self._count}-{stack.name}", lambda app: _platform(app, environment)
-            )
-            statuses.append(stack.deploy(template))
+        for stack in self._stacks if self._count == 1 else self._stacks[-1:]:
+            statuses.append(stack.deploy(stack.published(folder)))
             statuses += stack.failures() if "ROLLBACK" in statuses[-1] or "FAILED" in statuses[-1] else []
         return statuses
 
     def delete(self) -> None:
-        """Take both away."""
-        self.workbench.delete()
-        self.foundation.delete()
+        """Take all away."""
+        for stack in reversed(self._stacks):
+            stack.delete()
 
-
-def _platform(app: cdk.App, environment: Environment) -> None:
-    for key, value in flags().items():
-        app.node.set_context(key, value)
-    where = cdk.Environment(account=environment.account, region=environment.region)
-    foundation = FoundationStack(
-        app, NAMES.foundation_stack, environment=environment, env=where, synthesizer=synthesizer()
-    )
-    WorkbenchStack(
-        app,
-        NAMES.workbench_stack,
-        environment=environment,
-        foundation=foundation,
-        training={},
-        env=where,
-        synthesizer=synthesizer(),
-    )
+    def _synthesize(self, folder: Path, workbench: Workbench) -> None:
+        models = {name: self._environment.models[name] for name in self._models}
+        environment = self._environment.model_copy(update={"workbench": workbench, "models": models})
+        app = cdk.App(context=flags(), outdir=str(folder), analytics_reporting=False)
+        common: dict[str, Any] = {
+            "environment": environment,
+            "env": cdk.Environment(account=environment.account, region=environment.region),
+        }
+        foundation = FoundationStack(app, NAMES.foundation_stack, synthesizer=synthesizer(), **common)
+        training = {
+            name: TrainingStack(
+                app,
+                NAMES.model(name).training_stack,
+                model=model,
+                foundation=foundation,
+                synthesizer=synthesizer(),
+                **common,
+            )
+            for name, model in self._models.items()
+        }
+        WorkbenchStack(
+            app, NAMES.workbench_stack, foundation=foundation, training=training, synthesizer=synthesizer(), **common
+        )
+        app.synth()

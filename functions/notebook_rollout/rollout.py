@@ -11,8 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 RESTART_TAG = "sagestack:restarting"
 """On an instance that was stopped here, until it is started again."""
+SPENT_TAG = "sagestack:budget-spent"
+"""On an instance that nobody may start while the month lasts: a budget has stopped it, or would have."""
 
 
 @dataclass
@@ -45,7 +49,7 @@ def run(sagemaker: Any, instances: Sequence[str], *, may_stop: bool) -> Outcome:
     for name in instances:
         try:
             _step(sagemaker, name, may_stop, outcome)
-        except sagemaker.exceptions.ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             # One that cannot be brought further must not keep the others from it.
             outcome.failed[name] = str(error)
     return outcome
@@ -56,7 +60,8 @@ def _step(sagemaker: Any, name: str, may_stop: bool, outcome: Outcome) -> None:
     if described is None:
         return
     status, arn = described["NotebookInstanceStatus"], described["NotebookInstanceArn"]
-    is_ours = any(tag["Key"] == RESTART_TAG for tag in _tags(sagemaker, arn))
+    tags = {tag["Key"] for tag in _tags(sagemaker, arn)}
+    is_ours = RESTART_TAG in tags
     if status == "InService" and is_ours:
         # Started again, by us or by somebody who was quicker.
         sagemaker.delete_tags(ResourceArn=arn, TagKeys=[RESTART_TAG])
@@ -67,8 +72,16 @@ def _step(sagemaker: Any, name: str, may_stop: bool, outcome: Outcome) -> None:
             return
         # The tag first: a run that ends between the two leaves a tag on what runs, which does no harm.
         sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": RESTART_TAG, "Value": "true"}])
-        sagemaker.stop_notebook_instance(NotebookInstanceName=name)
+        try:
+            sagemaker.stop_notebook_instance(NotebookInstanceName=name)
+        except ClientError:
+            # Perhaps because somebody was quicker: what people stop is not ours to start again.
+            sagemaker.delete_tags(ResourceArn=arn, TagKeys=[RESTART_TAG])
+            raise
         outcome.stopped.append(name)
+    elif status == "Stopped" and is_ours and SPENT_TAG in tags:
+        # The budget was spent while it was stopped. Whoever starts it next month has the new config.
+        sagemaker.delete_tags(ResourceArn=arn, TagKeys=[RESTART_TAG])
     elif status == "Stopped" and is_ours:
         sagemaker.start_notebook_instance(NotebookInstanceName=name)
         outcome.started.append(name)
@@ -82,7 +95,7 @@ def _step(sagemaker: Any, name: str, may_stop: bool, outcome: Outcome) -> None:
 def _described(sagemaker: Any, name: str) -> dict[str, Any] | None:
     try:
         return dict(sagemaker.describe_notebook_instance(NotebookInstanceName=name))
-    except sagemaker.exceptions.ClientError as error:
+    except ClientError as error:
         # Of what is not there SageMaker says that the request is not valid.
         if error.response["Error"]["Code"] == "ValidationException":
             return None

@@ -15,7 +15,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 from sagestack.functions import Function
 from sagestack.review.prices import Prices, load_prices
-from sagestack.settings import EnvironmentNames
+from sagestack.settings import EnvironmentNames, SettingsError
 from sagestack.settings.workbench import IdleReport as IdleReportSettings
 from sagestack.settings.workbench import LifecycleOptions, Notebook
 from sagestack.wildcards import acknowledge_wildcards
@@ -65,7 +65,7 @@ class IdleReport(Construct):
             prices: default: the tables that the review has.
 
         Raises:
-            ValueError: there are more notebooks than the function can be told of.
+            SettingsError: there are more notebooks than the function can be told of.
         """
         super().__init__(scope, id)
         stack = cdk.Stack.of(self)
@@ -99,10 +99,11 @@ class IdleReport(Construct):
             "PRICES": _said(prices_of(prices or load_prices(), stack.region, notebooks, studio_instance_types), stack),
         }
         if (size := sum(len(key) + len(value) for key, value in variables.items())) > _VARIABLES_LIMIT:
-            raise ValueError(
-                f"workbench: {len(notebooks)} notebooks are too many for one idle report ({size} of {_VARIABLES_LIMIT}"
-                " characters); give the environment fewer, or set idle_report to null"
+            said = (
+                f"what is to be said of {len(notebooks)} notebooks is too much for one function ({size} of {_VARIABLES_LIMIT}"
+                " characters); give the environment fewer, or shorter names, or set idle_report to null"
             )
+            raise SettingsError([f"environments/{names.environment}.yaml: workbench.idle_report: {said}"])
         self._function = Function(
             self,
             "Function",

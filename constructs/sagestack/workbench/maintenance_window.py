@@ -14,6 +14,7 @@ from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Maintenance
 from sagestack.settings.workbench.maintenance import Day
 from sagestack.workbench.notebook import Notebook
+from sagestack.workbench.notebook_budget import deny_starts
 from sagestack.workbench.schedule_group import ScheduleGroup, cron
 
 ROLLOUT = "Custom::SagestackNotebookRollout"
@@ -112,6 +113,10 @@ class MaintenanceWindow(Construct):
 
     def _grant(self, function: Function, names: EnvironmentNames, instances: Sequence[str]) -> None:
         stack = cdk.Stack.of(self)
+        arns = [
+            stack.format_arn(service="sagemaker", resource="notebook-instance", resource_name=name)
+            for name in instances
+        ]
         function.add_to_role_policy(
             iam.PolicyStatement(
                 actions=[
@@ -122,12 +127,11 @@ class MaintenanceWindow(Construct):
                     "sagemaker:StartNotebookInstance",
                     "sagemaker:StopNotebookInstance",
                 ],
-                resources=[
-                    stack.format_arn(service="sagemaker", resource="notebook-instance", resource_name=name)
-                    for name in instances
-                ],
+                resources=arns,
             )
         )
+        # It starts no more than people may.
+        function.add_to_role_policy(deny_starts(arns))
         # A notebook may be given another config while this policy is the old one.
         function.add_to_role_policy(
             iam.PolicyStatement(

@@ -64,8 +64,7 @@ class PrivateNetwork(Construct):
     def _make(self, cidr: str, network: WorkbenchNetwork) -> tuple[str, list[str]]:
         vpc = ec2.CfnVPC(self, "Resource", cidr_block=cidr, enable_dns_hostnames=True, enable_dns_support=True)
         zones = [cdk.Fn.select(index, cdk.Fn.get_azs()) for index in range(network.availability_zones)]
-        # The first block is for the way out, whether there is one or not: to open it later must move no other.
-        blocks = subnet_blocks(cidr, network.availability_zones + 1)
+        blocks = subnet_blocks(cidr)
         subnets = [
             ec2.CfnSubnet(
                 self,
@@ -75,7 +74,7 @@ class PrivateNetwork(Construct):
                 cidr_block=block,
                 map_public_ip_on_launch=False,
             )
-            for index, (zone, block) in enumerate(zip(zones, blocks[1:], strict=True))
+            for index, (zone, block) in enumerate(zip(zones, blocks[1:], strict=False))
         ]
         routes = ec2.CfnRouteTable(self, "RouteTable", vpc_id=vpc.ref)
         for index, subnet in enumerate(subnets):

@@ -62,7 +62,7 @@ class TransformHost:
                     work.target.touch()
                     for payload in self._payloads(work):
                         # Some more than are open at once, so that one that takes long leaves the others something to do.
-                        if len(waiting) >= 2 * self._limits.concurrent:
+                        while len(waiting) >= 2 * self._limits.concurrent:
                             self._collect(*waiting.popleft())
                         if work.failure:
                             break

@@ -100,6 +100,8 @@ HELD: Mapping[str, Held] = {
     "AWS::SageMaker::UserProfile": Held(
         "the home directory of its user", "kept", "SageMaker keeps the directory in the domain's file system"
     ),
+    # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteSpace.html
+    "AWS::SageMaker::Space": Held("what is on its volume", "lost", "SageMaker deletes the volume with the space"),
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteFeatureGroup.html
     "AWS::SageMaker::FeatureGroup": Held(
         "the records in its online store",
@@ -166,6 +168,8 @@ def _outcome(resource: Resource, stack: StackTemplate, attribute: str, successor
         return Outcome("kept", f"{kept} ({attribute} {policy}), outside of the stack from then on.", held.weight)
     if policy == "Snapshot":
         return Outcome("kept", f"{begin} A snapshot is kept ({attribute} Snapshot).", held.weight)
+    if with_it := _deleted_with_it(resource, stack):
+        return Outcome("lost", f"{begin} {with_it}", held.weight)
     if held.deletion == "kept":
         return Outcome("kept", f"{begin} {held.how}.", held.weight)
     if resource.type == "AWS::SageMaker::FeatureGroup" and "OnlineStoreConfig" not in resource.properties:
@@ -179,6 +183,22 @@ def _outcome(resource: Resource, stack: StackTemplate, attribute: str, successor
     gone = "emptied and deleted" if held.deletion == "refused" else "deleted"
     lost = f"{begin} The old one is {gone}" if successor else f"{gone.capitalize()} with {held.what}"
     return Outcome("lost", f"{lost} ({attribute} {policy}).{how}", held.weight)
+
+
+def _deleted_with_it(resource: Resource, stack: StackTemplate) -> str | None:
+    """What our own resources beside a Studio domain and its profiles delete, which SageMaker by itself would keep."""
+    beside = {
+        each.type: each.properties
+        for each in stack.resources.values()
+        if each.properties.get("DomainLogicalId") == resource.logical_id
+        or each.properties.get("UserProfileName") == resource.properties.get("UserProfileName", "")
+    }
+    residue = beside.get("Custom::SagestackStudioResidue")
+    if resource.type == "AWS::SageMaker::Domain" and residue and residue.get("HomeDirectories") == "delete":
+        return "The stack deletes its file system after it (home_directories), and before it all spaces with their volumes."
+    if resource.type == "AWS::SageMaker::UserProfile" and "Custom::SagestackStudioProfileContents" in beside:
+        return "The stack deletes the private spaces that the person made, with their volumes; the directory itself is kept."
+    return None
 
 
 def policy_of(resource: Resource, attribute: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sagestack.review.changes.drafts import Context, Draft
 from sagestack.review.changes.endpoint_updates import judge_component, judge_endpoint, judge_model
+from sagestack.review.changes.workbench_changes import WORKBENCH
 from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, Severity
 
@@ -17,19 +18,6 @@ def judge(draft: Draft, context: Context) -> None:
     judged = _BY_TYPE.get(draft.resource.type)
     if judged is not None:
         judged(draft, context)
-
-
-def _notebook(draft: Draft, context: Context) -> None:
-    """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateNotebookInstance.html"""
-    if draft.action is Action.DELETED:
-        draft.interrupt(Severity.DANGER, "Whoever works in the notebook loses it while they work.")
-    elif draft.is_replaced:
-        draft.interrupt(Severity.DANGER, "Whoever works in the notebook is thrown out, and finds an empty one.")
-    elif any(change.path.partition("[")[0] != "Tags" for change in draft.properties):
-        draft.interrupt(
-            Severity.WARNING,
-            "The notebook instance is stopped for the update and started again: kernels and terminals end, files stay.",
-        )
 
 
 def _api(draft: Draft, context: Context) -> None:
@@ -113,7 +101,6 @@ _BY_TYPE: dict[str, Callable[[Draft, Context], None]] = {
     "AWS::SageMaker::Endpoint": judge_endpoint,
     "AWS::SageMaker::InferenceComponent": judge_component,
     "AWS::SageMaker::Model": judge_model,
-    "AWS::SageMaker::NotebookInstance": _notebook,
     "AWS::SageMaker::Pipeline": _pipeline,
     "AWS::ApplicationAutoScaling::ScalableTarget": _scaling,
     "AWS::ApplicationAutoScaling::ScalingPolicy": _scaling_policy,
@@ -121,7 +108,7 @@ _BY_TYPE: dict[str, Callable[[Draft, Context], None]] = {
     "AWS::CloudWatch::Alarm": _alarm,
     "AWS::SNS::Topic": _topic,
     "AWS::Events::Rule": _rule,
-    "AWS::Scheduler::Schedule": _rule,
     "AWS::EC2::VPCEndpoint": _vpc_endpoint,
     **dict.fromkeys(_APIS, _api),
+    **WORKBENCH,
 }

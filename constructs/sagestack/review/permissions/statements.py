@@ -21,6 +21,10 @@ SELF = "the principal itself"
 """Whom the statements of an identity's own policies are about."""
 
 
+_ASSET = re.compile(r"(:s3:::cdk-[a-z0-9]+-assets-[^/]*/)[0-9a-f]{64}(?=\.)")
+"""A file that CDK publishes is named by what is in it: another content is no other permission."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """Patterns, or all but them (`NotAction` and its like)."""
@@ -121,7 +125,7 @@ def _statement(
 def _selection(raw: Mapping[str, Any], name: str, reader: Reader, stack: StackTemplate) -> Selection | None:
     for key in (name, f"Not{name}"):
         if key in raw:
-            texts = {re.sub(r"\*+", "*", text) for text in reader.texts(raw[key], stack)}
+            texts = {_ASSET.sub(r"\1HASH", re.sub(r"\*+", "*", text)) for text in reader.texts(raw[key], stack)}
             return Selection(tuple(sorted(texts)), key.startswith("Not"))
     return None
 

@@ -42,19 +42,19 @@ def _private_block(cidr: str) -> str:
     # https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html
     if not (
         isinstance(block, ipaddress.IPv4Network)
-        and 16 <= block.prefixlen <= 26
+        and 16 <= block.prefixlen <= 25
         and any(block.subnet_of(private) for private in _PRIVATE)
     ):
-        raise ValueError(f"{cidr!r} does not fit (allowed: private IPv4 blocks of /16 to /26, like 10.42.0.0/22)")
+        raise ValueError(f"{cidr!r} does not fit (allowed: private IPv4 blocks of /16 to /25, like 10.42.0.0/22)")
     if block.overlaps(_OF_DOCKER):
         raise ValueError(f"{cidr!r} does not fit: {_OF_DOCKER} is Docker's on each instance; take another block")
     return cidr
 
 
-def subnet_blocks(cidr: str, count: int) -> list[str]:
-    """Equal parts of a block, as many as are needed, each a power of two of it."""
-    block = ipaddress.ip_network(cidr)
-    return [str(part) for part in list(block.subnets(prefixlen_diff=(count - 1).bit_length()))[:count]]
+def subnet_blocks(cidr: str) -> list[str]:
+    """The quarters of a block. The first is for the way out, the others for up to three zones, whether there are so many or not:
+    what comes later must move none of them, for an instance that moves loses its volume."""
+    return [str(part) for part in ipaddress.ip_network(cidr).subnets(prefixlen_diff=2)]
 
 
 class WorkbenchNetwork(Settings):
@@ -98,5 +98,5 @@ class WorkbenchNetwork(Settings):
         """How many network interfaces fit into the first subnet, beside its endpoints; None where it is not made here."""
         if self.cidr is None:
             return None
-        first = ipaddress.ip_network(subnet_blocks(self.cidr, self.availability_zones + 1)[1])
+        first = ipaddress.ip_network(subnet_blocks(self.cidr)[1])
         return first.num_addresses - _KEPT_BY_AWS - len(INTERFACE_ENDPOINTS)

@@ -78,8 +78,8 @@ class Personas(Settings):
             raise Misfit(
                 (
                     ("trusted",),
-                    f"the trust policy of a role would have {size} characters, and IAM takes {_MAX_TRUST}; name fewer, like one role"
-                    " that all of these may become",
+                    f"the trust policy of a role would have {size} characters, and IAM takes {_MAX_TRUST}; name fewer, like one"
+                    " role that all of these may become",
                 )
             )
         return self

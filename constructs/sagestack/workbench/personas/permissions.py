@@ -155,6 +155,7 @@ class PersonaPermissions:
                     "sagemaker:ListProcessingJobs",
                     "sagemaker:ListSpaces",
                     "sagemaker:ListTrainingJobs",
+                    "sagemaker:ListTransformJobs",
                     "sagemaker:ListUserProfiles",
                 ],
                 ["*"],
