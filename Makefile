@@ -138,6 +138,8 @@ lock: .venv/.uv  ## Compile the lock files from the .in files
 	hashed requirements-browser.in requirements-browser.txt
 	hashed requirements-notebook.in requirements-notebook.txt
 	hashed local_cloud/requirements.in local_cloud/requirements.txt
+	image=local_cloud/notebook_runtime/image
+	hashed $$image/requirements-awscli.in $$image/requirements-awscli.txt
 	for folder in model_code/images/*; do hashed "$$folder/requirements.in" "$$folder/requirements.txt" --no-emit-package scipy; done
 
 clean:  ## Remove everything that make installed or built (the local cloud's state, too)

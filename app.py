@@ -24,6 +24,7 @@ from sagestack.settings import (
     load_models,
     load_sources,
 )
+from sagestack.template_limits import synthesize
 
 from constructs import Construct
 from stacks import FoundationStack, ServingStack, TrainingStack
@@ -175,12 +176,12 @@ def main() -> None:
         if part not in PARTS:
             raise SettingsError([f"part: {part!r} is nothing that this app has (known: {', '.join(PARTS)})"])
         PARTS[part](app)
+        if not app.node.try_get_context("sagestack:review"):
+            # A review looks for what breaks a rule itself, and in both sides.
+            add_guardrails(app)
+        synthesize(app)
     except SettingsError as error:
         sys.exit(str(error))
-    if not app.node.try_get_context("sagestack:review"):
-        # A review looks for what breaks a rule itself, and in both sides.
-        add_guardrails(app)
-    app.synth()
 
 
 if __name__ == "__main__":

@@ -11,32 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import aws_cdk as cdk
-from aws_cdk import aws_ssm as ssm
-from sagestack.settings import Environment, EnvironmentNames, Model, load_environment, load_models
-from sagestack.settings.workbench.notebook import Grants
-from sagestack.workbench.notebook_role import GrantedModel, NotebookRole
-
-from stacks import FoundationStack, ServingStack, TrainingStack
+from tests.example_stacks import ENDPOINT, HOUSING, NAMES, NOTEBOOK, ROLE_STACK, synthesize
 from tests.hosted_images import BUCKET
 from tests.housing_runs import DATA
 from tests.local_cloud_fixtures import ROOT, LocalCloud
-from tests.stack_deployer import StackDeployer, synthesizer
-from tests.synthesis import copy_project, flags
+from tests.stack_deployer import StackDeployer
+from tests.synthesis import copy_project
 
 EXAMPLES = ROOT / "notebooks" / "examples"
 NOTEBOOK_PYTHON = ROOT / ".venv-notebook" / "bin" / "python"
 SDK_PYTHON = ROOT / ".venv-sdk" / "bin" / "python"
-NAMES = EnvironmentNames("local")
-HOUSING = NAMES.model("housing")
-NOTEBOOK = "explore"
-ENDPOINT: dict[str, Any] = {
-    "kind": "real-time",
-    "instance_type": "ml.m5.large",
-    "initial_instance_count": 1,
-    "update": {"kind": "all-at-once"},
-}
-ROLE_STACK = "notebook-role"
 UNDER_WAY = ("Executing", "Stopping")
 TIMEOUT_S = 200
 
@@ -101,36 +85,6 @@ class Ran:
     def pictures(self, cell: str) -> int:
         """How many a cell showed."""
         return sum("image/png" in output.get("data", {}) for output in self._cells[cell]["outputs"])
-
-
-class RoleStack(cdk.Stack):
-    """A notebook's role as the workbench makes it, without the instance: notebooks are run here, not there."""
-
-    def __init__(
-        self, app: cdk.App, *, foundation: FoundationStack, training: TrainingStack, grants: Grants, **kwargs: Any
-    ) -> None:
-        super().__init__(app, ROLE_STACK, **kwargs)
-        role = NotebookRole(
-            self,
-            "Role",
-            name=NOTEBOOK,
-            names=NAMES,
-            grants=grants,
-            models={
-                "housing": GrantedModel(
-                    "housing", pipeline=training.pipeline, registry=training.registry, image=training.image
-                )
-            },
-            data=foundation.data,
-            artifacts=foundation.artifacts,
-            encryption_key=foundation.key,
-        )
-        ssm.StringParameter(
-            self,
-            "RoleParameter",
-            parameter_name=NAMES.notebook_role_parameter(NOTEBOOK),
-            string_value=role.role_arn,
-        )
 
 
 class ExamplePlatform:
@@ -272,10 +226,8 @@ class ExamplePlatform:
         }
 
     def _synthesize(self, project: Path, endpoint: dict[str, Any]) -> None:
-        """All stacks in one synth, which takes seconds; their assets are published."""
-        app = cdk.App(context=flags(), outdir=str(self._folder / "cdk.out"), analytics_reporting=False)
-        _add_stacks(app, _environment_of(project, endpoint), load_models(project)["housing"])
-        app.synth()
+        """Makes the templates, and publishes their assets."""
+        synthesize(project, self._folder / "cdk.out", endpoint)
         for file in (self._folder / "cdk.out").glob("*.assets.json"):
             for asset in json.loads(file.read_text())["files"].values():
                 source = self._folder / "cdk.out" / asset["source"]["path"]
@@ -289,49 +241,3 @@ class ExamplePlatform:
         deployer = StackDeployer(self.cloud, stack)
         status = deployer.deploy(json.dumps(template, separators=(",", ":")))
         assert status == "CREATE_COMPLETE", (stack, status, deployer.failures())
-
-
-def _environment_of(project: Path, endpoint: dict[str, Any]) -> Environment:
-    """The laptop's, with the version in service that the first run makes."""
-    environment = load_environment("local", project)
-    housing = type(environment.models["housing"]).model_validate(
-        {**environment.models["housing"].model_dump(), "served_version": 1, "endpoint": endpoint}
-    )
-    return environment.model_copy(update={"models": {"housing": housing}})
-
-
-def _add_stacks(app: cdk.App, environment: Environment, model: Model) -> None:
-    common: dict[str, Any] = {
-        "env": cdk.Environment(account=environment.account, region=environment.region),
-    }
-    foundation = FoundationStack(
-        app, NAMES.foundation_stack, environment=environment, synthesizer=synthesizer(), **common
-    )
-    training = TrainingStack(
-        app,
-        HOUSING.training_stack,
-        environment=environment,
-        model=model,
-        foundation=foundation,
-        synthesizer=synthesizer(),
-        **common,
-    )
-    RoleStack(
-        app,
-        foundation=foundation,
-        training=training,
-        grants=Grants(models=["housing"], jobs=True),
-        synthesizer=synthesizer(),
-        **common,
-    )
-    ServingStack(
-        app,
-        HOUSING.serving_stack,
-        environment=environment,
-        model=model,
-        foundation=foundation,
-        training={"housing": training},
-        sources={},
-        synthesizer=synthesizer(),
-        **common,
-    )

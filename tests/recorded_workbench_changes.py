@@ -61,7 +61,8 @@ _CHANGES: tuple[Recorded, ...] = (
         dev("cidr: 10.42.0.0/22", "cidr: 10.43.0.0/22"),
         "A network cannot change its addresses: all that is in it would be another one. Instances and domain have names that are"
         " taken, so the deployment fails; if it did not, volumes and spaces would be lost.",
-        met=ANY | {"replacement", "replacement-with-data", "data-loss", "interruption"},
+        # Rules name addresses: those of the new network reach the endpoints in it.
+        met=ANY | {"replacement", "replacement-with-data", "data-loss", "interruption", "iam-widening"},
         gravest="danger",
         replaced=frozenset(
             {"Network", "Network/*", "FileSystem*", "Notebook-explore", "Notebook-review", "Studio", "Studio/*"}
@@ -89,10 +90,9 @@ _CHANGES: tuple[Recorded, ...] = (
         "The profile goes, and the space with its volume; the private spaces that the person made go with the profile.",
         met=ANY | {"deletion", "data-loss", "interruption"},
         gravest="danger",
-        # A volume of 20 GB less.
-        dearer=False,
+        # A volume of 20 GB less, whose price is in no list that we have: the review says that it does not know.
         deleted=frozenset({"Studio/Profile-grace*", "Studio/Space-team*", "StudioRole-grace*"}),
-        says=("what is on its volume", "private spaces"),
+        says=("what is on its volume", "private spaces", "storage volume of the space"),
     ),
     Recorded(
         "studio-is-given-up",

@@ -245,3 +245,12 @@ def test_a_stop_that_fails_is_no_success(session: cli_fakes.FakeSession) -> None
     result = runner.invoke(app, ["notebook", "stop", "--json"])
     assert result.exit_code == 1
     assert "the volume is full" in json.loads(result.stdout)["error"]["message"]
+
+
+def test_what_is_not_deployed_cannot_be_opened_and_is_not_told_to_be_started(session: cli_fakes.FakeSession) -> None:
+    session.refuse("sagemaker", "describe_notebook_instance", "ValidationException", "RecordNotFound")
+    result = runner.invoke(app, ["notebook", "open", "--no-start", "--json"])
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "not-deployed"
+    assert "sagestack deploy" in error["hint"]

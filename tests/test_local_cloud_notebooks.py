@@ -12,6 +12,7 @@ import pytest
 from local_cloud.platform import Caller
 from local_cloud.sagemaker.cloudformation import ProvisioningError
 from local_cloud.sagemaker.errors import AccessDenied, ApiError, ValidationError
+from local_cloud.sagemaker.jobs.job_logs import JobLog
 from local_cloud.sagemaker.notebooks import instance_life
 from local_cloud.sagemaker.notebooks.notebook_cloudformation import RESOURCE_TYPES, NotebookInstanceProvisioner
 from tests.local_cloud_fakes import USER, patiently
@@ -154,6 +155,26 @@ def test_a_volume_that_cannot_be_deleted_fails_the_deletion_which_can_be_asked_f
     cloud.runtime.breaks.clear()
     cloud.call("DeleteNotebookInstance", NotebookInstanceName="mine")
     gone(cloud)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_ends_the_file_of_a_log_and_not_what_prints() -> None:
+    class Stream:
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def write(self, text: str) -> None:
+            self.lines.append(text)
+
+        def close(self) -> None:
+            self.lines.append("closed")
+
+    stream = Stream()
+    log = JobLog(stream, Path("/dev/full"))  # type: ignore[arg-type]
+    log.line("first")
+    log.line("second")
+    log.close()
+    assert stream.lines == ["first", "second", "closed"]
 
 
 def test_a_name_is_taken_whatever_its_case(cloud: NotebookCloud) -> None:

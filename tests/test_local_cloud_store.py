@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -83,3 +84,14 @@ def test_a_store_of_another_version_is_refused_with_the_way_out(tmp_path: Path) 
     store.close()
     with pytest.raises(RuntimeError, match=r"schema 99.*sagestack down --forget"):
         Store(path)
+
+
+def test_a_full_disk_is_said_as_that_and_what_comes_later_is_written(store: Store) -> None:
+    store.put("k", "a", "r", "one", {"value": 1})
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count={pages + 1}").fetchone()
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        store.put("k", "a", "r", "big", {"value": "x" * 100_000})
+    store.put("k", "a", "r", "one", {"value": 2})
+    assert store.get("k", "a", "r", "one") == {"value": 2}
+    assert store.get("k", "a", "r", "big") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import aws_cdk as cdk
@@ -258,6 +259,36 @@ def test_what_could_not_be_stopped_fails_the_call_so_that_lambda_repeats_it(clou
     assert "tried again in a minute:\n  - notebook instance sagestack-dev-lab" in cloud.published[0]["Message"]
     cloud.status["sagestack-dev-lab"] = "InService"
     assert handler.handler(event(), None)["stopped"] == ["notebook instance sagestack-dev-lab"]
+
+
+class Context:
+    """What Lambda says of a call that has this many seconds left."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return round(self.seconds * 1000)
+
+
+def test_what_is_starting_is_waited_for_and_stopped(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, looks = Context(600), 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        context.seconds -= seconds
+        cloud.status["sagestack-dev-lab"] = "InService" if looks == 15 else "Pending"
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    cloud.status["sagestack-dev-lab"] = "Pending"
+    said = handler.handler(event(), context)
+    assert said["stopped"] == ["notebook instance sagestack-dev-explore", "notebook instance sagestack-dev-lab"]
+    assert said["not_stopped"] == {}
+    cloud.status["sagestack-dev-lab"], looks = "Pending", 15
+    with pytest.raises(handler.NotAllStopped, match="it is Pending"):
+        handler.handler(event(), context)
+    assert context.seconds > 60, "there is time left to tell people"
 
 
 def test_an_instance_that_could_not_be_marked_is_stopped_all_the_same(cloud: Cloud) -> None:

@@ -546,7 +546,13 @@ def test_the_image_is_built_once_from_what_it_needs(docker_image: Any, tmp_path:
         assert docker_image.InstanceImage(engine, tmp_path).ensure(lines.append).startswith("sha256:sagestack-local")
     assert len(engine.built) == 1
     assert lines[-1] == "Step 1/2"
-    assert {"Dockerfile", "requirements-notebook.txt", "supervisor/__main__.py", "anaconda3/conda"} <= engine.context
+    assert {
+        "Dockerfile",
+        "requirements-notebook.txt",
+        "requirements-awscli.txt",
+        "supervisor/__main__.py",
+        "anaconda3/conda",
+    } <= engine.context
     assert not any("__pycache__" in name for name in engine.context)
 
 
@@ -587,6 +593,12 @@ def test_the_image_is_built_on_the_base_that_the_models_have() -> None:
         for match in base.findall(path.read_text())
     }
     assert len(found) == 1
+
+
+def test_the_image_installs_with_the_projects_uv() -> None:
+    pinned = re.search(r"^UV_VERSION := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert f"uv=={pinned[1]} " in (ROOT / "local_cloud/notebook_runtime/image/Dockerfile").read_text()
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

@@ -145,6 +145,52 @@ CUSTOM = one("Custom::Gate", ServiceToken="arn:aws:lambda:us-east-1:111111111111
 KEY = one("AWS::KMS::Key", KeyPolicy={})
 RULE = one("AWS::Events::Rule", State="ENABLED", ScheduleExpression="rate(1 day)")
 
+
+def lifecycle(*steps: str, window: bool = False) -> Resources:
+    """A lifecycle config as ours begin, and the instance that has it."""
+    content = f"#!/bin/bash\n# In the foreground: {', '.join(steps) or 'nothing'}\n# In the background: nothing\n"
+    return {
+        **one(
+            "AWS::SageMaker::NotebookInstanceLifecycleConfig",
+            NotebookInstanceLifecycleConfigName="standard",
+            OnStart=[{"Content": {"Fn::Base64": {"Fn::Join": ["", [content, {"Ref": "AWS::Region"}]]}}}],
+        ),
+        "Notebook": {
+            "Type": "AWS::SageMaker::NotebookInstance",
+            "Properties": {
+                "NotebookInstanceName": "explore",
+                "LifecycleConfigName": {"Fn::GetAtt": ["It", "NotebookInstanceLifecycleConfigName"]},
+            },
+        },
+        **({"Window": one("Custom::SagestackNotebookRollout", ServiceToken="x")["It"]} if window else {}),
+    }
+
+
+def studio(home_directories: str = "delete", **domain: Any) -> Resources:
+    """A domain with somebody in it, and with what our stack puts beside it."""
+    return {
+        "It": one("AWS::SageMaker::Domain", DomainName="dev", AuthMode="IAM", VpcId="vpc-1", **domain)["It"],
+        "Residue": one("Custom::SagestackStudioResidue", DomainLogicalId="It", HomeDirectories=home_directories)["It"],
+        "Ada": one("AWS::SageMaker::UserProfile", DomainId={"Ref": "It"}, UserProfileName="ada")["It"],
+        "Contents": one("Custom::SagestackStudioProfileContents", UserProfileName="ada")["It"],
+        "Lab": one("AWS::SageMaker::Space", DomainId={"Ref": "It"}, SpaceName="lab")["It"],
+    }
+
+
+def without(resources: Resources, *logical_ids: str) -> tuple[Resources, Resources]:
+    return resources, {name: each for name, each in resources.items() if name not in logical_ids}
+
+
+STOP_SCHEDULE = one(
+    "AWS::Scheduler::Schedule",
+    Target={
+        "Arn": {
+            "Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":scheduler:::aws-sdk:sagemaker:stopNotebookInstance"]]
+        }
+    },
+)
+BUDGET = one("AWS::Budgets::Budget", Budget={"BudgetName": "b", "BudgetType": "COST", "TimeUnit": "MONTHLY"})
+
 RULES: dict[str, tuple[tuple[Resources, Resources], str]] = {
     "something is created": (({}, KEY), "It"),
     "tags change": (changed(KEY, put("It.Properties.Tags", [{"Key": "a", "Value": "b"}])), "It"),
@@ -184,6 +230,18 @@ RULES: dict[str, tuple[tuple[Resources, Resources], str]] = {
         "It",
     ),
     "a notebook instance is replaced": (changed(NOTEBOOK, put("It.Properties.SubnetId", "subnet-2")), "It"),
+    "a lifecycle config changes": ((lifecycle("auto-stop"), lifecycle("auto-stop", "git")), "It"),
+    "auto-stop is taken out of a lifecycle config": ((lifecycle("auto-stop", "git"), lifecycle("git")), "It"),
+    "a schedule that stops a notebook is deleted": ((STOP_SCHEDULE, {}), "It"),
+    "a budget is deleted": ((BUDGET, {}), "It"),
+    "what a Studio domain's apps start with changes": (
+        changed(studio(), put("It.Properties.DefaultUserSettings", {"ExecutionRole": "x"})),
+        "It",
+    ),
+    "a Studio domain is replaced": (changed(studio(), put("It.Properties.AuthMode", "SSO")), "It"),
+    "a Studio profile or a space is deleted": (without(studio(), "Ada", "Contents"), "Ada"),
+    "a NAT gateway is deleted": ((one("AWS::EC2::NatGateway", SubnetId="subnet-1"), {}), "It"),
+    "a flow log is deleted": ((one("AWS::EC2::FlowLog", ResourceId="vpc-1", ResourceType="VPC"), {}), "It"),
     "a pipeline's definition changes": (
         changed(PIPELINE, put("It.Properties.PipelineDefinition.PipelineDefinitionBody", '{"Steps": [1]}')),
         "It",
@@ -483,6 +541,26 @@ FATES: dict[str, tuple[Resources, Resources, str]] = {
     "an offline feature group": (one("AWS::SageMaker::FeatureGroup", OfflineStoreConfig={}), {}, "kept"),
     "an online feature group": (one("AWS::SageMaker::FeatureGroup", OnlineStoreConfig={}), {}, "lost"),
     "a domain": (one("AWS::SageMaker::Domain"), {}, "kept"),
+    "a domain whose home directories our stack deletes": (*without(studio(), *studio()), "lost"),
+    "a domain whose home directories our stack keeps": (*without(studio("keep"), *studio()), "kept"),
+    "a space": (one("AWS::SageMaker::Space", SpaceName="lab"), {}, "lost"),
+    "a profile": (one("AWS::SageMaker::UserProfile", UserProfileName="ada"), {}, "kept"),
+    "a profile whose private spaces our stack deletes": (
+        {
+            **one("AWS::SageMaker::UserProfile", UserProfileName="ada"),
+            "Contents": one("Custom::SagestackStudioProfileContents", UserProfileName="ada")["It"],
+        },
+        {},
+        "lost",
+    ),
+    "a profile beside somebody else's": (
+        {
+            **one("AWS::SageMaker::UserProfile", UserProfileName="ada"),
+            "Contents": one("Custom::SagestackStudioProfileContents", UserProfileName="grace")["It"],
+        },
+        {},
+        "kept",
+    ),
     "a role": (one("AWS::IAM::Role"), {}, "none"),
     "a bucket that changes in place": changed({"It": bucket()}, put("It.Properties.Tags", [])) + ("none",),  # noqa: RUF005
 }
@@ -532,6 +610,22 @@ NOTICED: dict[str, tuple[tuple[Resources, Resources], str, str | None]] = {
         "It",
         "The notebook instance is stopped for the update and started again: kernels and terminals end, files stay.",
     ),
+    "a space that is deleted": (
+        without(studio(), "Lab"),
+        "Lab",
+        "What runs in space lab ends, whoever works in it.",
+    ),
+    "a space that gets another domain": (
+        changed(studio(), put("Lab.Properties.DomainId", "d-other")),
+        "Lab",
+        "What runs in space lab ends; the new one is empty.",
+    ),
+    "a profile that gets another domain": (
+        changed(studio(), put("Ada.Properties.DomainId", "d-other")),
+        "Ada",
+        "ada is thrown out of Studio, and finds nothing of what was there.",
+    ),
+    "a lifecycle config": ((lifecycle(), lifecycle("git")), "It", None),
     "another address": (
         changed(API, put("It.Properties.ProtocolType", "WEBSOCKET")),
         "It",
@@ -779,3 +873,45 @@ def test_a_renamed_bucket_is_a_replacement_that_fails_where_others_import_it(pro
     assert any("it takes back what sagestack-prod-housing-training imports" in reason for reason in first.reasons)
     assert {each.severity for each in others} == {Severity.NOTICE}
     assert not {Action.CREATED, Action.DELETED} & {each.action for each in others}
+
+
+# --- The workbench ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("window", "how"),
+    [
+        (False, "what runs goes on with the old."),
+        (True, "the maintenance window restarts what runs, which ends kernels."),
+    ],
+)
+def test_a_changed_lifecycle_config_says_whom_it_reaches_and_when(window: bool, how: str) -> None:
+    changes = compared(lifecycle("auto-stop", window=window), lifecycle("auto-stop", "git", window=window))
+    assert changes["It"].reasons == (f"It reaches explore at the next start; {how}",)
+
+
+def test_auto_stop_that_is_gone_says_who_is_paid_for() -> None:
+    reasons = compared(lifecycle("auto-stop"), lifecycle())["It"].reasons
+    assert reasons[0].startswith("explore no longer stops by itself when nobody works there")
+    # Nobody has lost what was not there.
+    assert not any("stops by itself" in each for each in compared(lifecycle("git"), lifecycle())["It"].reasons)
+
+
+@pytest.mark.parametrize(
+    ("direction", "words"),
+    [("stop", "Nothing stops the notebook at its hours"), ("start", "Nothing starts the notebook at its hours")],
+)
+def test_a_schedule_that_is_gone_says_what_it_did(direction: str, words: str) -> None:
+    target = {"Arn": f"arn:aws:scheduler:::aws-sdk:sagemaker:{direction}NotebookInstance"}
+    (reason,) = compared(one("AWS::Scheduler::Schedule", Target=target), {})["It"].reasons
+    assert reason.startswith(words)
+    (other,) = compared(one("AWS::Scheduler::Schedule", Target={"Arn": "arn:aws:lambda:x"}), {})["It"].reasons
+    assert other == "What it started is started no more."
+
+
+def test_a_domain_beside_which_nothing_of_ours_stands_is_replaced_without_a_refusal() -> None:
+    ours, bare = studio(), one("AWS::SageMaker::Domain", DomainName="dev", AuthMode="IAM", VpcId="vpc-1")
+    other = put("It.Properties.AuthMode", "SSO")
+    refusal = "The deployment fails: the stack's own resource beside the domain"
+    assert any(each.startswith(refusal) for each in compared(*changed(ours, other))["It"].reasons)
+    assert not any(each.startswith(refusal) for each in compared(*changed(bare, other))["It"].reasons)

@@ -31,6 +31,7 @@ from tests.review_policies import (
 )
 
 READ = allow("s3:GetObject", OBJECTS)
+ASSETS = "arn:aws:s3:::cdk-hnb659fds-assets-111111111111-us-east-1"
 FIRST_PRINCIPAL = f"arn:aws:iam::{OTHER_ACCOUNT}:role/reader"
 
 
@@ -52,6 +53,11 @@ def with_policy(*statements: Raw) -> Raw:
         ),
         pytest.param(
             with_role(READ), {**with_role(), "Policy": policy("Role", READ)}, id="inline becomes a policy of its own"
+        ),
+        pytest.param(
+            with_role(allow("s3:GetObject", f"{ASSETS}/{'a' * 64}.sh")),
+            with_role(allow("s3:GetObject", f"{ASSETS}/{'b' * 64}.sh")),
+            id="a published file has another content, and so another name",
         ),
         pytest.param(
             with_role(READ),

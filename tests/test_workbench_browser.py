@@ -77,16 +77,21 @@ def test_an_example_notebook_runs_to_its_end(own_cloud: LocalCloud, examples: Pa
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
-    # Each has its number once it has ended: a cell that works has a star, and one after a failure has none.
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
-    wait_for(lambda: prompts.all_inner_texts() == executed, 90, "not all cells were executed")
-    outputs = page.locator(".jp-OutputArea-output")
+    prompts, outputs = page.locator(".jp-CodeCell .jp-InputPrompt"), page.locator(".jp-OutputArea-output")
+    failures = page.locator(
+        ",".join(f"[data-mime-type='application/vnd.jupyter.{kind}']" for kind in ("error", "stderr"))
+    )
+
+    def has_ended() -> bool:
+        """Each cell has its number then: one that works has a star, and one after a failure has none."""
+        assert not failures.count(), failures.all_inner_texts()
+        return prompts.all_inner_texts() == executed
+
+    wait_for(has_ended, 90, "not all cells were executed")
     said = "\n".join(outputs.all_inner_texts())
     assert "the model housing in the environment local, seen from the notebook explore" in said
     assert "housing.csv: 506 rows, 13 columns" in said
     assert outputs.locator("img").count() == 2
-    for kind in ("error", "stderr"):
-        assert page.locator(f"[data-mime-type='application/vnd.jupyter.{kind}']").count() == 0
 
     page.keyboard.press("Control+s")
     wait_for(lambda: all(cell["outputs"] for cell in code_cells(notebook)), 30, "it was not saved")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,12 +19,16 @@ import boto3
 from .message import Alert, NotOurs, read_alert
 from .stopping import Outcome, end_apps, mark_spent, stop_notebooks
 
+_LOOK_AGAIN_S = 20.0
+_NEEDED_S = 60.0
+"""For what comes after the waiting."""
+
 
 class NotAllStopped(Exception):
     """Something still runs; the message says what, and why."""
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Stops, or releases.
 
     Raises:
@@ -46,7 +51,17 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     stop_notebooks(sagemaker, names, outcome)
     if domain_id := os.environ.get("STUDIO_DOMAIN_ID"):
         end_apps(sagemaker, domain_id, outcome)
-    said = {"outcome": "stopped", **vars(outcome), "not_marked": not_marked}
+    # A start takes up to ten minutes, and Lambda's repeats come within three: who is starting is waited for.
+    while outcome.moving and _seconds_left(context) > _NEEDED_S + _LOOK_AGAIN_S:
+        time.sleep(_LOOK_AGAIN_S)
+        stop_notebooks(sagemaker, outcome.forget_moving(), outcome)
+    said = {
+        "outcome": "stopped",
+        "stopped": outcome.stopped,
+        "kept": outcome.kept,
+        "not_stopped": outcome.not_stopped,
+        "not_marked": not_marked,
+    }
     print(json.dumps(said))
     if outcome.stopped or not outcome.not_stopped:
         _tell(f"the budget of {os.environ['ENVIRONMENT']} is spent", _report(alert, outcome, not_marked))
@@ -54,6 +69,11 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         problems = {**outcome.not_stopped, **{f"mark of {name}": why for name, why in not_marked.items()}}
         raise NotAllStopped("; ".join(f"{what}: {why}" for what, why in problems.items()))
     return said
+
+
+def _seconds_left(context: Any) -> float:
+    """Of this call: https://docs.aws.amazon.com/lambda/latest/dg/python-context.html"""
+    return context.get_remaining_time_in_millis() / 1000 if context else 0.0
 
 
 def _alert(event: Mapping[str, Any]) -> Alert | None:

@@ -23,17 +23,26 @@ class Outcome:
         stopped: what was running and is told to stop.
         kept: what is left running because of its tag.
         not_stopped: what still runs, and why: try again.
+        moving: the names of notebook instances among them that are starting or changing.
     """
 
     stopped: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     not_stopped: dict[str, str] = field(default_factory=dict)
+    moving: list[str] = field(default_factory=list)
+
+    def forget_moving(self) -> list[str]:
+        """The names of those that were moving, which are to be looked at again."""
+        names, self.moving = self.moving, []
+        for name in names:
+            del self.not_stopped[_called(name)]
+        return names
 
 
 def stop_notebooks(sagemaker: Any, names: Iterable[str], outcome: Outcome) -> None:
     """Stops the notebook instances with these names. Nothing is deleted; one that does not run stays as it is."""
     for name in names:
-        what = f"notebook instance {name}"
+        what = _called(name)
         try:
             described = sagemaker.describe_notebook_instance(NotebookInstanceName=name)
             status = described["NotebookInstanceStatus"]
@@ -48,9 +57,14 @@ def stop_notebooks(sagemaker: Any, names: Iterable[str], outcome: Outcome) -> No
                 # Only what is InService can be stopped; what starts or changes is, soon.
                 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StopNotebookInstance.html
                 outcome.not_stopped[what] = f"it is {status}, and only an instance in service can be stopped"
+                outcome.moving.append(name)
         except (ClientError, BotoCoreError) as error:
             if not _is_gone(error):
                 outcome.not_stopped[what] = str(error)
+
+
+def _called(name: str) -> str:
+    return f"notebook instance {name}"
 
 
 def end_apps(sagemaker: Any, domain_id: str, outcome: Outcome) -> None:

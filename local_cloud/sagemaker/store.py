@@ -56,10 +56,12 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # SQLite has taken it back by itself where the disk is full; left open, it would swallow all that comes.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def get(self, kind: str, account: str, region: str, name: str) -> Document | None:
         """The document, or None."""

@@ -107,7 +107,7 @@ def start(session: Session, name: str, say: Callable[[str], None]) -> Instance:
     Raises:
         CliError: it failed, or is being deleted; it took too long.
     """
-    instance = _deployed(session, name)
+    instance = deployed(session, name)
     if instance.status in ("Stopping", "Updating"):
         say(f"{instance.instance_name} is {instance.status}; waiting for that first")
         instance = _settled(session, name)
@@ -131,7 +131,7 @@ def stop(session: Session, name: str, say: Callable[[str], None]) -> Instance:
     Raises:
         CliError: it is not deployed; it failed while it was stopped; it took too long.
     """
-    instance = _deployed(session, name)
+    instance = deployed(session, name)
     if instance.status in ("Pending", "Updating"):
         say(f"{instance.instance_name} is {instance.status}; waiting for that first")
         instance = _settled(session, name)
@@ -156,7 +156,12 @@ def presigned_url(session: Session, instance: Instance, session_hours: int) -> s
     return answer["AuthorizedUrl"]
 
 
-def _deployed(session: Session, name: str) -> Instance:
+def deployed(session: Session, name: str) -> Instance:
+    """The instance as it is now.
+
+    Raises:
+        CliError: there is none yet.
+    """
     instance = look(session, name)
     if instance.status == "not deployed":
         raise CliError(

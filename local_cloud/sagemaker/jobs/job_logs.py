@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 from pathlib import Path
 
 from local_cloud.containers.engine import NOTE
 from local_cloud.sagemaker.log_stream import LogStream
+
+logger = logging.getLogger(__name__)
 
 
 class JobLog:
@@ -17,16 +21,27 @@ class JobLog:
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8", errors="replace")
+        self._is_kept = True
 
     def line(self, text: str) -> None:
         """Add a line of the container; nothing once the log is closed."""
         with self._lock:
             if self._file.closed:
                 return
-            self._file.write(f"{text}\n")
-            self._file.flush()
+            self._keep(text)
             # Inside the lock, so that both have the lines in the same order.
             self._stream.write(text)
+
+    def _keep(self, text: str) -> None:
+        if not self._is_kept:
+            return
+        try:
+            self._file.write(f"{text}\n")
+            self._file.flush()
+        except OSError as error:
+            # A disk that is full must not end what prints: CloudWatch Logs has the lines.
+            self._is_kept = False
+            logger.warning("%s has no more lines: %s", self._file.name, error)
 
     def note(self, text: str) -> None:
         """Add a line of the local cloud's own, marked as such."""
@@ -35,6 +50,7 @@ class JobLog:
 
     def close(self) -> None:
         """Send what is left; returns when it is there."""
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
+            # What a full disk did not take is in the file's buffer still.
             self._file.close()
         self._stream.close()

@@ -96,7 +96,7 @@ def open_(
     session = state.connect(environment)
     chosen = notebook_instances.choose(session, name)
     began = time.monotonic()
-    before = notebook_instances.look(session, chosen)
+    before = notebook_instances.deployed(session, chosen)
     if before.status != "InService" and not may_start:
         raise CliError(
             f"{before.instance_name} is {before.status}.",
