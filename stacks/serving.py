@@ -127,6 +127,13 @@ class ServingStack(cdk.Stack):
             parameter_name=names.endpoint_name_parameter,
             string_value=self.endpoint.endpoint_name,
         ).node.add_dependency(self.endpoint)  # who finds the name finds the endpoint
+        if self.endpoint.component:
+            ssm.StringParameter(
+                self,
+                "InferenceComponentNameParameter",
+                parameter_name=names.inference_component_name_parameter,
+                string_value=self.endpoint.component.inference_component_name,
+            ).node.add_dependency(self.endpoint)
         # The versions are pinned by number, which says nothing to CloudFormation of where they came from.
         for name in model.served_together:
             self.add_stack_dependency(training[name])

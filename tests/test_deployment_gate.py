@@ -224,8 +224,10 @@ def test_a_size_within_the_bounds_of_the_scaling_passes(cloud: Cloud) -> None:
     assert gate(cloud, Variants=variants)
 
 
-def test_without_instances_no_size_is_compared(cloud: Cloud) -> None:
-    del cloud.endpoint["ProductionVariants"][0]["CurrentInstanceCount"]
+@pytest.mark.parametrize("said", [None, 0], ids=["nothing said", "none said"])
+def test_without_instances_no_size_is_compared(cloud: Cloud, said: int | None) -> None:
+    """A serverless variant has no instances that anybody desires; whether it has a count of them is not documented."""
+    cloud.endpoint["ProductionVariants"][0]["CurrentInstanceCount"] = said
     del cloud.endpoint["ProductionVariants"][0]["DesiredInstanceCount"]
     assert gate(cloud, Variants=[{"Name": "AllTraffic", "ModelPackageArns": [version(3)]}])
 

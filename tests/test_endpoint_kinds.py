@@ -137,6 +137,8 @@ def test_components_share_instances_that_have_no_model(made: Templates) -> None:
         "MinMemoryRequiredInMb": 1024,
     }
     assert component["Specification"]["ModelName"]["Fn::GetAtt"][1] == "ModelName"
+    names = {each["Properties"]["Name"] for each in made.resources("AWS::SSM::Parameter", "-shared-serving")}
+    assert "/sagestack/dev/shared/inference-component-name" in names, "callers must name it"
 
 
 def test_what_is_scaled_is_what_the_kind_has(made: Templates) -> None:

@@ -9,7 +9,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import assertions
 from sagestack.settings import EnvironmentNames, SettingsError, load_environment
-from sagestack.settings.workbench import Personas, WorkbenchNetwork
+from sagestack.settings.workbench import Personas, WorkbenchNetwork, own_names
 from sagestack.workbench.personas.persona_role import PersonaRole
 
 from tests.synthesis import copy_project, flags
@@ -207,3 +207,9 @@ def test_the_size_of_a_trust_policy_is_not_below_what_it_is(trusted: list[str]) 
     (role,) = assertions.Template.from_stack(stack).find_resources("AWS::IAM::Role").values()
     size = len(json.dumps(role["Properties"]["AssumeRolePolicyDocument"], separators=(",", ":")))
     assert size <= personas.trust_policy_size <= size + 40
+
+
+def test_a_model_may_not_have_the_name_of_the_folder_of_notebooks() -> None:
+    assert [path for path, _ in own_names.problems_with_models({}, None, ["housing", "notebooks"])] == [
+        ("models", "notebooks")
+    ]

@@ -44,8 +44,10 @@ class WantedVariant:
 def is_settled(described: Mapping[str, Any]) -> bool:
     """Whether nothing changes any more: the update is over, and every variant has the instances that it should have."""
     return described["EndpointStatus"] not in CHANGING and all(
-        variant.get("CurrentInstanceCount") == variant.get("DesiredInstanceCount")
+        variant.get("CurrentInstanceCount") == variant["DesiredInstanceCount"]
         for variant in described.get("ProductionVariants", [])
+        # A serverless variant has none that anybody desires.
+        if "DesiredInstanceCount" in variant
     )
 
 
