@@ -14,6 +14,7 @@ from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Notebook as NotebookSettings
 from sagestack.settings.workbench import Workbench, WorkbenchNetwork
 from sagestack.settings.workbench.network import INTERFACE_ENDPOINTS
+from sagestack.settings.workbench.notebook import Grants
 from sagestack.workbench.notebook import Notebook
 from sagestack.workbench.notebook_role import NotebookRole
 from sagestack.workbench.private_network import PrivateNetwork
@@ -294,3 +295,23 @@ def test_a_lifecycle_config_that_is_not_there_is_named_with_what_is_meant() -> N
                 "notebooks": {"explore": {"instance_type": "ml.t3.medium", "lifecycle_config": "standart"}},
             }
         )
+
+
+def test_jobs_of_somebody_with_upper_case_in_their_name_are_theirs_in_sagemakers_lower_case_too() -> None:
+    stack = cdk.Stack()
+    bucket = s3.Bucket(stack, "Bucket")
+    NotebookRole(
+        stack,
+        "Role",
+        name="studio-Ada",
+        names=EnvironmentNames("dev"),
+        grants=Grants(jobs=True),
+        models={},
+        data=bucket,
+        artifacts=bucket,
+        encryption_key=kms.Key(stack, "Key"),
+    )
+    (policy,) = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    text = json.dumps(policy)
+    for name in ("studio-Ada", "studio-ada"):
+        assert f":training-job/sagestack-dev-{name}-*" in text

@@ -9,6 +9,12 @@ import pytest
 from sagestack.settings import load_environment
 
 from tests.synthesis import NETWORK, Templates, build, served, synthesize, text_of
+from tests.whole_workbench import STACK, WholeWorkbench
+
+
+@pytest.fixture(scope="module")
+def workbench(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    return WholeWorkbench.of(tmp_path_factory).templates
 
 
 def references(value: object) -> Iterator[str]:
@@ -28,34 +34,112 @@ def statements(templates: Templates) -> list[dict[str, Any]]:
     return templates.statements("")
 
 
-def test_what_takes_a_role_waits_for_its_policies(templates: Templates) -> None:
+TAKES_NONE = ("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::SSM::Parameter")
+"""Types that name a role, and do nothing as it."""
+
+
+def takers_of_roles(template: dict[str, Any]) -> set[str]:
+    """The types of what takes a role, each of which waits for its policies."""
     takers = set()
-    for template in templates.by_stack.values():
-        resources = template["Resources"]
-        roles = {name for name, resource in resources.items() if resource["Type"] == "AWS::IAM::Role"}
-        policies = {
-            role: {
-                name
-                for name, resource in resources.items()
-                if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]
-            }
-            for role in roles
+    resources = template["Resources"]
+    roles = {name for name, resource in resources.items() if resource["Type"] == "AWS::IAM::Role"}
+    policies = {
+        role: {
+            name
+            for name, resource in resources.items()
+            if resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+            and {"Ref": role} in resource["Properties"]["Roles"]
         }
-        assert all(policies.values()), "a role without a policy can do nothing"
-        for name, resource in resources.items():
-            if resource["Type"] in ("AWS::IAM::Role", "AWS::IAM::Policy"):
-                continue
-            for role in roles & set(references(resource["Properties"])):
-                takers.add(resource["Type"])
-                # A policy that names what takes the role comes after it, of course: a function that may call itself.
-                awaited = {policy for policy in policies[role] if name not in references(resources[policy])}
-                assert awaited <= set(resource["DependsOn"]), f"{name} may start before {role} has its policies"
+        for role in roles
+    }
+    assert all(policies.values()), "a role without a policy can do nothing"
+    for name, resource in resources.items():
+        if resource["Type"] in TAKES_NONE:
+            continue
+        for role in roles & set(references(resource.get("Properties", {}))):
+            takers.add(resource["Type"])
+            # A policy that names what takes the role comes after it, of course: a function that may call itself.
+            awaited = {policy for policy in policies[role] if name not in _after(name, resources[policy], resources)}
+            assert awaited <= set(resource.get("DependsOn", [])), f"{name} may start before {role} has its policies"
+    return takers
+
+
+def _after(name: str, resource: dict[str, Any], resources: dict[str, Any]) -> set[str]:
+    """What a resource can only come after: what it refers to, and what that refers to and waits for."""
+    found: set[str] = set()
+    waiting = [*references(resource), *resource.get("DependsOn", [])]
+    while waiting and name not in found:
+        each = waiting.pop()
+        if each in resources and each not in found:
+            found.add(each)
+            waiting += [*references(resources[each]), *resources[each].get("DependsOn", [])]
+    return found
+
+
+def test_what_takes_a_role_waits_for_its_policies(templates: Templates) -> None:
+    takers = {taker for template in templates.by_stack.values() for taker in takers_of_roles(template)}
     assert takers == {
         "AWS::Lambda::Function",
         "AWS::SageMaker::Model",
         "AWS::SageMaker::Pipeline",
         "AWS::StepFunctions::StateMachine",
     }
+
+
+def test_what_takes_a_role_of_the_workbench_waits_for_its_policies(workbench: Templates) -> None:
+    assert takers_of_roles(workbench.by_stack[STACK]) == {
+        "AWS::EC2::FlowLog",
+        "AWS::Lambda::Function",
+        "AWS::SageMaker::Domain",
+        "AWS::SageMaker::Image",
+        "AWS::SageMaker::NotebookInstance",
+        "AWS::SageMaker::UserProfile",
+        "AWS::Scheduler::Schedule",
+        "AWS::StepFunctions::StateMachine",
+    }
+
+
+def test_who_may_take_a_role_of_the_workbench(workbench: Templates) -> None:
+    services, people = set(), []
+    for role in workbench.resources("AWS::IAM::Role", STACK):
+        for trust in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]:
+            service = trust["Principal"].get("Service")
+            services |= {service} - {None}
+            people += [trust] if service is None else []
+            # Functions and state machines by their own ARNs; whom others speak for, AWS asks by the account.
+            if service not in (None, "lambda.amazonaws.com", "states.amazonaws.com"):
+                assert trust["Condition"]["StringEquals"]["aws:SourceAccount"] == "111111111111"
+    assert services == {
+        *("lambda.amazonaws.com", "sagemaker.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com"),
+        "vpc-flow-logs.amazonaws.com",
+    }
+    # Nobody becomes a persona without saying who they are.
+    assert len(people) == 4
+    assert all("aws:RequestTag/user" in json.dumps(trust["Condition"]) for trust in people)
+
+
+def test_a_notebook_hands_on_its_own_role_alone(workbench: Templates) -> None:
+    template = workbench.by_stack[STACK]["Resources"]
+    passing = [
+        (resource["Properties"]["Roles"], statement)
+        for resource in template.values()
+        if resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]
+        if "iam:PassRole" in statement["Action"]
+    ]
+    assert len(passing) == 2
+    for roles, statement in passing:
+        assert [statement["Resource"]] == [{"Fn::GetAtt": [role["Ref"], "Arn"]} for role in roles]
+        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+
+
+def test_no_role_of_the_workbench_deletes_versions_of_objects_or_reads_what_other_apps_publish(
+    workbench: Templates,
+) -> None:
+    text = json.dumps(workbench.by_stack[STACK])
+    assert "s3:DeleteObject*" not in text
+    assert "s3:DeleteObjectVersion" not in text
+    assert "-assets-111111111111-us-east-1/*" not in text
 
 
 def test_sagemaker_alone_assumes_the_roles_and_for_this_account_alone(templates: Templates) -> None:

@@ -148,7 +148,12 @@ class NotebookRole(SageMakerRole):
                 "sagemaker:AddTags",
                 "sagemaker:ListTags",
             ],
-            [self._arn("sagemaker", kind, f"{self._own}-*") for kind in (*_JOBS, *_SERVED)],
+            # SageMaker writes names in lower case into ARNs; people in Studio may have others.
+            [
+                self._arn("sagemaker", kind, f"{own}-*")
+                for kind in (*_JOBS, *_SERVED)
+                for own in dict.fromkeys((self._own, self._own.lower()))
+            ],
         )
         # To itself only: a job may do what the notebook may, and nothing else.
         self.add_to_policy(
