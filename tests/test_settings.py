@@ -400,3 +400,10 @@ def test_a_workbench_that_cannot_be_is_refused_with_its_line(project: Path, old:
     (problem,) = refused(project)
     assert problem.startswith("environments/dev.yaml:")
     assert words in problem
+
+
+def test_the_local_cloud_has_no_nat_gateway(project: Path) -> None:
+    path = project / "environments/local.yaml"
+    path.write_text(path.read_text() + WORKBENCH.replace("10.42.0.0/22", "10.42.0.0/22, nat: true"))
+    (problem,) = refused(project, "local")
+    assert "workbench.network.nat: true, and the local cloud has no NAT gateways" in problem

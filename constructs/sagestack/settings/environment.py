@@ -244,6 +244,17 @@ class Environment(Settings):
         return self
 
     @model_validator(mode="after")
+    def _local_cloud_has_no_nat(self) -> Environment:
+        if self.account == LOCAL_ACCOUNT and self.workbench and self.workbench.network.nat:
+            raise Misfit(
+                (
+                    ("workbench", "network", "nat"),
+                    "true, and the local cloud has no NAT gateways; its instances reach what this machine reaches: leave it out",
+                )
+            )
+        return self
+
+    @model_validator(mode="after")
     def _budget_counts_what_is_tagged(self) -> Environment:
         if self.workbench and self.workbench.budget:
             check_counted(self.workbench.budget, self.tags)
