@@ -1,8 +1,8 @@
 """Changes as people make them, each with the verdict that an expert gave before the review was asked.
 
-Each edits a copy of the project, whose environment `prod` serves version 3 of housing on two instances, scaled up to six. Those of
-a workbench are in `recorded_workbench_changes`. An edit that finds nothing to change fails: a table of changes that nobody makes any
-more would prove nothing.
+Each edits a copy of the project, whose environment `prod` serves version 3 of housing on two instances, scaled up to six. Those
+of a workbench are in `recorded_workbench_changes`. An edit that finds nothing to change fails: a table of changes that nobody
+makes any more would prove nothing.
 """
 
 from __future__ import annotations

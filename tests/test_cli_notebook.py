@@ -254,3 +254,10 @@ def test_what_is_not_deployed_cannot_be_opened_and_is_not_told_to_be_started(ses
     error = json.loads(result.stdout)["error"]
     assert error["code"] == "not-deployed"
     assert "sagestack deploy" in error["hint"]
+
+
+@pytest.mark.parametrize("hours", ["inf", "1e308", "nan", "-1"])
+def test_a_time_that_is_none_is_a_mistake_of_who_wrote_it(session: cli_fakes.FakeSession, hours: str) -> None:
+    result = runner.invoke(app, ["notebook", "idle", "--hours", hours, "--json"])
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"]["code"] == "usage"

@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import aws_cdk as cdk
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
-from sagestack.settings import workbench
+from sagestack.settings import SettingsError, workbench
+from sagestack.settings.workbench.notebook import Hours
 from sagestack.workbench.running_notebooks import stopped_by
 
 from functions.idle_report import handler
@@ -350,3 +352,13 @@ def test_the_mails_topic_is_encrypted_and_its_failure_is_mailed_too() -> None:
 def test_a_report_that_nobody_could_get_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         workbench.IdleReport(**settings)
+
+
+def test_more_than_a_function_can_be_told_is_refused_by_the_key() -> None:
+    hours = Hours(stop="cron(0 19 ? * MON,TUE,WED,THU,FRI,SAT *)", time_zone="America/Argentina/Buenos_Aires")
+    each = workbench.Notebook(instance_type="ml.t3.medium", lifecycle_config="standard", hours=hours)
+    many = {f"a-notebook-with-a-long-name-{number:02}": each for number in range(30)}
+    with pytest.raises(
+        SettingsError, match=r"^environments/dev.yaml: workbench.idle_report: what is to be said of 30 notebooks"
+    ):
+        cost_stack.CostStack(cdk.App(), notebooks=many)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,7 @@ def test_a_script_with_the_name_of_one_of_our_steps_is_refused(root: Path) -> No
 def test_fips_is_refused_where_sagemaker_has_no_such_endpoint(root: Path) -> None:
     assert {"us-east-1", "us-gov-west-1", "ca-central-1"} <= fips_regions()
     assert problems(root, {"fips": True}, region="us-west-2") == ""
-    assert "SageMaker has no FIPS endpoint in eu-central-1" in problems(
-        root, {"fips": True}, region="eu-central-1"
-    )
+    assert "SageMaker has no FIPS endpoint in eu-central-1" in problems(root, {"fips": True}, region="eu-central-1")
 
 
 # --- What kernels and terminals find
@@ -238,15 +237,12 @@ def test_what_does_not_fit_is_an_asset_whose_sha256_is_in_the_script(made: _Made
     assert re.search(r"SAGESTACK_STEPS_URL='?s3://cdk-hnb659fds-assets-111111111111-us-east-1/\w+\.sh", text)
 
 
-def test_the_role_may_read_the_assets_of_the_config(made: _Made) -> None:
-    made.template.has_resource_properties(
-        "AWS::IAM::Policy",
-        {
-            "PolicyDocument": {
-                "Statement": Match.array_with([Match.object_like({"Action": Match.array_with(["s3:GetObject*"])})])
-            }
-        },
-    )
+def test_the_role_may_read_the_assets_of_the_config_and_no_others(made: _Made) -> None:
+    (policy,) = made.template.find_resources("AWS::IAM::Policy").values()
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    reading = json.dumps([each["Resource"] for each in statements if "s3:GetObject" in each["Action"]])
+    of_assets = re.findall(r":s3:::cdk-hnb659fds-assets-111111111111-us-east-1/([^\"]*)", reading)
+    assert sorted(re.sub(r"^[0-9a-f]{64}", "HASH", each) for each in of_assets) == ["HASH.sh", "HASH.zip"]
 
 
 def test_synth_says_which_instances_must_be_stopped_for_a_change(made: _Made, small: _Made) -> None:

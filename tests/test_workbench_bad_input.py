@@ -143,6 +143,19 @@ def config(said: str) -> str:
             id="a notebook named like a person in Studio",
         ),
         pytest.param(
+            NETWORK + "  notebooks:\n    one: &one {instance_type: ml.m5.huge}\n    two:\n      <<: *one\n",
+            "environments/dev.yaml:32: workbench.notebooks.two.instance_type: 'ml.m5.huge' is not an instance type",
+            id="what was merged in from elsewhere",
+        ),
+        pytest.param(
+            notebook(f"hours: {{stop: cron(0 19 ? * * *), time_zone: {'x' * 10_000}}}"),
+            f"time_zone: '{'x' * 76}... is no time zone",
+            id="a value that nobody would read",
+        ),
+        pytest.param(
+            notebook(f"volume_size_in_gb: {'9' * 5_000}"), "environments/dev.yaml: Exceeds the limit", id="a number without end"
+        ),
+        pytest.param(
             f"{NETWORK}  notebooks: {{ada: {JOBS}, ada-lab: {JOBS}}}\n",
             "notebooks.ada.grants.jobs: true would let ada stop and delete the jobs and endpoints of ada-lab",
             id="a notebook whose jobs another one could stop",
@@ -163,6 +176,7 @@ def test_it_is_refused_at_its_line(root: Path, workbench: str, said: str) -> Non
     text = problems(root, workbench)
     assert said in text
     assert text.startswith("environments/dev.yaml:")
+    assert len(text) < 1000
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
+from sagestack.network_statements import NetworkStatements
 from sagestack.policy_statements import TAGS, Scope, allow
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Workbench
@@ -35,7 +36,7 @@ class WorkbenchStatements(Scope):
             workbench: its settings.
         """
         super().__init__(stack, names)
-        self._workbench = workbench
+        self._workbench, self._network = workbench, NetworkStatements(stack, names, workbench.network)
 
     def working(self) -> list[iam.PolicyStatement]:
         """Notebooks, Studio, schedules, budgets, and a network of its own."""
@@ -45,7 +46,7 @@ class WorkbenchStatements(Scope):
             *self._studio(),
             *self._scheduled(),
             *self._cost(),
-            *self._network(),
+            *self._network.own(),
         ]
 
     def base(self, boundary_arn: str | None) -> list[iam.PolicyStatement]:
@@ -61,7 +62,7 @@ class WorkbenchStatements(Scope):
             *self._large_roles(boundary_arn),
             *self._handing_over(),
             *self._secrets(),
-            *self._security_groups(),
+            *self._network.security_groups(),
         ]
 
     def _handing_over(self) -> list[iam.PolicyStatement]:
@@ -259,52 +260,5 @@ class WorkbenchStatements(Scope):
                 "billing",
                 ["GetBillingViewData"],
                 self.stack.format_arn(service="billing", region="", resource="billingview", resource_name="*"),
-            ),
-        ]
-
-    def _security_groups(self) -> list[iam.PolicyStatement]:
-        """Those of notebooks, and rules in those of file systems, which are somebody else's."""
-        rules = [
-            *(f"{verb}SecurityGroup{side}" for verb in ("Authorize", "Revoke") for side in ("Egress", "Ingress")),
-            *(f"UpdateSecurityGroupRuleDescriptions{side}" for side in ("Egress", "Ingress")),
-        ]
-        return [
-            allow(
-                "ec2",
-                [
-                    *("CreateSecurityGroup", "DeleteSecurityGroup", "DescribeSecurityGroup*", *rules),
-                    *("CreateTags", "DeleteTags"),
-                ],
-                "*",
-                self.here(),
-            )
-        ]
-
-    def _network(self) -> list[iam.PolicyStatement]:
-        network = self._workbench.network
-        if network.cidr is None:
-            return []
-        actions = [
-            *(f"{verb}{kind}" for kind in ("Route", "RouteTable", "Subnet", "Vpc") for verb in ("Create", "Delete")),
-            *("ReplaceRoute", "AssociateRouteTable", "DisassociateRouteTable", "ReplaceRouteTableAssociation"),
-            *("ModifySubnetAttribute", "ModifyVpcAttribute", "ModifyVpcTenancy"),
-            *("CreateVpcEndpoint", "DeleteVpcEndpoints", "ModifyVpcEndpoint"),
-            *("CreateFlowLogs", "DeleteFlowLogs", "DescribeFlowLogs", "DescribeTags"),
-            *("DescribeNetworkAcls", "DescribeRouteTables", "DescribeVpcAttribute", "DescribeVpcEndpoints"),
-            "DescribeVpcEncryptionControls",
-        ]
-        if network.nat:
-            actions += [
-                *("AllocateAddress", "ReleaseAddress", "DescribeAddresses"),
-                *(f"{verb}InternetGateway" for verb in ("Attach", "Create", "Delete", "Detach")),
-                *("CreateNatGateway", "DeleteNatGateway", "DescribeInternetGateways", "DescribeNatGateways"),
-            ]
-        return [
-            allow("ec2", actions, "*", self.here()),
-            # An interface endpoint with a private name: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
-            allow(
-                "route53",
-                ["AssociateVPCWithHostedZone"],
-                f"arn:{self.stack.partition}:route53:::hostedzone/*",
             ),
         ]

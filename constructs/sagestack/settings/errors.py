@@ -105,7 +105,9 @@ def _describe(error: Mapping[str, Any], place: Place) -> str:
     if error["type"] == "missing":
         return f"{key}: the key is missing{_of_kind(owner)}" + (f" (allowed: {allowed})" if allowed else "")
     if error["type"] == "value_error":
-        return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
+        # What was written, and is of no use to anybody when it is long.
+        text = str(error["ctx"]["error"]).replace(repr(error["input"]), _shown(error["input"]))
+        return f"{key}: {text}" if key else text
     if not allowed and error["type"] in ("model_type", "model_attributes_type"):
         kinds = tags_of(place.kind)
         keys = next(

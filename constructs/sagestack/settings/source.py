@@ -32,7 +32,9 @@ class SettingsFile:
         line = 1
         for part in path:
             if isinstance(node, CommentedMap) and part in node:
-                line = node.lc.key(part)[0] + 1
+                # What `<<` merges in stands elsewhere: then what it is merged into is the nearest that is known.
+                place = (node.lc.data or {}).get(part)
+                line = line if place is None else place[0] + 1
             elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
                 line = node.lc.item(part)[0] + 1
             else:
@@ -67,7 +69,8 @@ def read(path: Path, *, root: Path) -> SettingsFile:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UnreadableError(f"{label}:{line}: {error.problem}") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
+        # The last two: numbers of thousands of digits, and mappings in mappings without an end.
         raise UnreadableError(f"{label}: {error}") from error
     if not isinstance(nodes, CommentedMap):
         found = "nothing" if nodes is None else f"a {type(_plain(nodes)).__name__}"

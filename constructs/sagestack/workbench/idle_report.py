@@ -26,6 +26,9 @@ from sagestack.workbench.schedule_group import ScheduleGroup, cron
 _VARIABLES_LIMIT = 3_600
 """Of Lambda's 4 KB for all variables of a function: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
+_TOPIC_SIZE = 200
+"""At most, of the topic's ARN and the names of all three."""
+
 
 class IdleReport(Construct):
     """Looks at all that runs in the workbench, who has it, since when, when it was last used and what it has cost.
@@ -79,26 +82,23 @@ class IdleReport(Construct):
         )
         for email in report.emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
-        variables = {
-            "TOPIC_ARN": self.topic.topic_arn,
-            "WORKBENCH": _said(
-                {
-                    "workbench": {
-                        "environment": names.environment,
-                        "region": stack.region,
-                        "notebook_prefix": names.notebook_instance(""),
-                        "notebooks": {name: stopped_by(each, lifecycle_configs) for name, each in notebooks.items()},
-                        "studio_domain_id": studio_domain_id,
-                        "studio_stopped_by": list(studio_stopped_by),
-                    },
-                    "idle_hours": report.idle_hours,
-                    "says_when_nothing_idles": report.says_when_nothing_idles,
+        told = {
+            "WORKBENCH": {
+                "workbench": {
+                    "environment": names.environment,
+                    "region": stack.region,
+                    "notebook_prefix": names.notebook_instance(""),
+                    "notebooks": {name: stopped_by(each, lifecycle_configs) for name, each in notebooks.items()},
+                    "studio_domain_id": studio_domain_id,
+                    "studio_stopped_by": list(studio_stopped_by),
                 },
-                stack,
-            ),
-            "PRICES": _said(prices_of(prices or load_prices(), stack.region, notebooks, studio_instance_types), stack),
+                "idle_hours": report.idle_hours,
+                "says_when_nothing_idles": report.says_when_nothing_idles,
+            },
+            "PRICES": prices_of(prices or load_prices(), stack.region, notebooks, studio_instance_types),
         }
-        if (size := sum(len(key) + len(value) for key, value in variables.items())) > _VARIABLES_LIMIT:
+        # Of the values themselves: a whole text that is only known at deployment has the length of its token.
+        if (size := sum(len(_compact(value)) for value in told.values()) + _TOPIC_SIZE) > _VARIABLES_LIMIT:
             said = (
                 f"what is to be said of {len(notebooks)} notebooks is too much for one function ({size} of {_VARIABLES_LIMIT}"
                 " characters); give the environment fewer, or shorter names, or set idle_report to null"
@@ -110,7 +110,10 @@ class IdleReport(Construct):
             package="idle_report",
             description=f"Says which notebooks of {names.environment} run for nobody",
             timeout=cdk.Duration.minutes(5),
-            environment=variables,
+            environment={
+                "TOPIC_ARN": self.topic.topic_arn,
+                **{key: _said(value, stack) for key, value in told.items()},
+            },
         )
         self._function.configure_async_invoke(
             retry_attempts=2,
@@ -173,8 +176,12 @@ class IdleReport(Construct):
 
 def _said(value: object, stack: cdk.Stack) -> str:
     """As compact as JSON can be; a domain's id is only known when it is deployed."""
-    text = json.dumps(value, separators=(",", ":"), sort_keys=True)
+    text = _compact(value)
     return stack.to_json_string(value) if cdk.Token.is_unresolved(text) else text
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 __all__ = ["IdleReport", "stopped_by"]

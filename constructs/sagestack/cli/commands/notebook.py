@@ -160,7 +160,7 @@ def idle(
     hours: Annotated[
         float | None,
         typer.Option(
-            metavar="N", min=0, help="From when on something unused is named. Default: idle_report's, else 4."
+            metavar="N", min=0, max=8760, help="From when on something unused is named. Default: idle_report's, else 4."
         ),
     ] = None,
     environment: EnvOption = "local",
