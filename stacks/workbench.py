@@ -9,6 +9,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ssm as ssm
 from sagestack.settings import Environment, EnvironmentNames
 from sagestack.settings.workbench.notebook import Grants
+from sagestack.workbench.cost_tags import tag_workbench
 from sagestack.workbench.idle_report import IdleReport
 from sagestack.workbench.lifecycle import mounts
 from sagestack.workbench.lifecycle.lifecycle_config import LifecycleConfig
@@ -48,6 +49,7 @@ class WorkbenchStack(cdk.Stack):
             for name, each in training.items()
         }
 
+        tag_workbench(self, self._names)
         self.network = PrivateNetwork(
             self, "Network", network=self._workbench.network, proxy_ports=self._workbench.proxy_ports
         )

@@ -43,7 +43,7 @@ def check_instance_type(instance_type: str, use: Use) -> str:
     if instance_type not in known:
         raise ValueError(
             f"{instance_type!r} is not an instance type for {use}{suggestion(instance_type, sorted(known))}"
-            f" (allowed: {len(known)} types like 'ml.m5.large')"
+            f" (allowed: {len(known)} types like {'ml.t3.medium' if use == 'notebook' else 'ml.m5.large'!r})"
         )
     if use in ("training", "processing") and architecture(instance_type) != "amd64":
         raise ValueError(

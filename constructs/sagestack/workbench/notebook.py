@@ -8,7 +8,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
 from sagestack.network import grant_interfaces_in
-from sagestack.settings import LOCAL_ACCOUNT, EnvironmentNames
+from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Notebook as NotebookSettings
 from sagestack.workbench.code_repository import CodeRepository
 from sagestack.workbench.lifecycle.lifecycle_config import LifecycleConfig

@@ -13,6 +13,7 @@ from aws_cdk import aws_iam as iam
 
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.personas import PersonaName, Personas
+from sagestack.workbench.cost_tags import WORKBENCH_TAG
 
 OWNER_TAG = "sagestack:owner"
 _OPENING = ("sagemaker:CreatePresignedDomainUrl", "sagemaker:CreatePresignedNotebookInstanceUrl")
@@ -100,7 +101,7 @@ class PersonaPermissions:
             _allow(
                 ["sagemaker:DeleteApp"],
                 [self._sagemaker("app", "*")],
-                {"StringEquals": {"aws:ResourceTag/environment": self._names.environment}},
+                {"StringEquals": {f"aws:ResourceTag/{WORKBENCH_TAG}": self._names.environment}},
             ),
             _allow(
                 ["sagemaker:StopPipelineExecution"],
