@@ -1,7 +1,7 @@
 """Parts of a network that MiniStack's EC2 has and its CloudFormation has not: rules of security groups, and flow logs.
 
-Beside `ministack_seams` a module that knows MiniStack; the same test holds every name of it that is used here. A flow log is kept,
-and writes nothing: there is no traffic in a network of the local cloud.
+Beside `ministack_seams` a module that knows MiniStack; the same test holds every name of it that is used here. A flow log is
+kept, and writes nothing: there is no traffic in a network of the local cloud.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/AWS_EC2.html
 """
 

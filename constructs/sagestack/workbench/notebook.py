@@ -8,7 +8,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
 from sagestack.network import grant_interfaces_in
-from sagestack.settings import EnvironmentNames
+from sagestack.settings import LOCAL_ACCOUNT, EnvironmentNames
 from sagestack.settings.workbench import Notebook as NotebookSettings
 from sagestack.workbench.code_repository import CodeRepository
 from sagestack.workbench.lifecycle.lifecycle_config import LifecycleConfig
@@ -75,7 +75,9 @@ class Notebook(Construct):
         ]
         for repository in repositories:
             repository.grant_clone(role)
-        if network.has_internet is False and notebook.repositories:
+        # An instance of the local cloud reaches what its machine reaches.
+        is_local = cdk.Stack.of(self).account == LOCAL_ACCOUNT
+        if network.has_internet is False and notebook.repositories and not is_local:
             cdk.Annotations.of(self).add_warning_v2(
                 "sagestack:repositoryOutOfReach",
                 f"{name} clones {', '.join(each.url for each in notebook.repositories)}, and workbench.network has no way to the"
