@@ -55,6 +55,7 @@ def allow(cloud: LocalCloud, queue: str, arn: str, service: str) -> None:
     cloud.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
 
 
+@pytest.mark.long
 def test_a_share_is_watched_for_one_endpoint_and_told_both_ways(cloud: LocalCloud) -> None:
     sns, sqs = cloud.client("sns"), cloud.client("sqs")
     topic = sns.create_topic(Name="alarms")["TopicArn"]

@@ -165,6 +165,7 @@ def refused(code: str, *words: str) -> Iterator[None]:
         assert word in error["Message"], error["Message"]
 
 
+@pytest.mark.long
 def test_requests_wait_without_an_instance_and_are_answered_exactly_once_when_there_are_two(queue: Queue) -> None:
     name = queue.hosting.endpoint("sleeper", queue.config("sleeper"))
     described = queue.hosting.sagemaker.describe_endpoint_config(EndpointConfigName=name)

@@ -132,6 +132,7 @@ def test_a_new_model_replaces_model_and_config_and_keeps_the_endpoint(cloud: Loc
     assert after["Model"] not in [m["ModelArn"] for m in hosting.sagemaker.list_models(MaxResults=100)["Models"]]
 
 
+@pytest.mark.long
 def test_a_bad_model_is_rolled_back_and_the_endpoint_never_stops_answering(cloud: LocalCloud, hosting: Hosting) -> None:
     stack = Stack(cloud, "rolled-back")
     stack.create(serving(hosting, "good"))

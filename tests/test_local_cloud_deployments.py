@@ -161,6 +161,7 @@ class Stages:
         return start + 0.05, end - LOOK_S - 0.05
 
 
+@pytest.mark.long
 def test_a_canary_brings_a_new_version_in_and_the_next_bad_one_is_rolled_back_under_load(hosting: Hosting) -> None:
     sagemaker, canary = (
         hosting.sagemaker,

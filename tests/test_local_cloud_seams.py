@@ -281,6 +281,7 @@ print(first == (written.stat().st_ino, written.stat().st_mtime_ns))
     assert in_ministack(program).splitlines()[-1] == "True"
 
 
+@pytest.mark.long
 def test_of_a_log_without_end_the_end_is_kept(cloud: LocalCloud) -> None:
     logs = cloud.client("logs")
     names = {"logGroupName": "/chatty", "logStreamName": "one"}

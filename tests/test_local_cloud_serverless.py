@@ -98,6 +98,7 @@ def answers(hosting: Hosting, endpoint: str, count: int, body: dict[str, Any]) -
     return found
 
 
+@pytest.mark.long
 def test_a_serverless_endpoint_starts_cold_stays_warm_throttles_and_goes_to_zero(hosting: Hosting) -> None:
     hosting.endpoint("cold", config(hosting, "cold", hosting.model("cold", start_s=START_S)))
     described = hosting.described("cold", "InService")

@@ -70,6 +70,7 @@ def alone(jobs: XgboostJobs) -> dict[str, bytes]:
     return jobs.finished(jobs.train())
 
 
+@pytest.mark.long
 def test_two_hosts_with_sharded_rows_train_as_good_a_model_as_one(jobs: XgboostJobs, alone: dict[str, bytes]) -> None:
     sharded = jobs.channel()
     sharded["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
@@ -97,6 +98,7 @@ def test_streamed_rows_make_the_same_model_as_downloaded_ones(jobs: XgboostJobs,
     assert jobs.finished(name)["xgboost-model"] == alone["xgboost-model"]
 
 
+@pytest.mark.long
 def test_an_interrupted_spot_job_ends_with_the_model_of_an_uninterrupted_one(jobs: XgboostJobs) -> None:
     def start(word: str, **members: Any) -> str:
         return jobs.train(

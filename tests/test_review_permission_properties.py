@@ -9,6 +9,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sagestack.review.permissions import permission_changes
@@ -192,6 +193,7 @@ def guarded(policy: Sequence[Raw]) -> Any:
     )
 
 
+@pytest.mark.long
 @given(st.lists(statements(), max_size=3), st.lists(statements(), max_size=3))
 @settings(max_examples=examples(0.6), deadline=None)
 def test_a_role_is_wider_where_some_request_is_decided_more_freely_and_nowhere_else(
@@ -202,6 +204,7 @@ def test_a_role_is_wider_where_some_request_is_decided_more_freely_and_nowhere_e
     assert {change.direction for change in found} == directions(before, after, [OWN_ROLE])
 
 
+@pytest.mark.long
 @given(st.lists(statements(with_principal=True), max_size=2), st.lists(statements(with_principal=True), max_size=2))
 @settings(max_examples=examples(0.6), deadline=None)
 def test_a_bucket_is_wider_where_some_request_is_decided_more_freely_and_nowhere_else(

@@ -6,6 +6,7 @@ import copy
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,6 +96,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.long
 @given(st.sampled_from(places(TEMPLATE)), ODD)
 @settings(max_examples=examples(0.5), deadline=None)
 def test_an_odd_value_anywhere_is_no_error(place: tuple[Any, ...], odd: Any) -> None:

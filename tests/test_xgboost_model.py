@@ -305,6 +305,7 @@ DEADLY_BITS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("booster", DEADLY_BITS)
 def test_flipped_bits_never_end_the_process_that_loads(tmp_path: Path, booster: str) -> None:
     content = _raw(_booster(rounds=3, booster=booster))

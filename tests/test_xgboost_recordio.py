@@ -269,6 +269,7 @@ def test_selected_output_is_a_label_for_each_name() -> None:
     }
 
 
+@pytest.mark.long
 def test_broken_bytes_raise_nothing_else_and_what_is_read_is_what_protobuf_reads() -> None:
     generator = random.Random(7)
     bases = [
