@@ -87,6 +87,7 @@ def test_a_dry_run_prints_the_commands_as_a_shell_takes_them_and_runs_none(
     assert not (root / "called").exists()
 
 
+@pytest.mark.long
 def test_administrators_rights_are_taken_away_only_when_that_is_said(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +129,7 @@ def test_other_environments_of_the_account_and_trusted_accounts_stay(
 WORKBENCH = "workbench: {network: {cidr: 10.42.0.0/22}}\n"
 
 
+@pytest.mark.long
 def test_a_workbench_has_a_policy_of_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = root / "environments/dev.yaml"
     file.write_text(file.read_text() + WORKBENCH)
@@ -138,6 +140,7 @@ def test_a_workbench_has_a_policy_of_its_own(root: Path, monkeypatch: pytest.Mon
     assert second[second.index("--cloudformation-execution-policies") + 1] == f"{OURS},{OURS}-base,{OURS}-workbench"
 
 
+@pytest.mark.long
 def test_the_policy_of_a_workbench_that_is_gone_is_taken_from_cdks_role_before_it_is_deleted(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

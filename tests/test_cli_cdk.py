@@ -298,6 +298,7 @@ def test_a_pin_that_the_registry_does_not_have_is_refused_before_anything_is_dep
     assert not (root / "called-deploy").exists()
 
 
+@pytest.mark.long
 def test_under_json_the_cli_does_not_get_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _project(tmp_path / "p")
     program = """

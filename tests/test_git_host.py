@@ -182,6 +182,7 @@ def test_a_write_that_would_lose_something_is_refused(
     assert unchanged.repository.tip("main") == before
 
 
+@pytest.mark.long
 def test_of_many_writers_at_once_each_wins_once_and_no_commit_is_lost(host: GitHost, repository: Path) -> None:
     def writer(number: int) -> None:
         for _ in range(60):

@@ -300,6 +300,7 @@ def test_an_alarm_that_is_on_before_the_update_keeps_the_old_version(hosting: Ho
     assert hosting.ask("early")["model"] == "early-1"
 
 
+@pytest.mark.long
 def test_a_server_that_is_killed_under_load_is_replaced_and_costs_no_more_than_what_it_was_answering(
     hosting: Hosting,
 ) -> None:

@@ -344,6 +344,7 @@ def shared(components: Components) -> Iterator[str]:
     components.sagemaker.delete_endpoint(EndpointName="shared")
 
 
+@pytest.mark.long
 def test_a_component_scales_from_one_to_two_to_none_to_one_and_the_instances_follow(
     components: Components, shared: str
 ) -> None:

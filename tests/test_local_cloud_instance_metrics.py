@@ -105,7 +105,8 @@ def test_memory_is_a_share_of_the_machine(serving: Serving) -> None:
     wait_until_it_computes(serving)
     [share] = serving.measured("MemoryUtilization", 0)
     total = psutil.virtual_memory().total
-    assert 100 * 60_000_000 / total < share < 100 * 300_000_000 / total
+    # An interpreter and its modules; less of it where the system has taken pages back that nobody used lately.
+    assert 100 * 10_000_000 / total < share < 100 * 300_000_000 / total
 
 
 def test_the_first_measurement_has_no_cpu_to_tell(serving: Serving) -> None:

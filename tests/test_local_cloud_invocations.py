@@ -186,6 +186,7 @@ def test_requests_run_side_by_side(hosting: Hosting, asked: str) -> None:
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.long
 def test_a_crowd_of_callers_loses_no_request(hosting: Hosting, asked: str) -> None:
     # More at once than connections are kept, in waves that leave some of them to grow old.
     crowd = 100

@@ -624,6 +624,7 @@ def test_each_status_is_an_event(jobs: Jobs) -> None:
     assert {"Starting", "Downloading", "Training"} <= {event["detail"]["SecondaryStatus"] for event in received}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["kill", "stop"])
 def test_a_job_that_ran_when_the_cloud_ended_says_so(own_cloud: LocalCloud, end: str) -> None:
     jobs = Jobs(own_cloud)

@@ -260,6 +260,7 @@ def test_a_full_quota_is_waited_for(cloud: FakeCloud) -> None:
     assert len(cloud.jobs.of("Train")) == 1
 
 
+@pytest.mark.long
 def test_throttling_is_retried_unasked(cloud: FakeCloud) -> None:
     # botocore itself tries five times.
     cloud.platform.throttled["CreateTrainingJob"] = 5

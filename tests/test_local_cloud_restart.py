@@ -7,6 +7,8 @@ import shutil
 import time
 from typing import Any
 
+import pytest
+
 from tests.local_cloud_fixtures import LocalCloud
 from tests.waiting import wait_for
 
@@ -49,6 +51,7 @@ def status_of(cloud: LocalCloud, stack: str) -> str:
     return str(cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
 
 
+@pytest.mark.long
 def test_a_killed_cloud_has_what_it_had(own_cloud: LocalCloud) -> None:
     own_cloud.client("s3").create_bucket(Bucket="kept")
     own_cloud.client("s3").put_object(Bucket="kept", Key="a/b.csv", Body=b"1,2\n")
@@ -68,6 +71,7 @@ def test_a_killed_cloud_has_what_it_had(own_cloud: LocalCloud) -> None:
     assert status_of(own_cloud, "kept") == "CREATE_COMPLETE"
 
 
+@pytest.mark.long
 def test_a_first_deployment_that_was_cut_off_can_be_deleted_and_made_again(own_cloud: LocalCloud) -> None:
     deploy_until(own_cloud, "cut", WAITING_TEMPLATE, "CREATE_IN_PROGRESS")
     own_cloud.kill()
@@ -84,6 +88,7 @@ def test_a_first_deployment_that_was_cut_off_can_be_deleted_and_made_again(own_c
     deploy_until(own_cloud, "cut", TOPIC_TEMPLATE, "CREATE_COMPLETE")
 
 
+@pytest.mark.long
 def test_an_update_that_was_cut_off_can_be_deployed_again(own_cloud: LocalCloud) -> None:
     deploy_until(own_cloud, "cut", TOPIC_TEMPLATE, "CREATE_COMPLETE")
     deploy_until(own_cloud, "cut", WAITING_TEMPLATE, "UPDATE_IN_PROGRESS", update=True)
@@ -97,6 +102,7 @@ def test_an_update_that_was_cut_off_can_be_deployed_again(own_cloud: LocalCloud)
     assert {r["ResourceType"] for r in resources(own_cloud, "cut")} == {"AWS::SNS::Topic", "AWS::SQS::Queue"}
 
 
+@pytest.mark.long
 def test_a_cloud_whose_state_is_deleted_ends_and_leaves_nothing(own_cloud: LocalCloud) -> None:
     own_cloud.client("s3").create_bucket(Bucket="gone")
     shutil.rmtree(own_cloud.state_dir)

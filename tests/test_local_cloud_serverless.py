@@ -175,6 +175,7 @@ def test_provisioned_concurrency_stays_warm_and_is_changed_without_a_new_configu
     assert another != warm
 
 
+@pytest.mark.long
 def test_a_model_that_never_becomes_healthy_fails_the_endpoint(hosting: Hosting) -> None:
     created = config(hosting, "ill", hosting.model("ill", crash=True))
     hosting.sagemaker.create_endpoint(EndpointName="ill", EndpointConfigName=created)

@@ -175,7 +175,6 @@ def invocations(hosting: Hosting, metric: str, name: str) -> float:
     return float(sum(point["Sum"] for point in points))
 
 
-@pytest.mark.long
 def test_a_shadow_answers_nobody_fails_nobody_slows_nobody_and_is_measured_and_captured(hosting: Hosting) -> None:
     role = hosting.cloud.role("shadows", READ, LOGS, {"Action": "s3:PutObject", "Resource": "arn:aws:s3:::captured/*"})
     hosting.model("production", role)

@@ -296,6 +296,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, byte
     return outcome(base)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_job_that_is_killed_again_and_again_ends_with_the_same_files(
     tmp_path: Path, uninterrupted: tuple[bytes, bytes], how: signal.Signals
@@ -351,6 +352,7 @@ sys.exit(main(["train"]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("instant", ["half written", "written", "in place"])
 def test_a_kill_in_the_middle_of_writing_a_checkpoint_loses_that_one_at_most(
     tmp_path: Path, uninterrupted: tuple[bytes, bytes], instant: str

@@ -101,6 +101,7 @@ def test_a_model_from_elsewhere_is_loaded_after_a_trial(tmp_path: Path, name: st
     assert np.array_equal(load(tmp_path).predict(_rows()), _predicted(_booster()))
 
 
+@pytest.mark.long
 def test_k_fold_is_scored_by_the_mean_or_by_its_first_model(tmp_path: Path) -> None:
     boosters = [_booster(seed) for seed in range(3)]
     _artifact(tmp_path, *boosters)

@@ -407,6 +407,7 @@ def test_64_clients_at_once_are_all_answered(server: Server) -> None:
         list(pool.map(ask, range(64)))
 
 
+@pytest.mark.long
 def test_large_requests_do_not_hold_up_small_ones(base: Path) -> None:
     large = csv_of(np.tile(some_rows(1000), (40, 1)))
     stop = threading.Event()
@@ -591,6 +592,7 @@ def test_a_request_that_never_ends_does_not_keep_it(base: Path) -> None:
         assert server.wait(10) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("workers", "reconnects"),
     [("1", False), ("1", True), ("2", False)],
