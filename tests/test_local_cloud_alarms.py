@@ -236,6 +236,7 @@ def test_a_state_that_somebody_sets_lasts_until_the_next_evaluation(cloud: Local
     wait_for(lambda: state(cloud, "set") == "OK")
 
 
+@pytest.mark.long
 def test_alarms_and_metrics_outlive_the_local_cloud(own_cloud: LocalCloud) -> None:
     asked = {"EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold"}
     own_cloud.client("cloudwatch").put_metric_alarm(AlarmName="kept", Metrics=error_share("mine"), **asked)

@@ -218,7 +218,7 @@ def deployed(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Ite
     deployed.sagemaker.delete_notebook_instance(NotebookInstanceName=NOTEBOOK)
 
 
-@pytest.mark.long
+@pytest.mark.notebook
 def test_notebooks_stop_at_their_hours_and_when_the_money_is_spent(deployed: Deployed) -> None:
     budget = deployed.budget()
     assert budget["BudgetLimit"] == {"Amount": "200", "Unit": "USD"}

@@ -35,6 +35,7 @@ def test_regression(seed: int, count: int) -> None:
         assert found["r2"] == pytest.approx(sk.r2_score(truth, predicted))
 
 
+@pytest.mark.long
 @given(seed=seeds, count=rows)
 def test_two_classes(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
@@ -55,6 +56,7 @@ def test_two_classes(seed: int, count: int) -> None:
         assert found["false_negative_rate"] == pytest.approx(1 - found["recall"])
 
 
+@pytest.mark.long
 @given(seed=seeds, count=rows, classes=st.integers(2, 5))
 def test_several_classes(seed: int, count: int, classes: int) -> None:
     generator = np.random.default_rng(seed)

@@ -301,6 +301,7 @@ def test_broken_bytes_raise_nothing_else_and_what_is_read_is_what_protobuf_reads
     assert read > examples(0.75)
 
 
+@pytest.mark.long
 @given(st.binary(max_size=80))
 def test_no_bytes_raise_anything_else(content: bytes) -> None:
     for attempt in (content, frame(content), several(content)):

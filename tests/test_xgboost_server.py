@@ -432,6 +432,7 @@ def test_large_requests_do_not_hold_up_small_ones(base: Path) -> None:
     assert sorted(waited)[20] < 0.2
 
 
+@pytest.mark.long
 def test_memory_stays_flat_over_20000_requests(base: Path) -> None:
     batch = request_bytes("POST", "/invocations", ROW, content_type="text/csv") * 100
     batch += request_bytes("POST", "/invocations", b"1,2,three", content_type="text/csv") * 20
