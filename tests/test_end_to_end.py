@@ -140,7 +140,6 @@ def test_a_wrong_row_is_refused_in_words(checkout: Checkout, told: dict[str, Any
     assert "row 1: 2 columns, expected 12" in error["message"]
 
 
-@pytest.mark.long
 def test_a_model_that_misses_the_gate_is_not_registered(checkout: Checkout, told: dict[str, Any]) -> None:
     before = versions(checkout)
     error = checkout.sagestack("run", "--param", "QualityThreshold=1.0", exit_code=1)["error"]
@@ -149,7 +148,6 @@ def test_a_model_that_misses_the_gate_is_not_registered(checkout: Checkout, told
     assert versions(checkout) == before
 
 
-@pytest.mark.long
 def test_data_without_a_column_stops_the_pipeline_there(checkout: Checkout, told: dict[str, Any]) -> None:
     before = versions(checkout)
     lines = [line.split(",", 1)[1] for line in DATA.read_text().splitlines()]
