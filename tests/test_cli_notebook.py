@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sagestack.cli.main import app
 from sagestack.cli.options import State
+from sagestack.settings import PROJECT_ROOT
 from typer.testing import CliRunner
 
 from tests import cli_fakes
@@ -184,6 +186,16 @@ def test_what_runs_for_nobody_is_named_with_what_it_costs(session: cli_fakes.Fak
     assert (found["owner"], found["stopped_by"]) == ("ada", [])
     assert found["usd_per_hour"] == pytest.approx(0.05)
     assert "nothing stops it" in found["reasons"]
+
+
+def test_the_program_finds_the_functions_that_are_no_package_of_its_own(
+    session: cli_fakes.FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == "functions"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(PROJECT_ROOT))])
+    session.answer("sagemaker", "list_notebook_instances", {"NotebookInstances": []})
+    assert runner.invoke(app, ["notebook", "idle"]).exit_code == 0
 
 
 def test_where_nothing_runs_nothing_idles(session: cli_fakes.FakeSession) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagestack.cli.errors import CliError
+from sagestack.cli.hosted_repository import make_functions_importable
 
 if TYPE_CHECKING:
     from sagestack.cli.session import Session
@@ -32,6 +33,7 @@ def look(session: Session, hours: float | None) -> Found:
     Raises:
         CliError: the environment has no workbench.
     """
+    make_functions_importable()
     from functions.idle_report.looking import Workbench, look
     from functions.idle_report.report import Prices, reasons, report
     from sagestack.review.prices import load_prices
