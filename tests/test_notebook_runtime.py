@@ -601,7 +601,6 @@ def test_the_image_installs_with_the_projects_uv() -> None:
     assert f"uv=={pinned[1]} " in (ROOT / "local_cloud/notebook_runtime/image/Dockerfile").read_text()
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 @pytest.mark.parametrize(
     "name", ["anaconda3/activate", "anaconda3/deactivate", "anaconda3/conda", "profile.d/conda.sh"]
 )
