@@ -85,7 +85,7 @@ def test_an_example_notebook_runs_to_its_end(own_cloud: LocalCloud, examples: Pa
     def has_ended() -> bool:
         """Each cell has its number then: one that works has a star, and one after a failure has none."""
         assert not failures.count(), failures.all_inner_texts()
-        return prompts.all_inner_texts() == executed
+        return bool(prompts.all_inner_texts() == executed)
 
     wait_for(has_ended, 90, "not all cells were executed")
     said = "\n".join(outputs.all_inner_texts())
