@@ -646,9 +646,8 @@ def test_no_answer_is_broken_off_by_sigterm_under_a_load_that_never_pauses(
         for one in asking:
             one.result()
     assert broken == []
-    # Between the last accept and the end of listening the system may complete a handshake, on each core one, which nobody
-    # can take back.
-    assert len(too_late) <= (os.cpu_count() or 1)
+    # The system may complete a handshake between the last accept and the end of listening, which nobody can take back.
+    assert len(too_late) <= 1
     assert answered > 50
 
 
