@@ -25,8 +25,8 @@ COPY server.py .
 ENV PYTHONUNBUFFERED=1
 ENTRYPOINT ["python", "server.py"]
 """
-SERVER = """
-import json, os, sys, time
+SERVER = '''
+import json, os, sys, tempfile, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,6 +36,15 @@ print("loaded", model, "arguments", sys.argv[1:])
 if model.get("crash"):
     sys.exit("the model is broken")
 time.sleep(model.get("start_s", 0))
+
+
+def others_came(place, number, patience_s=60):
+    """Whether so many requests are at the place at once: none of them leaves before all are there."""
+    tempfile.mkstemp(dir=place)
+    deadline = time.monotonic() + patience_s
+    while len(os.listdir(place)) < number and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return len(os.listdir(place)) >= number
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -54,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         if "print" in do:
             print(do["print"])
         time.sleep(do.get("sleep_s", 0))
+        if "meet" in do and not others_came(*do["meet"]):
+            return self.answer(500, b"nobody else came")
         if do.get("die"):
             os._exit(7)
         if "fail" in do:
@@ -82,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
 host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "0.0.0.0")
 ThreadingHTTPServer.request_queue_size = 128
 ThreadingHTTPServer((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()
-"""
+'''
 LABELS = """\
 LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \\
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true

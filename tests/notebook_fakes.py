@@ -103,7 +103,7 @@ class FakeRuntime:
 
     def hold(self, what: str) -> None:
         if what in self._held:
-            assert self._held[what].wait(10)
+            assert self._held[what].wait(60)
         if self.closed:
             raise RuntimeRefused("The local cloud ends.")
 

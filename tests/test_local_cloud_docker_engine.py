@@ -27,7 +27,7 @@ class FakeContainer:
     def start(self) -> None:
         self.begun.set()
         if self.may_begin:
-            assert self.may_begin.wait(10)
+            assert self.may_begin.wait(60)
 
     def logs(self, **_: Any) -> Any:
         yield from self._output
@@ -85,7 +85,7 @@ def test_a_container_that_starts_while_the_cloud_ends_is_removed(docker_engine: 
 
     starting = threading.Thread(target=start)
     starting.start()
-    assert late.begun.wait(10)
+    assert late.begun.wait(60)
     engine.close()
     may_begin.set()
     starting.join(10)

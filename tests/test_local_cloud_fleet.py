@@ -66,7 +66,7 @@ class Process:
 
     def stop(self, grace_s: float) -> None:
         self._process.terminate()
-        self._process.wait(5)
+        self._process.wait(30)
 
 
 class Engine:
@@ -218,7 +218,7 @@ def test_a_stop_that_comes_while_a_container_starts_ends_it(tmp_path: Path, stop
 
     with pytest.raises(Interrupted):
         variant(tmp_path, Slow(200)).grow_to(1, stopping)
-    assert [container.wait(5) is None for container in started] == [False]
+    assert [container.wait(30) is None for container in started] == [False]
 
 
 def test_traffic_is_moved_between_fleets_and_a_tried_instance_is_not_taken_again(

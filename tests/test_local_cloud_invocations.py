@@ -6,6 +6,7 @@ import datetime
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,11 +180,10 @@ def test_traffic_follows_the_weights_and_the_target_variant_overrides_them(hosti
     assert "major, minor" in response["Error"]["Message"]
 
 
-def test_requests_run_side_by_side(hosting: Hosting, asked: str) -> None:
-    started = time.monotonic()
+def test_requests_run_side_by_side(hosting: Hosting, asked: str, tmp_path: Path) -> None:
+    meeting = {"meet": [str(tmp_path), 8]}
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: hosting.ask(asked, {"sleep_s": 0.5}), range(8)))
-    assert time.monotonic() - started < 2
+        assert len(list(pool.map(lambda _: hosting.ask(asked, meeting), range(8)))) == 8
 
 
 @pytest.mark.long
@@ -262,7 +262,7 @@ def test_each_invocation_is_measured(hosting: Hosting) -> None:
         )["Datapoints"]
         return float(sum(point[of] for point in points)) if of != "Maximum" else max(point[of] for point in points)
 
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while statistic("InvocationModelErrors", "SampleCount") < 4 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert statistic("Invocations", "Sum") == 4

@@ -22,7 +22,7 @@ READ = """
 import hashlib
 def path_of(channel, epoch):
     path = ml / f"input/data/{channel}_{epoch}"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline, path
         time.sleep(0.005)

@@ -242,7 +242,7 @@ def test_who_does_not_end_is_killed(bench: Bench) -> None:
     started = time.monotonic()
     container.stop(0.2)
     assert container.wait() == 128 + signal.SIGKILL
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 100, "its own end would take 600"
 
 
 def test_many_who_need_one_image_build_it_once(bench: Bench) -> None:
