@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sagestack.github_deployment_role import AUDIENCE, ISSUER
+from sagestack.github_identity import AUDIENCE, ISSUER
 
 from local_cloud.git_host.server import GitHost
 from tests.git_repositories import NAME, TOKEN, ask, bare, git, hosted

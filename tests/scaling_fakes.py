@@ -156,21 +156,9 @@ class Scaling:
         sagemaker.callers = []
         return sagemaker
 
-    def _values(
-        self,
-        account: str,
-        region: str,
-        namespace: str,
-        metric: str,
-        dimensions: Mapping[str, str],
-        statistic: str,
-        period_s: float,
-        periods: int,
-        at: float | None = None,
-        unit: str | None = None,
-    ) -> list[float | None]:
-        self.asked.append((namespace, metric, dict(dimensions), statistic, period_s, periods))
-        return self.readings[-periods:]
+    def _values(self, wanted: Wanted) -> list[float | None]:
+        self.asked.append(wanted)
+        return self.readings[-wanted.periods :]
 
     def restart(self) -> None:
         """What a kill and a new start are; the endpoint is as it was."""

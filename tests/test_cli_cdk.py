@@ -14,6 +14,7 @@ from sagestack.cli import cdk_cli
 from sagestack.cli.errors import CliError
 from sagestack.cli.main import app
 from sagestack.cli.options import State
+from sagestack.cli.stuck_stacks import LOOKED_FOR
 from typer.testing import CliRunner
 
 from tests import cli_fakes
@@ -64,7 +65,7 @@ def _deploy(root: Path, monkeypatch: pytest.MonkeyPatch, toolkit: str | None = "
     session = cli_fakes.FakeSession(root)
     monkeypatch.setattr(State, "connect", cli_fakes.connect_to(session))
     monkeypatch.chdir(root)
-    session.answer("cloudformation", "list_stacks", {"StackSummaries": []}, {"StackStatusFilter": ["DELETE_FAILED"]})
+    session.answer("cloudformation", "list_stacks", {"StackSummaries": []}, {"StackStatusFilter": [*LOOKED_FOR]})
     if toolkit is None:
         session.refuse("cloudformation", "describe_stacks", "ValidationError", "Stack does not exist")
     else:
@@ -251,27 +252,6 @@ def test_an_account_that_nobody_bootstrapped_is_refused_with_the_command(
     session.check()
 
 
-def test_a_half_deleted_stack_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = _project(tmp_path / "p")
-    session = cli_fakes.FakeSession(root)
-    monkeypatch.setattr(State, "connect", cli_fakes.connect_to(session))
-    monkeypatch.chdir(root)
-    half = {
-        "StackName": "sagestack-local-housing-training",
-        "StackStatus": "DELETE_FAILED",
-        "StackStatusReason": "The following resource(s) failed to delete: [Registry].",
-        "CreationTime": cli_fakes.NOW,
-    }
-    another = {**half, "StackName": "somebody-elses"}
-    session.answer("cloudformation", "list_stacks", {"StackSummaries": [another, half]})
-    error = json.loads(runner.invoke(app, ["deploy", "--json"]).stdout)["error"]
-    assert "sagestack-local-housing-training is DELETE_FAILED" in error["message"]
-    assert "[Registry]" in error["message"]
-    assert "delete-stack --stack-name sagestack-local-housing-training" in error["hint"]
-    assert "sagestack down --forget" in error["hint"]
-    assert not (root / "called-deploy").exists()
-
-
 def test_node_that_does_not_start_is_told_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _project(tmp_path / "p")
     _script(root / ".venv/bin/node", "echo '--foo is not allowed in NODE_OPTIONS' >&2; exit 9")
@@ -306,6 +286,7 @@ import sys
 from pathlib import Path
 from sagestack.cli.main import app
 from sagestack.cli.options import State
+from sagestack.cli.stuck_stacks import LOOKED_FOR
 from tests import cli_fakes
 session = cli_fakes.FakeSession(Path.cwd())
 State.connect = cli_fakes.connect_to(session)

@@ -54,6 +54,16 @@ PROCESSING_JOB: dict[str, Any] = {
     "AppSpecification": {"ImageUri": "i"},
     "CreationTime": NOW,
 }
+TRANSFORM_ARN = "arn:aws:sagemaker:us-east-1:000000000000:transform-job/nightly"
+TRANSFORM_JOB: dict[str, Any] = {
+    "TransformJobName": "nightly",
+    "TransformJobArn": TRANSFORM_ARN,
+    "TransformJobStatus": "Failed",
+    "ModelName": "m",
+    "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/in"}}},
+    "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    "CreationTime": NOW,
+}
 SAMPLE = hashlib.sha256(b"CRIM,MEDV\n1,2\n").hexdigest()
 UP_TO_DATE = {"sagestack-sha256": SAMPLE, "sagestack-sample": "true"}
 
@@ -387,6 +397,49 @@ def test_the_last_lines_are_read_from_the_end_over_empty_pages(session: cli_fake
     lines = job_logs.read(session, job_logs.Source("title", "g", "s/"), tail=2)
     assert [line.message for line in lines] == ["second", "third"]
     session.check()
+
+
+def test_logs_of_a_transform_job_are_found_by_its_name(session: cli_fakes.FakeSession) -> None:
+    session.refuse("sagemaker", "describe_training_job", "ValidationException")
+    session.refuse("sagemaker", "describe_processing_job", "ResourceNotFound")
+    session.answer("sagemaker", "describe_transform_job", TRANSFORM_JOB, {"TransformJobName": "nightly"})
+    session.answer(
+        "logs",
+        "describe_log_streams",
+        {"logStreams": [{"logStreamName": "nightly/i-1"}, {"logStreamName": "nightly/i-1/data-log"}]},
+        {"logGroupName": "/aws/sagemaker/TransformJobs", "logStreamNamePrefix": "nightly/"},
+    )
+    for message in ("the container's", "rows.csv: ClientError: 400"):
+        session.answer("logs", "get_log_events", log_page("b/0", message))
+        session.answer("logs", "get_log_events", log_page("b/0"))
+    result = runner.invoke(app, ["logs", "--job", "nightly", "--json"])
+    assert result.exit_code == 0, result.output
+    (shown,) = json.loads(result.stdout)["logs"]
+    assert [line["message"] for line in shown["lines"]] == ["the container's", "rows.csv: ClientError: 400"]
+    session.check()
+
+
+def test_logs_of_a_job_that_is_not_there_say_so(session: cli_fakes.FakeSession) -> None:
+    session.refuse("sagemaker", "describe_training_job", "ValidationException")
+    for kind in ("processing", "transform"):
+        session.refuse("sagemaker", f"describe_{kind}_job", "ResourceNotFound")
+    result = runner.invoke(app, ["logs", "--job", "none", "--json"])
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], error["message"]) == (
+        "not-found",
+        "There is no training, processing or transform job 'none'.",
+    )
+
+
+def test_a_step_that_runs_a_transform_job_has_its_log(session: cli_fakes.FakeSession) -> None:
+    session.parameters("pipe")
+    summary = {"PipelineExecutionArn": EXECUTION, "PipelineExecutionStatus": "Succeeded", "StartTime": NOW}
+    session.answer("sagemaker", "list_pipeline_executions", {"PipelineExecutionSummaries": [summary]})
+    _execution(session, "Succeeded", [_step("Predict", "Succeeded", Metadata={"TransformJob": {"Arn": TRANSFORM_ARN}})])
+    session.refuse("logs", "describe_log_streams", "ResourceNotFoundException")
+    result = runner.invoke(app, ["logs", "--step", "Predict", "--json"])
+    (shown,) = json.loads(result.stdout)["logs"]
+    assert (shown["title"], shown["log_group"]) == ("Predict", "/aws/sagemaker/TransformJobs")
 
 
 def test_following_a_log_shows_each_line_once_until_the_job_has_ended(

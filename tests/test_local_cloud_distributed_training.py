@@ -182,7 +182,7 @@ time.sleep(600)
         ResourceConfig=instances(3),
     )
     job = jobs.trained(name)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120, "the others would go on for 600"
     assert (job["TrainingJobStatus"], job["FailureReason"]) == (
         "Failed",
         "AlgorithmError: row 3 has no label, exit code: 7",

@@ -160,7 +160,7 @@ def test_a_pipe_that_is_never_opened_or_never_read_holds_nothing_up(jobs: Jobs) 
     jobs.wait_for_line(stopped, "1")
     jobs.sagemaker.stop_training_job(TrainingJobName=stopped)
     assert jobs.trained(stopped)["TrainingJobStatus"] == "Stopped"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120, "the second job would go on for 600"
 
 
 def test_data_that_cannot_be_read_fails_the_job_however_far_it_is(jobs: Jobs) -> None:
@@ -257,7 +257,7 @@ def test_memory_is_bounded_by_a_reader_who_waits(tmp_path: Path) -> None:
         assert source.length - source.left <= 2 * 1024 * 1024
         began = time.monotonic()
         fed.close()
-        assert time.monotonic() - began < 2, "it ends although its reader is there and does not read"
+        assert time.monotonic() - began < 60, "it ends although its reader is there and does not read"
     assert errors == []
     assert [thread.name for thread in threading.enumerate() if thread.name == "pipe-train"] == []
 

@@ -20,6 +20,7 @@ from local_cloud.sagemaker.errors import (
 from local_cloud.sagemaker.pipelines.pipeline_execution import CLOSE_S, Execution, Interrupted
 from local_cloud.sagemaker.pipelines.pipeline_step import StepRun
 from tests.local_cloud_fakes import ROLE, USER, FakeCloud, fake_cloud, patiently
+from tests.pace import fastest
 from tests.pipeline_documents import (
     at_most,
     condition,
@@ -697,8 +698,12 @@ def test_a_step_adds_little_to_what_its_job_takes(cloud: FakeCloud) -> None:
     names = [f"S{number}" for number in range(10)]
     chained = zip(names, [None, *names], strict=False)
     cloud.create(document(*(training(name, DependsOn=[before] if before else []) for name, before in chained)))
-    started = time.monotonic()
-    execution = cloud.run()
-    per_step_s = (time.monotonic() - started) / len(names)
-    assert cloud.describe(execution)["PipelineExecutionStatus"] == "Succeeded"
-    assert per_step_s < 0.5
+
+    def seconds_a_step() -> float:
+        started = time.monotonic()
+        execution = cloud.run()
+        took = time.monotonic() - started
+        assert cloud.describe(execution)["PipelineExecutionStatus"] == "Succeeded"
+        return took / len(names)
+
+    assert fastest(seconds_a_step, bound=0.5) < 0.5

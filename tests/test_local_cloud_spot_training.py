@@ -402,7 +402,7 @@ def test_the_run_time_of_all_attempts_counts(jobs: Jobs) -> None:
     )
     began = time.monotonic()
     assert jobs.trained(name)["SecondaryStatus"] == "MaxRuntimeExceeded"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50, "it would wait for capacity for 60"
 
 
 def test_an_interrupted_job_can_be_stopped(jobs: Jobs) -> None:

@@ -102,6 +102,7 @@ def test_a_price_reads_with_all_its_digits(usd: float, text: str) -> None:
         ("AmazonSageMaker", "USE1-AsyncInf:ml.g6e.2xlarge", "sagemaker.asynchronous.ml.g6e.2xlarge"),
         ("AmazonSageMaker", "USE1-ServerlessInf:Mem-2GB", "sagemaker.serverless.2gb"),
         ("AmazonSageMaker", "USE1-Host:VolumeUsage.gp2", "sagemaker.hosting.storage"),
+        ("AmazonSageMaker", "USE1-Studio:VolumeUsage.gp3", "sagemaker.studio.storage"),
         ("AmazonS3", "TimedStorage-ByteHrs", "s3.storage"),
         ("AmazonS3", "EUW2-Requests-Tier1", "s3.write"),
         ("awskms", "eu-west-2-KMS-Keys", "kms.key"),

@@ -603,10 +603,13 @@ def test_a_domain_costs_what_is_kept_in_it_and_says_that_people_start_the_rest()
     assert "people start them" in found.unknown[0].how
 
 
-def test_a_spaces_volume_has_no_price_here_and_says_its_size() -> None:
+def test_a_spaces_volume_costs_whether_something_runs_in_it_or_not() -> None:
+    """As the account did whose twelve months of such volumes were 1408.14 GB-months for 158 USD."""
     volume = {"SpaceStorageSettings": {"EbsStorageSettings": {"EbsVolumeSizeInGb": 50}}}
-    (line,) = cost(of("AWS::SageMaker::Space", SpaceSettings=volume)).unknown
-    assert "50 GB" in line.how
+    (line,) = cost(of("AWS::SageMaker::Space", SpaceSettings=volume)).lines
+    assert (line.kind, cents(line.usd_per_month)) == ("idle", 5.60)
+    assert line.usd_per_month == pytest.approx(50 * 158 / 1408.14, rel=0.005)
+    assert "50 GB x $0.112" in line.how
     assert cost(of("AWS::SageMaker::Space")).lines == ()
 
 

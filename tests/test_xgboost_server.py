@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -414,12 +415,13 @@ def test_large_requests_do_not_hold_up_small_ones(base: Path) -> None:
     large = csv_of(np.tile(some_rows(1000), (40, 1)))
     stop = threading.Event()
 
-    def ask_much(server: Server) -> int:
-        asked = 0
+    def ask_much(server: Server) -> list[float]:
+        took = []
         while not stop.is_set():
+            began = time.monotonic()
             assert len(server.invoke(large).scores()) == 40_000
-            asked += 1
-        return asked
+            took.append(time.monotonic() - began)
+        return took
 
     with serving(base) as server, ThreadPoolExecutor(3) as pool, server.client() as client:
         asking = [pool.submit(ask_much, server) for _ in range(3)]
@@ -430,8 +432,9 @@ def test_large_requests_do_not_hold_up_small_ones(base: Path) -> None:
             assert client.call("GET", "/ping").status == 200
             waited.append(time.monotonic() - began)
         stop.set()
-        assert min(one.result() for one in asking) > 0
-    assert sorted(waited)[20] < 0.2
+        large_ones = [seconds for one in asking for seconds in one.result()]
+    # Side by side, so that the machine's pace is in both.
+    assert median(waited) < median(large_ones) / 3
 
 
 @pytest.mark.long

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 from sagestack.delivery import actions
-from sagestack.github_deployment_role import AUDIENCE, ISSUER
+from sagestack.github_identity import AUDIENCE, ISSUER
 
 from tests.git_repositories import git
 from tests.local_cloud_fixtures import ROOT
