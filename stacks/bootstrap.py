@@ -8,9 +8,11 @@ from typing import Any
 
 import aws_cdk as cdk
 from sagestack.deployment_policy import DeploymentPolicy
-from sagestack.github_deployment_role import GitHubDeploymentRole, GitHubDriftRole, GitHubIdentity
+from sagestack.github_identity import GitHubIdentity
+from sagestack.github_role import GitHubRole
+from sagestack.github_statements import GitHubStatements
 from sagestack.permissions_boundary import PermissionsBoundary
-from sagestack.settings import Environment
+from sagestack.settings import Environment, EnvironmentNames
 from sagestack.settings.delivery import Delivery
 
 from constructs import Construct
@@ -50,32 +52,40 @@ class BootstrapStack(cdk.Stack):
         )
         for policy in self.deployment_policy.policies:
             cdk.CfnOutput(self, f"{policy.node.id}PolicyArn", value=policy.managed_policy_arn)
-        if delivery is None:
-            return
+        if delivery is not None:
+            self._let_github_in(delivery, environment, makes_identity, sources)
+
+    def _let_github_in(
+        self, delivery: Delivery, environment: Environment, makes_identity: bool, sources: Mapping[str, Environment]
+    ) -> None:
+        """By two roles: the one that deploys is for jobs that GitHub's environment let through, the one that looks is not."""
+        names, repository = EnvironmentNames(environment.name), delivery.repository
         registries = {
             name: _registry(environment, sources.get(model.versions_from or ""))
             for name, model in environment.models.items()
         }
+        statements = GitHubStatements(self, names, registries)
         identity = GitHubIdentity(self, "GitHub", is_there=not makes_identity)
-        role = GitHubDeploymentRole(
+        role = GitHubRole(
             self,
             "GitHubRole",
             identity=identity,
-            repository=delivery.repository.name,
-            environment=environment.name,
-            registries=registries,
+            subject=repository.github_subject(f"environment:{environment.name}"),
+            name=names.github_deployment_role,
+            description=f"GitHub Actions of {repository.name} deploy {environment.name}",
+            statements=statements.deploying(),
         )
         cdk.CfnOutput(self, "GitHubRoleArn", value=role.role_arn)
         if delivery.drift_schedule:
-            GitHubDriftRole(
+            GitHubRole(
                 self,
                 "GitHubDriftRole",
                 identity=identity,
-                repository=delivery.repository.name,
-                branch=delivery.repository.branch,
-                environment=environment.name,
-                registries=registries,
-                has_workbench=environment.workbench is not None,
+                # What is on the deployed branch has been reviewed.
+                subject=repository.github_subject(f"ref:refs/heads/{repository.branch}"),
+                name=names.github_drift_role,
+                description=f"GitHub Actions of {repository.name} look for drift in {environment.name}",
+                statements=statements.looking_for_drift(has_workbench=environment.workbench is not None),
             )
 
 

@@ -18,6 +18,7 @@ from sagestack.workbench.notebook import Notebook
 from sagestack.workbench.notebook_budget import NotebookBudget
 from sagestack.workbench.notebook_hours import NotebookHours
 from sagestack.workbench.notebook_role import GrantedModel, NotebookRole
+from sagestack.workbench.personas.permissions import WorkedWith
 from sagestack.workbench.personas.personas import PersonaRoles
 from sagestack.workbench.private_network import PrivateNetwork
 from sagestack.workbench.studio.domain import StudioDomain
@@ -98,10 +99,16 @@ class WorkbenchStack(cdk.Stack):
             )
         hours = {name: each.hours for name, each in workbench.notebooks.items() if each.hours is not None}
         if hours:
-            NotebookHours(self, "Hours", names=names, hours=hours).node.add_dependency(*notebooks.values())
+            scheduled = NotebookHours(self, "Hours", names=names, hours=hours, heeds_the_mark=workbench.heeds_the_mark)
+            scheduled.node.add_dependency(*notebooks.values())
         if workbench.maintenance is not None:
             MaintenanceWindow(
-                self, "Maintenance", names=names, maintenance=workbench.maintenance, notebooks=list(notebooks.values())
+                self,
+                "Maintenance",
+                names=names,
+                maintenance=workbench.maintenance,
+                notebooks=list(notebooks.values()),
+                heeds_the_mark=workbench.heeds_the_mark,
             )
         return notebooks
 
@@ -109,6 +116,19 @@ class WorkbenchStack(cdk.Stack):
         studio = self._workbench.studio
         if studio is None:
             return None
+        roles = {
+            name: self._role(f"StudioRole-{name}", f"studio-{name}", profile.grants)
+            for name, profile in studio.user_profiles.items()
+        }
+        shared = self._role("StudioRole", "studio", Grants())
+        # An app in Studio does not know its notebook's name, and finds it by its role.
+        for name, role in {"studio": shared, **{f"studio-{name}": role for name, role in roles.items()}}.items():
+            ssm.StringParameter(
+                self,
+                f"NotebookRoleParameter-{name}",
+                parameter_name=self._names.notebook_role_parameter(name),
+                string_value=role.role_arn,
+            )
         return StudioDomain(
             self,
             "Studio",
@@ -116,11 +136,8 @@ class WorkbenchStack(cdk.Stack):
             studio=studio,
             removal_policy=self._environment.removal_policy,
             network=self.network,
-            execution_role=self._role("StudioRole", "studio", Grants()),
-            profile_roles={
-                name: self._role(f"StudioRole-{name}", f"studio-{name}", profile.grants)
-                for name, profile in studio.user_profiles.items()
-            },
+            execution_role=shared,
+            profile_roles=roles,
             encryption_key=self._foundation.key,
             artifacts=self._foundation.artifacts,
             model_image=self._environment.model_image,
@@ -135,9 +152,15 @@ class WorkbenchStack(cdk.Stack):
             "Personas",
             names=self._names,
             personas=self._workbench.personas,
-            models=list(self._models),
-            notebooks=list(self.notebooks.values()),
+            worked_with=WorkedWith(
+                models=list(self._models),
+                owners={name: each.owner for name, each in self._workbench.notebooks.items()},
+                studio_domain_id=self.studio.domain_id if self.studio else None,
+            ),
+            heeds_the_mark=self._workbench.heeds_the_mark,
         )
+        for model in self._models.values():
+            people.grant_read_scores(model.pipeline)
         if budget and budget.stop and (operator := people.roles.get("operator")):
             budget.stop.grant_release(operator)
 

@@ -49,7 +49,7 @@ class CostStack(cdk.Stack):
         if key is None:
             key = kms.Key(self, "Key", removal_policy=cdk.RemovalPolicy.DESTROY, enable_key_rotation=True)
         hours = {name: notebook.hours for name, notebook in notebooks.items() if notebook.hours is not None}
-        NotebookHours(self, "Hours", names=names, hours=hours)
+        NotebookHours(self, "Hours", names=names, hours=hours, heeds_the_mark=True)
         self.report = IdleReport(
             self,
             "IdleReport",

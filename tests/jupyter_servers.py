@@ -185,10 +185,10 @@ class WebSocket:
             if first & 0xF == 1:
                 return json.loads(data)
 
-    def execute(self, code: str) -> str:
-        """Sends what a notebook sends when somebody runs a cell; returns the message's id."""
+    def execute(self, code: str, *, answers: bool = False) -> str:
+        """Sends what a notebook sends when somebody runs a cell, who answers what it asks or not; returns the message's id."""
         header = {"msg_id": secrets.token_hex(8), "msg_type": "execute_request", "session": "test", "username": "test"}
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": answers}
         message = {"header": {**header, "version": "5.3"}, "parent_header": {}, "metadata": {}, "content": content}
         self.send({**message, "channel": "shell"})
         return header["msg_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections import defaultdict
@@ -68,4 +69,8 @@ def project_with_jupyter(folder: Path, before: str = "") -> Path:
     program.parent.mkdir(parents=True)
     program.write_text(STANDS_FOR_JUPYTER.format(python=sys.executable, before=before))
     program.chmod(0o755)
+    program.with_name("python").symlink_to(sys.executable)
+    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", program.parents[1])
+    packages = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    (program.parents[1] / packages).mkdir(parents=True)
     return folder

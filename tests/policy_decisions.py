@@ -18,7 +18,10 @@ Statement = Mapping[str, Any]
 def allows(
     statements: Iterable[Statement], action: str, resource: str, context: Mapping[str, str] | None = None
 ) -> bool:
-    """Whether the action on the resource is allowed: somebody says so, and nobody denies it."""
+    """Whether the action on the resource is allowed: somebody says so, and nobody denies it.
+
+    Several values of one key of the context are separated by commas.
+    """
     effects = {each["Effect"] for each in statements if _applies(each, action, resource, context or {})}
     return effects == {"Allow"}
 
@@ -53,9 +56,17 @@ def _applies(statement: Statement, action: str, resource: str, context: Mapping[
 
 
 def _holds(operator: str, wanted: Mapping[str, Any], context: Mapping[str, str]) -> bool:
+    of_all, operator = operator.startswith("ForAllValues:"), operator.removeprefix("ForAllValues:")
     test = _OPERATORS.get(operator.removesuffix("IfExists"))
     if test is None:
         raise NotImplementedError(operator)
+    if of_all:
+        # Of no values it is true.
+        return all(
+            _fits(operator, test, key, _listed(values), {**context, key: said})
+            for key, values in wanted.items()
+            for said in (context[key].split(",") if key in context else ())
+        )
     return all(_fits(operator, test, key, _listed(values), context) for key, values in wanted.items())
 
 

@@ -16,6 +16,7 @@ from local_cloud.autoscaling import targets as targets
 from local_cloud.autoscaling.scaler import Scaler
 from local_cloud.autoscaling.service import AutoScaling, model
 from local_cloud.clock import Clock
+from local_cloud.cloudwatch.windows import Wanted
 from local_cloud.platform import Caller, Platform
 from local_cloud.sagemaker import validation
 from local_cloud.sagemaker.errors import ApiError, ValidationError
@@ -143,7 +144,7 @@ class Scaling:
         self.platform = FakePlatform()
         self.readings: list[float | None] = []
         """What every metric was in its last periods, the newest last."""
-        self.asked: list[tuple[Any, ...]] = []
+        self.asked: list[Wanted] = []
         self._path = folder / "store.sqlite"
         self.sagemaker = self._sagemaker()
         self.service = AutoScaling(self.sagemaker, self._values)

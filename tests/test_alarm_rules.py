@@ -8,7 +8,7 @@ import pytest
 
 from local_cloud.clock import Clock
 from local_cloud.cloudwatch.alarm_rules import Missing, Rule, State, next_state, reason, reason_data
-from local_cloud.cloudwatch.windows import NoStatistic, Point, Windows
+from local_cloud.cloudwatch.windows import NoStatistic, Point, Wanted, Windows
 
 KEPT: State = "OK"
 TREATMENTS: tuple[Missing, ...] = ("missing", "ignore", "breaching", "notBreaching")
@@ -150,10 +150,10 @@ class Published:
 def test_windows_slide_in_the_clouds_time(statistic: str, expected: list[float | None]) -> None:
     # A minute lasts two seconds: 994 to 996, 996 to 998, 998 to 1000.
     source = Published((993.9, 99, 1), (996.0, 1, 2), (997.5, 4, 1), (998.0, 10, 2), (1000.0, 1, 2), (1000.1, 99, 1))
-    found = Windows(source, Clock(30)).values("a", "r", "n", "m", {}, statistic, 60, 3, at=1000.0)
+    found = Windows(source, Clock(30)).values(Wanted("a", "r", "n", "m", {}, statistic, 60, 3, at=1000.0))
     assert found == expected
 
 
 def test_a_statistic_that_is_not_computed_is_refused_by_name() -> None:
     with pytest.raises(NoStatistic, match="tm99"):
-        Windows(Published(), Clock(30)).values("a", "r", "n", "m", {}, "tm99", 60, 3)
+        Windows(Published(), Clock(30)).values(Wanted("a", "r", "n", "m", {}, "tm99", 60, 3))

@@ -574,6 +574,22 @@ def test_what_transfers_works(instance: Instance, way: str) -> None:
     assert "kB/s" in str(look(instance)["why"])
 
 
+def test_what_a_server_moves_holds_it_as_an_open_tab_does(instance: Instance) -> None:
+    """A browser downloads, or shows a folder of thousands of files all night."""
+    server = FakeProcess(instance, 100, "jupyter-lab")
+    with web(200, b"[]") as url:
+        port = int(url.rpartition(":")[2])
+        info = {"pid": 100, "hostname": "127.0.0.1", "secure": False, "port": port, "base_url": "/", "token": ""}
+        instance.runtime.mkdir()
+        (instance.runtime / "jpserver-100.json").write_text(json.dumps(info))
+        look(instance)
+        for minute in range(1, 40):
+            server.works(written=minute * 60_000_000)
+            if look(instance)["state"] == "stopping":
+                break
+        assert minute == instance.settings["open_tab_minutes"]
+
+
 def test_what_we_may_not_see_of_another_account_is_no_work(instance: Instance) -> None:
     FakeProcess(instance, 100, "python")
     (instance.proc / "100" / "io").unlink()

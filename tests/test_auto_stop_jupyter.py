@@ -6,6 +6,8 @@ import json
 import os
 import pty
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -221,6 +223,42 @@ def kill_marked(instance: Instance, command: str) -> None:
             os.kill(int(folder.name), signal.SIGKILL)
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["attached", "after its terminal is closed"])
+def test_a_job_in_tmux_is_not_stopped(server: JupyterServer, instance: Instance, tmp_path: Path, ended: bool) -> None:
+    tmux, terminal = f"tmux -S {tmp_path / 'tmux'}", server.open_terminal()
+    server.type(terminal, f"{tmux} new-session -d 'sleep 3600'; {tmux} {'ls' if ended else 'attach'}")
+    wait_for("the job", lambda: "sleep" in json.dumps(instance.look()))
+    if ended:
+        server.request("DELETE", f"terminals/{terminal}")
+    try:
+        assert instance.minutes_until_stop(15) is None
+    finally:
+        subprocess.run([*tmux.split(), "kill-server"], check=True)
+
+
+def test_what_a_cell_left_running_counts_when_it_computes(server: JupyterServer, instance: Instance) -> None:
+    """As training that a notebook starts with Popen, while its kernel is idle."""
+    kernel = server.start_kernel()
+    server.run(kernel, f"import subprocess, sys; job = subprocess.Popen([sys.executable, '-c', '{BURN}'])")
+    instance.settings.update(idle_minutes=1 / 60, warn_minutes=0)
+    assert instance.seconds_until_stop(3) is None
+    assert "of a processor" in instance.history[-1]["why"]
+    server.run(kernel, "job.kill(); job.wait()")
+    assert instance.seconds_until_stop(20)
+
+
+@pytest.mark.parametrize("code", ["input('Which one? ')", "breakpoint()"])
+def test_a_kernel_that_waits_for_an_answer_is_busy(server: JupyterServer, instance: Instance, code: str) -> None:
+    """What it holds in memory is somebody's, who comes back to it."""
+    kernel = server.start_kernel()
+    with server.open_kernel(kernel) as connection:
+        connection.execute(code, answers=True)
+        while connection.receive()["msg_type"] != "input_request":
+            pass
+    assert instance.minutes_until_stop(30) is None
+    assert "is busy" in instance.history[-1]["why"]
+
+
 # --- Open connections ------------------------------------------------------------------------------------
 
 
@@ -363,11 +401,9 @@ def test_every_server_counts_whatever_its_path_and_token(
             assert instance.minutes_until_stop(20) in (10, 11)
 
 
-def test_the_instances_own_server_needs_no_token_and_its_certificate_is_its_own(
-    instance: Instance, tmp_path: Path
-) -> None:
-    """As AWS starts it, with no runtime file that we could read."""
-    certificate, public = tmp_path / "certificate.pem", tmp_path / "public.pem"
+def as_of_aws(folder: Path) -> tuple[str, ...]:
+    """Options with which a server is like an instance's own: HTTPS with a certificate that nobody signed, and no token."""
+    certificate, public = folder / "certificate.pem", folder / "public.pem"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=nobody", "-days", "1"),
@@ -380,12 +416,18 @@ def test_the_instances_own_server_needs_no_token_and_its_certificate_is_its_own(
         capture_output=True,
     )
     certificate.write_text(certificate.read_text() + public.read_text())
-    options = (
+    return (
         f"--ServerApp.certfile={certificate}",
         "--IdentityProvider.token=",
         "--ServerApp.disable_check_xsrf=True",
     )
-    with jupyter_server(tmp_path / "aws", *options) as own:
+
+
+def test_the_instances_own_server_needs_no_token_and_its_certificate_is_its_own(
+    instance: Instance, tmp_path: Path
+) -> None:
+    """As AWS starts it, with no runtime file that we could read."""
+    with jupyter_server(tmp_path / "aws", *as_of_aws(tmp_path)) as own:
         instance.runtime = tmp_path / "nothing"
         instance.jupyter = f"https://localhost:{own.info['port']}"
         instance.look()
@@ -393,6 +435,39 @@ def test_the_instances_own_server_needs_no_token_and_its_certificate_is_its_own(
         assert instance.history[-1]["could_not_find_out"] == []
         own.start_kernel()
         assert "kernel python3" in instance.look()["why"]
+
+
+@contextmanager
+def slow_browser(own: JupyterServer, file: str) -> Iterator[None]:
+    """Downloads a file of the server's folder with 1 MB/s at most."""
+    ended = threading.Event()
+    context = ssl._create_unverified_context()
+    with (
+        socket.create_connection(("127.0.0.1", own.info["port"])) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        connection.sendall(f"GET /files/{file} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        reader = threading.Thread(
+            target=lambda: [connection.recv(50_000) for _ in iter(lambda: ended.wait(0.05), True)]
+        )
+        reader.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            reader.join()
+
+
+def test_a_download_by_the_browser_is_not_broken_off(instance: Instance, tmp_path: Path) -> None:
+    with jupyter_server(tmp_path / "aws", *as_of_aws(tmp_path), environment={MARK: instance.mark}) as own:
+        instance.runtime = own.runtime
+        (own.home / "results.bin").write_bytes(bytes(100_000_000))
+        # It must not be its processor time that shows it.
+        instance.settings.update(idle_minutes=1 / 60, warn_minutes=0, open_tab_minutes=10, cpu_percent=1000)
+        with slow_browser(own, "results.bin"):
+            wait_for("the first bytes", lambda: instance.look(1 / 600)["open_tab"])
+            assert instance.seconds_until_stop(3) is None
+        assert instance.seconds_until_stop(20)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from sagestack.guardrails import add_guardrails
 from sagestack.settings import PROJECT_ROOT, Environment, EnvironmentNames, load_environment
-from sagestack.settings.delivery import Delivery, github_delivery, load_delivery
+from sagestack.settings.delivery import Delivery, GitHubIds, github_delivery, load_delivery
 from sagestack.settings.workbench import Workbench
 
 from functions.studio_cleanup.names import MANAGED_BY
@@ -642,6 +642,19 @@ def test_github_becomes_a_role_for_exactly_one_subject_and_an_hour(
     }
     assert properties["MaxSessionDuration"] == 3600
     assert properties["Path"] == "/sagestack/"
+
+
+def test_a_repository_with_numbers_is_trusted_by_them() -> None:
+    """And not by its name besides, which may be somebody else's one day."""
+    delivery = load_delivery()
+    ids = GitHubIds(owner=123456, repository=456789)
+    delivery = delivery.model_copy(update={"repository": delivery.repository.model_copy(update={"github_ids": ids})})
+    roles = _roles(_template(load_environment("staging"), delivery)).values()
+    found = [role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"] for role in roles]
+    assert {each["token.actions.githubusercontent.com:sub"] for each in found} == {
+        "repo:my-team@123456/my-platform@456789:environment:staging",
+        "repo:my-team@123456/my-platform@456789:ref:refs/heads/main",
+    }
 
 
 def test_github_deploys_by_cdks_roles_alone_and_reads_what_the_command_line_reads(template: dict[str, Any]) -> None:

@@ -87,6 +87,19 @@ def test_a_dry_run_prints_the_commands_as_a_shell_takes_them_and_runs_none(
     assert not (root / "called").exists()
 
 
+@pytest.mark.parametrize("ids", ["", ", github_ids: {owner: 1, repository: 2}"], ids=["names", "numbers"])
+def test_a_repository_that_is_trusted_by_its_name_is_told_what_newer_ones_need(
+    root: Path, monkeypatch: pytest.MonkeyPatch, ids: str
+) -> None:
+    _account(root, monkeypatch, None)
+    (root / "delivery.yaml").write_text(
+        f"repository: {{host: github, name: my-team/my-platform{ids}}}\nstages: [{{environment: dev}}]\n"
+    )
+    result = runner.invoke(app, ["bootstrap", "--env", "dev", "--dry-run"])
+    assert result.exit_code == 0
+    assert ("gh api repos/my-team/my-platform --jq" in result.stderr) is (ids == "")
+
+
 @pytest.mark.long
 def test_administrators_rights_are_taken_away_only_when_that_is_said(
     root: Path, monkeypatch: pytest.MonkeyPatch

@@ -167,7 +167,7 @@ def test_a_busy_host_is_asked_again_and_a_refusal_is_not(monkeypatch: pytest.Mon
 
     def ask(*errors: HostError) -> list[str]:
         host: Any = Busy(*errors)
-        asked = hosted_repository.HostedRepository(host, "github", "team/ml", "main")
+        asked = hosted_repository.HostedRepository(host, "github", "team/ml", "main", "", "", "Contents: read")
         asked.ask(lambda: put(host, 1, "text"))
         return list(host.said)
 
@@ -176,7 +176,7 @@ def test_a_busy_host_is_asked_again_and_a_refusal_is_not(monkeypatch: pytest.Mon
     assert ask(HostError("a", 403, retry_after_s=7), HostError("b", 429, retry_after_s=900)) == ["text"]
     assert waits[-2:] == [7, 60]
     for error, hint in (
-        (HostError("no", 403), "Contents and Pull requests: read and write"),
+        (HostError("no", 403), "needs Contents: read"),
         (HostError("no", 401), "is not valid, or not any more"),
     ):
         with pytest.raises(CliError, match="refused: no") as caught:

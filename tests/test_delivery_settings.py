@@ -66,6 +66,19 @@ def test_the_stages_know_their_neighbours(root: Path) -> None:
         pytest.param("repository: {host: github, name: a/b}\nstages: []\n", "stages", id="no-stages"),
         pytest.param(GOOD.replace("github", "gitea"), "github, gitlab or bitbucket", id="host"),
         pytest.param(GOOD.replace("my-team/my-platform", "a/b/c"), "(allowed: owner/name)", id="github-with-groups"),
+        pytest.param(
+            GOOD.replace("platform}", "platform, github_ids: {owner: 1}}"), "github_ids.repository", id="one-id"
+        ),
+        pytest.param(
+            GOOD.replace("platform}", "platform, github_ids: {owner: x, repository: 2}}"),
+            "as `gh api repos/OWNER/NAME --jq .owner.id` prints it",
+            id="id-no-number",
+        ),
+        pytest.param(
+            GOOD.replace("github", "gitlab").replace("platform}", "platform, github_ids: {owner: 1, repository: 2}}"),
+            "github_ids: are of github.com alone",
+            id="ids-elsewhere",
+        ),
         pytest.param(GOOD + "drift_schedule: 17 5 * *\n", "has 4 fields, and must have five", id="cron-fields"),
         pytest.param(GOOD + "drift_schedule: 17 25 * * *\n", "'25' is no hour (allowed: 0 to 23", id="cron-hour"),
         pytest.param(GOOD + "drift_schedule: 0 0 * * MO\n", "or SUN to SAT", id="cron-day"),
@@ -100,3 +113,19 @@ def test_without_the_file_it_says_where_to_read_on(root: Path) -> None:
 @pytest.mark.parametrize("written", ["17 5 * * 1-5", "*/5 * * * *", "0,30 0 1,15 JAN-MAR mon"])
 def test_schedules_are_those_of_github(root: Path, written: str) -> None:
     assert _load(root, GOOD + f"drift_schedule: '{written}'\n").drift_schedule == written
+
+
+@pytest.mark.parametrize(
+    ("ids", "subject"),
+    [
+        ("", "repo:my-team/my-platform:environment:prod"),
+        (
+            ", github_ids: {owner: 123456, repository: 456789}",
+            "repo:my-team@123456/my-platform@456789:environment:prod",
+        ),
+    ],
+    ids=["names", "numbers"],
+)
+def test_the_subject_of_a_job_is_as_github_documents_it(root: Path, ids: str, subject: str) -> None:
+    repository = _load(root, GOOD.replace("my-platform}", f"my-platform{ids}}}")).repository
+    assert repository.github_subject("environment:prod") == subject

@@ -198,7 +198,7 @@ def test_environments_are_deployed_one_after_the_other(documents: dict[str, Any]
     for name in ("dev", "staging", "prod"):
         assert jobs[name]["environment"] == name
         assert jobs[name]["concurrency"] == {"group": f"sagestack-{name}", "cancel-in-progress": False}
-        assert jobs[name]["permissions"] == {"id-token": "write", "contents": "read"}
+        assert jobs[name]["permissions"] == {"id-token": "write", "contents": "read", "deployments": "read"}
         assert "!failure()" in jobs[name]["if"]
 
 
@@ -206,8 +206,60 @@ def test_whoever_is_asked_has_the_review_at_hand(documents: dict[str, Any]) -> N
     jobs = documents[DEPLOY]["jobs"]
     asking = {stage.environment for stage in load_delivery().stages if stage.approval}
     assert {name for name, job in jobs.items() if "what-would-change" in job.get("needs", [])} == asking
-    reviewed = " ".join(step.get("run", "") for step in jobs["what-would-change"]["steps"])
-    assert all(f"--env {name} " in reviewed for name in asking)
+    assert f"for environment in {' '.join(name for name in jobs if name in asking)}; do" in _preview(documents)
+
+
+def _preview(documents: dict[str, Any]) -> str:
+    return str(documents[DEPLOY]["jobs"]["what-would-change"]["steps"][-1]["run"])
+
+
+def test_what_each_environment_has_is_what_it_is_reviewed_against(documents: dict[str, Any], tmp_path: Path) -> None:
+    """Not the commit before: what was pushed, and nobody let through, is still to come."""
+    said = tmp_path / "sagestack"
+    said.write_text(
+        """#!/bin/sh
+[ "$1 $2" = "delivery deployed" ] && { [ "$4" = prod ] && echo 0a1b2c; exit 0; }
+echo "$3" >> asked; mkdir -p "cdk.out/review/$5"; echo "# Review of $5" > "cdk.out/review/$5/review.md"
+"""
+    )
+    said.chmod(0o755)
+    assert _bash(_preview(documents), tmp_path) == 0
+    # Staging was never deployed: all of it is new.
+    assert (tmp_path / "asked").read_text() == "cdk.out/nothing\n0a1b2c\n"
+    assert json.loads((tmp_path / "cdk.out/nothing/manifest.json").read_text())["artifacts"] == {}
+    assert (tmp_path / "summary").read_text() == "# Review of staging\n# Review of prod\n"
+
+
+@pytest.mark.parametrize("fails", ["delivery", "review"])
+def test_where_no_review_can_be_made_whoever_is_asked_is_told_and_may_go_on(
+    documents: dict[str, Any], tmp_path: Path, fails: str
+) -> None:
+    said = tmp_path / "sagestack"
+    said.write_text(f'#!/bin/sh\n[ "$1" = {fails} ] && exit 1; echo 0a1b2c\n')
+    said.chmod(0o755)
+    assert _bash(_preview(documents), tmp_path) == 0
+    summary = (tmp_path / "summary").read_text()
+    assert "**No review of staging**" in summary
+    assert "**No review of prod**" in summary
+
+
+def test_no_run_takes_an_environment_back_to_an_older_commit(documents: dict[str, Any]) -> None:
+    """One that waited for its approval, or is run again, may come after a newer one."""
+    for name in ("dev", "staging", "prod"):
+        steps = documents[DEPLOY]["jobs"][name]["steps"]
+        names = [step["name"] for step in steps]
+        assert steps[0]["with"]["fetch-depth"] == 0
+        assert names.index("Refuse to go back") < names.index("Get credentials")
+        refusing = steps[names.index("Refuse to go back")]
+        assert refusing["run"] == f"sagestack delivery deployed --env {name} --refuse-older"
+        # Asked for once nothing else of the environment runs any more.
+        assert documents[DEPLOY]["jobs"][name]["concurrency"]["group"] == f"sagestack-{name}"
+
+
+def test_what_the_cdk_cli_said_outlives_the_machine_of_a_failed_deployment(documents: dict[str, Any]) -> None:
+    keeping = documents[DEPLOY]["jobs"]["prod"]["steps"][-1]
+    assert keeping["if"] == "${{ !success() }}"
+    assert keeping["with"]["path"] == "cdk.out/deploy-prod.log"
 
 
 def test_without_approvals_nothing_is_reviewed_twice() -> None:

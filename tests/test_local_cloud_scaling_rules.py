@@ -325,9 +325,10 @@ def test_scaling_out_is_in_proportion_and_by_the_service_itself(scaling: Scaling
         "AutoScaling-UpdateDesiredCapacity"
     ]
     assert scaling.activities()[0]["Cause"] == f"monitor alarm {high} in state ALARM triggered policy by-invocations"
-    namespace, metric, dimensions, statistic, period, _ = scaling.asked[-1]
-    assert (namespace, metric, statistic, period) == ("AWS/SageMaker", "InvocationsPerInstance", "Sum", 60)
-    assert dimensions == {"EndpointName": "churn", "VariantName": "AllTraffic"}
+    asked = scaling.asked[-1]
+    assert (asked.namespace, asked.metric) == ("AWS/SageMaker", "InvocationsPerInstance")
+    assert (asked.statistic, asked.period_s) == ("Sum", 60)
+    assert asked.dimensions == {"EndpointName": "churn", "VariantName": "AllTraffic"}
 
 
 def test_the_bounds_hold_and_what_is_not_scaled_is_told_once(scaling: Scaling) -> None:
@@ -377,7 +378,7 @@ def test_what_was_measured_before_a_change_does_not_count_after_it(scaling: Scal
     assert scaling.sagemaker.count == 3
     scaling.wait(62)
     scaling.look()
-    assert scaling.asked[-1][-1] == 2
+    assert scaling.asked[-1].periods == 2
     assert scaling.sagemaker.count == 9
 
 

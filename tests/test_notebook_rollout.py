@@ -294,6 +294,7 @@ def template() -> Template:
         names=EnvironmentNames("dev"),
         maintenance=Maintenance(days=["SUN"], at="23:00", duration_in_minutes=120, time_zone="Europe/Berlin"),
         notebooks=notebooks,
+        heeds_the_mark=True,
     )
     return Template.from_stack(stack)
 

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -27,6 +27,7 @@ import pytest
 from local_cloud.containers import leftovers
 from local_cloud.notebook_runtime import choose_runtime, process_runtime
 from local_cloud.notebook_runtime.instance_files import aws_files, system_files, without_keys
+from local_cloud.notebook_runtime.notebook_python import NotebookPython
 from local_cloud.notebook_runtime.process_runtime import ProcessInstance, ProcessRuntime
 from local_cloud.notebook_runtime.runtime import CodeRepository, RuntimeRefused
 from local_cloud.notebook_runtime.supervised import SupervisedInstance, landing_page
@@ -490,9 +491,38 @@ def test_the_landing_page_is_the_default_repository(folder: str | None, page: st
     assert landing_page(folder) == page
 
 
-def test_the_kernel_has_the_name_that_it_has_on_aws(fresh: ProcessInstance, tmp_path: Path) -> None:
-    (found,) = (tmp_path / "state").rglob("kernels/conda_python3/kernel.json")
-    assert PurePosixPath(json.loads(found.read_text())["argv"][0]).parent.parent.name == ".venv-notebook"
+@pytest.mark.parametrize("name", ["python3", "conda_python3"])
+def test_a_kernel_has_the_name_that_it_has_on_aws(system: tuple[ProcessInstance, Printed, Path], name: str) -> None:
+    (found,) = (system[2] / "state").rglob(f"kernels/{name}/kernel.json")
+    python = Path(json.loads(found.read_text())["argv"][0])
+    assert python.is_relative_to(system[2] / "state"), "what %pip installs must not reach other instances"
+    seen = subprocess.run([python, "-c", "import sys; print(sys.prefix, *sys.path)"], capture_output=True, text=True)
+    assert seen.stdout.split()[0] == str(python.parents[1])
+    assert any(".venv-notebook" in path for path in seen.stdout.split()), "notebooks see what is installed for all"
+
+
+def test_pip_installs_for_one_instance_and_says_so_where_there_is_none(tmp_path: Path) -> None:
+    project = project_with_jupyter(tmp_path)
+    settings = project / ".venv-notebook/pyvenv.cfg"
+    home = tmp_path / "base"
+    (home / "bin").mkdir(parents=True)
+    settings.write_text(f"home = {home / 'bin'}\n")
+    bundled = home / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/ensurepip/_bundled"
+
+    def files(folder: str) -> dict[str, str]:
+        python = NotebookPython(project / ".venv-notebook", tmp_path / folder)
+        return {Path(file.path).name: file.text for file in python.files()}
+
+    without = files("without")
+    assert f'"{tmp_path}/without/bin/python" -m pip' in without["pip"]
+    if "pip.py" in without:  # Not where Debian's wheels are.
+        (tmp_path / "pip.py").write_text(without["pip.py"])
+        said = subprocess.run([sys.executable, tmp_path / "pip.py", "install", "x"], capture_output=True, text=True)
+        assert said.returncode == 1
+        assert "This notebook instance has no pip" in said.stderr
+    bundled.mkdir(parents=True)
+    (bundled / "pip-1-py3-none-any.whl").touch()
+    assert files("with")["jupyter.pth"].splitlines()[-1] == str(bundled / "pip-1-py3-none-any.whl")
 
 
 # --- The image -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,20 @@ print(json.dumps({
         "variables": [],
         "arn": ARN,
     }
+
+
+def test_what_pip_installs_is_the_instances_own(started: Started) -> None:
+    wheel = started.folder / "greeting-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("greeting.py", "SAID = 'hello'\n")
+        archive.writestr("greeting-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1\n")
+        archive.writestr("greeting-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("greeting-1.dist-info/RECORD", "")
+    source = f"%pip install --no-index {wheel}\nimport greeting, pandas\nprint(greeting.SAID, greeting.__file__)"
+    shown = started.visitor().run(source, "python3")
+    assert f"hello {started.folder / 'state'}" in shown, shown
+    shown = started.visitor().type("pip --version")
+    assert str(started.folder / "state") in shown or "ensurepip" in shown
 
 
 def test_a_terminal_has_the_roles_credentials(started: Started) -> None:

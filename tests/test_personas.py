@@ -7,6 +7,7 @@ import pytest
 from aws_cdk.assertions import Template
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.personas import PERSONAS, Personas
+from sagestack.workbench.personas.permissions import WorkedWith
 from sagestack.workbench.personas.persona_role import PersonaRole
 
 from tests.policy_decisions import Statement, allows, statements_of
@@ -19,6 +20,9 @@ TRUSTED = f"arn:aws:iam::{ACCOUNT}:role/people"
 SAML = f"arn:aws:iam::{ACCOUNT}:saml-provider/company"
 PLAIN = {"@aws-cdk/core:enablePartitionLiterals": True}
 OPEN = "sagemaker:CreatePresignedNotebookInstanceUrl"
+WORKED_WITH = WorkedWith(
+    models=["housing"], owners={"explore": "ada", "bobs": "bob", "shared": None}, studio_domain_id="d-example"
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def template() -> Template:
             persona=persona,
             personas=personas,
             names=EnvironmentNames("dev"),
-            models=["housing"],
+            worked_with=WORKED_WITH,
         )
     return Template.from_stack(stack)
 
@@ -176,7 +180,7 @@ def test_without_a_place_there_is_no_limit_of_place() -> None:
         persona="reviewer",
         personas=Personas(trusted=[TRUSTED]),
         names=EnvironmentNames("dev"),
-        models=["housing"],
+        worked_with=WORKED_WITH,
     )
     statements = statements_of(Template.from_stack(stack).to_json(), "Role", kind="AWS::IAM::Policy")
     assert {each["Effect"] for each in statements} == {"Allow"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import os
+import re
 import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,14 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Match, Template
 from botocore.validate import ParamValidator
+from pydantic import TypeAdapter
 from sagestack import settings
 from sagestack.review.changes.schemas import schema_of
 from sagestack.settings import EnvironmentNames, shipped
 from sagestack.settings.workbench.studio import Studio, StudioLifecycleConfig
+from sagestack.settings.workbench.studio_people import DefaultType, known_studio_types, takes_space_type
 from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
-from sagestack.workbench.studio.app_script import app_script
+from sagestack.workbench.studio.app_script import Examples, app_script
 from sagestack.workbench.studio.domain import StudioDomain
 from sagestack.workbench.studio.studio_lifecycle_config import StudioLifecycleConfig as LifecycleConfig
 
@@ -47,6 +51,7 @@ SETTINGS: dict[str, Any] = {
     "lifecycle_configs": {
         "standard": {"default": True, "environment_variables": {"PROJECT": "it's churn"}, "packages": ["polars==1.0"]},
         "editor": {"app": "code-editor", "git": {"user_name": "Ada", "user_email": "ada@example.org"}},
+        "basics": {"always": True, "examples": True, "environment_variables": {"TEAM": "research", "PROJECT": "any"}},
     },
     "custom_images": {
         "research": {
@@ -119,6 +124,37 @@ def test_every_setting_is_one_that_sagemakers_own_api_has(template: Template, ki
         assert not report.has_errors(), report.generate_report()
         assert "{}" not in json.dumps(resource["Properties"])
         assert list(_unknown(resource["Properties"], schema.document, schema.document)) == []
+
+
+def test_the_types_that_settings_know_are_those_that_cloudformation_takes() -> None:
+    """Of a space it takes fewer than of a domain; whoever asks for another learns it at synth, with the way out."""
+
+    def types_of(kind: str, definition: str) -> set[str]:
+        schema = schema_of(f"AWS::SageMaker::{kind}")
+        assert schema is not None
+        found = schema.document["definitions"][definition]
+        return set((found.get("properties", {}).get("InstanceType") or found)["enum"])
+
+    known = known_studio_types()
+    assert {each for each in known if takes_space_type(each)} == types_of("Space", "ResourceSpec") & known
+    adapter = TypeAdapter(DefaultType)
+    for instance_type in known:
+        if instance_type in types_of("Domain", "AppInstanceType"):
+            assert adapter.validate_python(instance_type)
+        else:
+            with pytest.raises(ValueError, match="newer than what CloudFormation takes for a domain"):
+                adapter.validate_python(instance_type)
+
+
+def test_a_space_on_a_type_that_cloudformation_does_not_take_there_has_the_domains() -> None:
+    studio = {"instance_type": "ml.g6.xlarge", "user_profiles": {"ada": {}}, "spaces": {"research": {"owner": "ada"}}}
+    built = Template.from_stack(stack_with(studio))
+
+    settings_of_space = only(built, "AWS::SageMaker::Space")["SpaceSettings"]
+    assert settings_of_space["AppType"] == "JupyterLab"
+    assert "JupyterLabAppSettings" not in settings_of_space
+    lab = only(built, "AWS::SageMaker::Domain")["DefaultUserSettings"]["JupyterLabAppSettings"]
+    assert lab["DefaultResourceSpec"] == {"InstanceType": "ml.g6.xlarge"}
 
 
 def _unknown(value: Any, node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
@@ -476,14 +512,23 @@ def test_a_script_of_ones_own_that_would_fail_is_refused_by_name(
 # The scripts
 
 
-def script_of(template: Template, app: str) -> str:
-    config = only(template, "AWS::SageMaker::StudioLifecycleConfig", StudioLifecycleConfigAppType=app)
-    return base64.b64decode(config["StudioLifecycleConfigContent"]).decode()
+def config_of(template: Template, name: str) -> dict[str, Any]:
+    """The lifecycle config that people call so."""
+    (config,) = (
+        each["Properties"]
+        for each in template.find_resources("AWS::SageMaker::StudioLifecycleConfig").values()
+        if each["Properties"]["StudioLifecycleConfigName"].rpartition("-")[0] == f"sagestack-dev-{name}"
+    )
+    return dict(config)
+
+
+def script_of(template: Template, name: str) -> str:
+    return str(config_of(template, name)["StudioLifecycleConfigContent"]["Fn::Base64"])
 
 
 def test_another_script_is_another_config(template: Template) -> None:
     """SageMaker cannot change one, and CloudFormation makes the new one before it deletes the old."""
-    config = only(template, "AWS::SageMaker::StudioLifecycleConfig", StudioLifecycleConfigAppType="JupyterLab")
+    config = config_of(template, "standard")
     changed = Template.from_stack(_only_config(StudioLifecycleConfig(environment_variables={"PROJECT": "another"})))
     other = only(changed, "AWS::SageMaker::StudioLifecycleConfig")
     assert config["StudioLifecycleConfigName"].rpartition("-")[0] == "sagestack-dev-standard"
@@ -503,55 +548,173 @@ def test_a_change_of_the_environments_tags_makes_no_config_of_the_same_name(temp
         assert config["Properties"]["Tags"] == [{"Key": "sagestack:studio", "Value": {"Ref": "AWS::StackId"}}]
 
 
-def test_a_generated_script_is_clean(template: Template) -> None:
-    for app in ("JupyterLab", "CodeEditor"):
-        script = script_of(template, app)
-        assert problems_of_text(script) == []
-        assert problems_of_bash(script) == []
+@pytest.mark.parametrize("name", ["standard", "editor", "basics"])
+def test_a_generated_script_is_clean(template: Template, name: str) -> None:
+    script = script_of(template, name)
+    assert problems_of_text(script) == []
+    assert problems_of_bash(script) == []
+
+
+class App:
+    """An app of a space, as far as a script that starts with it sees: the space's volume stays, what is outside of it is new."""
+
+    def __init__(self, volume: Path) -> None:
+        self.volume = volume
+        (volume / "bin").mkdir()
+        self.environment = {"HOME": str(volume), "PATH": f"{volume}/bin:{os.environ['PATH']}"}
+        self._starts = itertools.count()
+
+    def start(self, *scripts: str) -> None:
+        """Runs scripts as SageMaker does when the app starts, one after the other."""
+        outside = self.volume.with_name(f"{self.volume.name}-start-{next(self._starts)}")
+        outside.mkdir()
+        self.environment["TMPDIR"] = str(outside)
+        for script in scripts:
+            subprocess.run(["bash", "-c", script], env=self.environment, check=True, capture_output=True, timeout=30)
+
+    def in_terminal(self, variable: str) -> str:
+        """What a person's terminal says of a variable."""
+        return self._said(["bash", "-c", f'. "$HOME/.bashrc"; echo "${{{variable}-unset}}"'])
+
+    def in_kernel(self, variable: str) -> str:
+        """What a Python kernel finds, whose profile runs before anything else."""
+        start = self.volume / ".ipython/profile_default/startup/00-sagestack.py"
+        return self._said([sys.executable, "-c", f"{start.read_text()}\nprint(os.environ.get({variable!r}, 'unset'))"])
+
+    def log(self, name: str) -> str:
+        file = self.volume / ".sagestack/log" / name
+        return file.read_text() if file.exists() else ""
+
+    def _said(self, command: list[str]) -> str:
+        done = subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True, timeout=30)
+        return done.stdout.rstrip("\n")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    (tmp_path / "volume").mkdir()
+    return App(tmp_path / "volume")
 
 
 def test_a_generated_script_sets_variables_identity_and_packages_each_time_that_it_runs(
-    template: Template, tmp_path: Path
+    template: Template, app: App
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/python3").write_text('#!/bin/bash\nprintf "%s\\n" "$@" >"$HOME/asked"\n')
-    (tmp_path / "bin/python3").chmod(0o755)
-    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    (app.volume / "bin/python3").write_text('#!/bin/bash\nprintf "%s\\n" "$@" >"$HOME/asked"\n')
+    (app.volume / "bin/python3").chmod(0o755)
+    editor = script_of(template, "editor")
 
-    def run(script: str) -> None:
-        subprocess.run(["bash", "-c", script], env=environment, check=True, capture_output=True, timeout=30)
+    for script in (script_of(template, "standard"), editor, script_of(template, "standard")):
+        app.start(script)
 
-    for _ in range(2):
-        run(script_of(template, "JupyterLab"))
-    run(script_of(template, "CodeEditor"))
-    run(script_of(template, "JupyterLab"))
-
-    assert (tmp_path / ".bashrc").read_text().count("environment.sh") == 2  # one line, once
-    seen = subprocess.run(
-        ["bash", "-c", '. "$HOME/.bashrc"; echo "$PROJECT"'],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert seen.stdout == "it's churn\n"
-    assert json.loads((tmp_path / ".sagestack/environment.json").read_text()) == {"PROJECT": "it's churn"}
-    assert (tmp_path / ".gitconfig").read_text().count("name = Ada") == 1
-    wait_for(lambda: "installed polars==1.0" in (tmp_path / ".sagestack/log/packages.log").read_text())
-    assert (tmp_path / "asked").read_text().split()[-1] == "polars==1.0"
+    assert (app.volume / ".bashrc").read_text().count("environment.d") == 1  # one line, once
+    assert (app.in_terminal("PROJECT"), app.in_kernel("PROJECT")) == ("it's churn", "it's churn")
+    assert (app.volume / ".gitconfig").read_text().count("name = Ada") == 1
+    wait_for(lambda: "installed polars==1.0" in app.log("packages.log"))
+    assert (app.volume / "asked").read_text().split()[-1] == "polars==1.0"
 
 
-def test_what_is_no_longer_asked_for_is_no_longer_set(template: Template, tmp_path: Path) -> None:
+def test_what_is_no_longer_asked_for_is_no_longer_set(app: App) -> None:
     """The volume still has what the last start wrote."""
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    with_variable = app_script(StudioLifecycleConfig(environment_variables={"PROJECT": "churn"}))
-    without = app_script(StudioLifecycleConfig(git={"user_name": "Ada", "user_email": "ada@example.org"}))  # type: ignore[arg-type]
-    for script in (with_variable, without):
-        subprocess.run(["bash", "-c", script], env=environment, check=True, capture_output=True, timeout=30)
+    app.start(app_script(StudioLifecycleConfig(environment_variables={"PROJECT": "churn"})))
+    assert app.in_kernel("PROJECT") == "churn"
 
-    assert "PROJECT" not in (tmp_path / ".sagestack/environment.sh").read_text()
-    assert json.loads((tmp_path / ".sagestack/environment.json").read_text()) == {}
-    assert "name = Ada" in (tmp_path / ".gitconfig").read_text()
+    app.start(app_script(StudioLifecycleConfig.model_validate({"git": {"user_name": "Ada", "user_email": "a@b.org"}})))
+
+    assert (app.in_terminal("PROJECT"), app.in_kernel("PROJECT")) == ("unset", "unset")
+    assert "name = Ada" in (app.volume / ".gitconfig").read_text()
+
+
+def test_what_always_runs_and_what_was_chosen_are_both_in_force(app: App) -> None:
+    """SageMaker runs the one and then the other; where both say something, the choice has the last word."""
+    always = app_script(
+        StudioLifecycleConfig(always=True, environment_variables={"TEAM": "research", "PROJECT": "any"})
+    )
+    chosen = app_script(StudioLifecycleConfig(environment_variables={"PROJECT": "churn"}))
+
+    app.start(always, chosen)
+    assert (app.in_terminal("TEAM"), app.in_terminal("PROJECT")) == ("research", "churn")
+    assert (app.in_kernel("TEAM"), app.in_kernel("PROJECT")) == ("research", "churn")
+
+    app.start(always)  # somebody chose no other for the space
+    assert (app.in_kernel("TEAM"), app.in_kernel("PROJECT")) == ("research", "any")
+
+    app.start(chosen)  # the stack has none that always runs any more
+    assert (app.in_terminal("TEAM"), app.in_kernel("TEAM")) == ("unset", "unset")
+
+
+# The example notebooks
+
+STORE = """
+import os, shutil
+class client:
+    def __init__(self, service): assert service == "s3"
+    def download_file(self, bucket, key, target):
+        print("fetched", f"s3://{bucket}/{key}")
+        shutil.copy(os.environ["ARCHIVE"], target)
+"""
+
+
+def test_the_examples_are_copied_into_a_space_and_what_people_changed_is_theirs(
+    template: Template, app: App, tmp_path: Path
+) -> None:
+    """The deployed script itself, with a bucket of its own."""
+    (tmp_path / "boto3.py").write_text(STORE)
+    app.environment |= {"PYTHONPATH": str(tmp_path), "ARCHIVE": str(tmp_path / "examples.zip")}
+
+    def publish(text: str) -> None:
+        with zipfile.ZipFile(tmp_path / "examples.zip", "w") as archive:
+            archive.writestr("explore-the-data.ipynb", text)
+            archive.writestr("README.md", text)
+
+    def start() -> str:
+        app.start(script_of(template, "basics"))
+        wait_for(lambda: "left alone" in app.log("examples.log"))
+        return app.log("examples.log")
+
+    publish("first")
+    said = start()
+    assert re.search(r"fetched s3://cdk-\w+-assets-111111111111-us-east-1/\w+\.zip", said)
+    assert "2 new" in said
+    assert app.in_kernel("SAGESTACK_ENVIRONMENT") == "dev"
+
+    (app.volume / "examples/README.md").write_text("mine")
+    publish("second")
+    assert "1 updated" in start()
+    assert (app.volume / "examples/explore-the-data.ipynb").read_text() == "second"
+    assert (app.volume / "examples/README.md").read_text() == "mine"
+
+
+def test_an_archive_that_is_out_of_reach_keeps_no_app_from_starting(app: App, tmp_path: Path) -> None:
+    """The script ends well; what was said is in the log."""
+    (app.volume / "bin/python3").write_text("#!/bin/bash\necho out of reach; exit 1\n")
+    (app.volume / "bin/python3").chmod(0o755)
+
+    app.start(app_script(StudioLifecycleConfig(examples=True), Examples("s3://nobody/nothing.zip", "dev")))
+
+    wait_for(lambda: "out of reach" in app.log("examples.log"))
+
+
+def test_examples_that_are_nowhere_are_refused() -> None:
+    with pytest.raises(ValueError, match="no archive of example notebooks"):
+        app_script(StudioLifecycleConfig(examples=True))
+
+
+def test_what_always_runs_is_the_domains_own_and_not_for_choosing(template: Template) -> None:
+    """Users' own spaces, and shared ones; a space asks the domain for it when an app starts."""
+    domain = only(template, "AWS::SageMaker::Domain")
+    for part in ("DefaultUserSettings", "DefaultSpaceSettings"):
+        lab = domain[part]["JupyterLabAppSettings"]
+        assert "LifecycleConfigbasics" in json.dumps(lab["BuiltInLifecycleConfigArn"])
+        assert "basics" not in json.dumps(lab["LifecycleConfigArns"])
+        assert "standard" in json.dumps(lab["DefaultResourceSpec"]["LifecycleConfigArn"])
+    assert "BuiltInLifecycleConfigArn" not in domain["DefaultUserSettings"]["CodeEditorAppSettings"]
+
+
+def test_each_role_may_fetch_the_examples_and_no_other_asset(template: Template) -> None:
+    (url,) = re.findall(r"SAGESTACK_EXAMPLES_URL=(\S+)", script_of(template, "basics"))
+    for role in ("StudioRole", "AdaRole", "GraceRole"):
+        fetches = [each["Resource"] for each in statements(template, role) if each["Action"] == "s3:GetObject"]
+        assert "".join(fetches[0]["Fn::Join"][1][-1:]).partition(":::")[2] == url.removeprefix("s3://"), fetches
 
 
 def test_a_proxy_never_stands_between_an_app_and_its_credentials() -> None:

@@ -115,6 +115,57 @@ def problems(root: Path, studio: str) -> str:
             id="a script of another app",
         ),
         pytest.param(
+            "lifecycle_configs: {one: {always: true, packages: [polars]}, two: {always: true, examples: true}}",
+            "studio.lifecycle_configs.one.always: true for 2 of jupyter-lab: SageMaker takes one",
+            id="two scripts that always run",
+        ),
+        pytest.param(
+            "lifecycle_configs: {one: {always: true, default: true, packages: [polars]}}",
+            "studio.lifecycle_configs.one.default: true does not fit always: true",
+            id="a default that always runs",
+        ),
+        pytest.param(
+            f"{PEOPLE}\nspaces: {{research: {{owner: ada, lifecycle_config: basics}}}}\n"
+            "lifecycle_configs: {basics: {always: true, examples: true}}",
+            "studio.spaces.research.lifecycle_config: 'basics' runs always",
+            id="a space that chooses what always runs",
+        ),
+        pytest.param(
+            "lifecycle_configs: {one: {examples: true, script: mine.sh}}",
+            "a script of your own and examples do not go together",
+            id="examples beside a script of one's own",
+        ),
+        pytest.param(
+            f"{PEOPLE}\nspaces: {{research: {{owner: ada, instance_type: ml.g6.xlarge}}}}",
+            "studio.spaces.research.instance_type: ml.g6.xlarge is newer than what CloudFormation takes for a space",
+            id="a type that CloudFormation does not take for a space",
+        ),
+        pytest.param(
+            "user_profiles: {ada: {instance_type: ml.m7i.large}}\nspaces: {research: {owner: ada}}",
+            "studio.spaces.research.instance_type: ml.m7i.large is newer",
+            id="a type of its owner's that CloudFormation does not take for a space",
+        ),
+        pytest.param(
+            "instance_type: ml.g7.2xlarge",
+            "studio.instance_type: ml.g7.2xlarge is newer than what CloudFormation takes for a domain",
+            id="a type that CloudFormation does not take for a domain",
+        ),
+        pytest.param(
+            f"custom_images: {{mine: {{folder: images/mine, entrypoint: {'x' * 257}}}}}",
+            "studio.custom_images.mine.entrypoint",
+            id="an entry point that is too long",
+        ),
+        pytest.param(
+            "custom_images: {mine: {folder: images/mine, arguments: ['']}}",
+            "studio.custom_images.mine.arguments.0",
+            id="a blank argument",
+        ),
+        pytest.param(
+            "custom_images: {mine: {folder: images/mine, environment_variables: {MINE: ''}}}",
+            "studio.custom_images.mine.environment_variables.MINE",
+            id="a blank variable of an image",
+        ),
+        pytest.param(
             "auth: identity-center\nuser_profiles: {ada: {owner: a@example.org}, lovelace: {owner: a@example.org}}",
             "'a@example.org' has 2 profiles: with auth: identity-center a person has one in a domain",
             id="two profiles of one person of Identity Center",

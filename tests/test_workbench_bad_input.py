@@ -10,6 +10,7 @@ import pytest
 from aws_cdk import assertions
 from sagestack.settings import EnvironmentNames, SettingsError, load_environment
 from sagestack.settings.workbench import Personas, WorkbenchNetwork, own_names
+from sagestack.workbench.personas.permissions import WorkedWith
 from sagestack.workbench.personas.persona_role import PersonaRole
 
 from tests.synthesis import copy_project, flags
@@ -217,7 +218,9 @@ def test_types_of_studio_must_exist_in_the_region_too(root: Path) -> None:
 def test_the_size_of_a_trust_policy_is_not_below_what_it_is(trusted: list[str]) -> None:
     personas = Personas(trusted=trusted)
     stack = cdk.Stack(cdk.App(context=flags()))
-    PersonaRole(stack, "Role", persona="reviewer", personas=personas, names=EnvironmentNames("dev"), models=[])
+    PersonaRole(
+        stack, "Role", persona="reviewer", personas=personas, names=EnvironmentNames("dev"), worked_with=WorkedWith()
+    )
     (role,) = assertions.Template.from_stack(stack).find_resources("AWS::IAM::Role").values()
     size = len(json.dumps(role["Properties"]["AssumeRolePolicyDocument"], separators=(",", ":")))
     assert size <= personas.trust_policy_size <= size + 40

@@ -234,6 +234,8 @@ def test_the_subject_of_a_token_is_as_github_documents_it(
         ("GET", "/repos/team/platform/pulls?state=open", ("pull-requests", "read")),
         ("POST", "/repos/team/platform/issues/3/comments", ("pull-requests", "write")),
         ("PUT", "/repos/team/platform/pulls/3/merge", ("contents", "write")),
+        ("GET", "/repos/team/platform/deployments?environment=prod", ("deployments", "read")),
+        ("GET", "/repos/team/platform/deployments/1/statuses", ("deployments", "read")),
         ("GET", "/user", None),
     ],
 )

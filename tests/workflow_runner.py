@@ -172,8 +172,10 @@ class _Run:
             job["name"], "failure", permissions=dict(job.get("permissions", self._document["permissions"]))
         )
         environment = job.get("environment")
+        deployment = self._runner.gate.deploy(environment, self._event.sha) if environment else {"statuses": []}
         if environment and (why := self._runner.lets_in(environment, self._event, self._asked)):
             found.why = why
+            deployment["statuses"].append({"state": "failure"})
             return
         with (
             self._runner.held(job.get("concurrency"), lambda text: filled_in(text, contexts, functions)),
@@ -184,6 +186,7 @@ class _Run:
                 started = time.monotonic()
                 Work(self._runner, self._folder, self._event, id_, job, contexts, token, found).run()
                 found.seconds = time.monotonic() - started
+                deployment["statuses"].append({"state": found.result})
             finally:
                 self._runner.gate.revoke(token)
 

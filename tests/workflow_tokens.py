@@ -7,7 +7,9 @@ import json
 import re
 import secrets
 import threading
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ class TokenGate(ThreadingHTTPServer):
 
     Attributes:
         refused: what jobs asked for and may not, as `method path: permission`.
+        deployments: that Actions made, oldest first, each with its `statuses`; the git host has no Actions.
     """
 
     daemon_threads = True
@@ -39,6 +42,7 @@ class TokenGate(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.host_url, self.host_token = host_url, host_token
         self.refused: list[str] = []
+        self.deployments: list[dict[str, Any]] = []
         self.comments: set[int] = set()
         self._jobs: dict[str, Mapping[str, str]] = {}
 
@@ -51,6 +55,31 @@ class TokenGate(ThreadingHTTPServer):
         token = f"ghs_{secrets.token_hex(18)}"
         self._jobs[token] = permissions
         return token
+
+    def deploy(self, environment: str, sha: str) -> dict[str, Any]:
+        """The deployment that GitHub keeps for a job that names an environment."""
+        made = {
+            "id": len(self.deployments) + 1,
+            "sha": sha,
+            "environment": environment,
+            "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "statuses": [{"state": "waiting"}],
+        }
+        self.deployments.append(made)
+        return made
+
+    def deployments_at(self, path: str) -> list[dict[str, Any]] | None:
+        """https://docs.github.com/en/rest/deployments, newest first; None where the address is of something else."""
+        address, _, query = path.partition("?")
+        found = re.fullmatch(r"/repos/[^/]+/[^/]+/deployments(?:/(\d+)/statuses)?", address)
+        if not found:
+            return None
+        if found[1]:
+            return [*reversed(self.deployments[int(found[1]) - 1]["statuses"])]
+        wanted = urllib.parse.parse_qs(query)
+        of = [each for each in self.deployments if [each["environment"]] == wanted["environment"]]
+        first = (int(wanted["page"][0]) - 1) * int(wanted["per_page"][0])
+        return of[::-1][first : first + int(wanted["per_page"][0])]
 
     def revoke(self, token: str) -> None:
         """From now on it is nobody's."""
@@ -91,6 +120,8 @@ def needed(method: str, path: str) -> tuple[str, str] | None:
         return "contents", "write"
     if re.search(r"/repos/[^/]+/[^/]+/(pulls|issues)\b", address):
         return "pull-requests", "read" if reads else "write"
+    if re.search(r"/repos/[^/]+/[^/]+/deployments\b", address):
+        return "deployments", "read" if reads else "write"
     if re.search(r"/repos/[^/]+/[^/]+/(git|contents|branches|commits|compare|merges)\b", address):
         return "contents", "read" if reads else "write"
     if re.fullmatch(r"/repos/[^/]+/[^/]+", address) and reads:
@@ -111,6 +142,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if permissions is not None and not self._may(permissions):
             self._say(403, {"message": "Resource not accessible by integration"})
+            return
+        if self.command == "GET" and (found := self.server.deployments_at(self.path)) is not None:
+            self._say(200, found)
             return
         headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
         given = base64.b64encode(f"x:{self.server.host_token}".encode()).decode()

@@ -92,11 +92,8 @@ ACCEPTED_WORKBENCH_RISKS: Mapping[str, str] = {
     f"{_IAM5}[Resource::{_SAGEMAKER}:pipeline/{{pipeline}}/execution/*] at {_PERSONA}": (
         "The runs of the environment's pipelines, to repeat and to stop: Pipelines numbers them."
     ),
-    f"{_IAM5}[Resource::{_SAGEMAKER}:user-profile/*] at {_PERSONA}": (
-        "Limited by the tag of who owns the profile to the person's own."
-    ),
-    f"{_IAM5}[Resource::{_SAGEMAKER}:app/*] at {{stack}}/Personas/Operator": (
-        "To end an app that costs and that nobody uses; limited by the tag of the environment, which its domain puts on its apps."
+    f"{_IAM5}[Resource::{{artifact bucket}}/{{model}}/*/{{step}}/evaluation/evaluation.json] at {_PERSONA}": (
+        "What the versions of a model scored, in every run: nobody can approve a version without. Not the records beside it."
     ),
     f"{_IAM5}[Resource::arn:{{partition}}:cloudformation:{{place}}:stack/{{environment}}-*/*] at {_PERSONA}": (
         "The environment's stacks, which CloudFormation numbers. Looked at only."
@@ -106,6 +103,12 @@ ACCEPTED_WORKBENCH_RISKS: Mapping[str, str] = {
     ),
     f"{_IAM5}[Resource::{_LOG_GROUP}/{{jobs}}:*] at {_PERSONA}": (
         "The logs of the account's jobs, which share a group; that cannot be configured. Read only."
+    ),
+    f"{_IAM5}[Resource::{_LOG_GROUP}/NotebookInstances:log-stream:{{notebook}}/*] at {_PERSONA}": (
+        "What lifecycle configs and Jupyter wrote on one instance, for its owner; on one that is nobody's, for all."
+    ),
+    f"{_IAM5}[Resource::{_LOG_GROUP}/NotebookInstances:log-stream:{{environment}}-*/*] at {{stack}}/Personas/Operator": (
+        "The same of the environment's instances, for those who are asked why one does not start. Read only."
     ),
     f"{_IAM5}[Resource::{_LOG_GROUP}/Endpoints/{{environment}}-*:*] at {_PERSONA}": (
         "What the environment's endpoints log, for those who run them. Read only."
@@ -123,8 +126,8 @@ ACCEPTED_WORKBENCH_RISKS: Mapping[str, str] = {
     ),
     # The environment's one Studio domain, which SageMaker numbers when it makes it.
     f"{_IAM5}[Resource::{_SAGEMAKER}:{{kind}}/<{{domain}}.DomainId>/*]": (
-        "What is in the environment's own Studio domain: the idle report looks, the budget ends apps, and when the domain is"
-        " deleted all that people made in it is."
+        "What is in the environment's own Studio domain: the idle report looks, the budget and operators end apps, people open"
+        " the profiles that are tagged as theirs, and when the domain is deleted all that people made in it is."
     ),
     f"{_IAM5}[Resource::*] at {_CLEAN_DELETE}/DeleteRole": (
         "To find what a domain left: network interfaces, security groups and SageMaker's lists take no resource. It looks."

@@ -78,6 +78,7 @@ class TrainingPipeline(cdk.Resource):
         self._serving_image = serving_image
         self._models = f"{output_prefix}*/{TRAIN}/*"
         self._evaluations = f"{output_prefix}*/{EVALUATE}/*"
+        self._scores = f"{output_prefix}*/{EVALUATE}/evaluation/evaluation.json"
 
         self.job_role = SageMakerRole(self, "JobRole", description=f"What the jobs of {pipeline_name} may do")
         data.grant_read(self.job_role, f"{input_prefix}*")
@@ -153,6 +154,19 @@ class TrainingPipeline(cdk.Resource):
     def grant_read_evaluations(self, grantee: iam.IGrantable) -> iam.Grant:
         """Lets somebody read what evaluation left, of all executions: scores and golden records."""
         return self._artifacts.grant_read(grantee, self._evaluations)
+
+    def grant_read_scores(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Lets somebody read what versions scored, and none of the records that they were asked."""
+        through_s3 = {"StringEquals": {"kms:ViaService": f"s3.{cdk.Stack.of(self).region}.amazonaws.com"}}
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["kms:Decrypt"],
+            resource_arns=[self._encryption_key.key_arn],
+            conditions=through_s3,
+        )
+        return iam.Grant.add_to_principal(
+            grantee=grantee, actions=["s3:GetObject"], resource_arns=[self._artifacts.arn_for_objects(self._scores)]
+        )
 
     def grant_deploy_from(self, account: str) -> None:
         """Lets another account deploy the versions that this pipeline registered: everything that takes, together.

@@ -59,7 +59,6 @@ _LEFT_BY_STUDIO = (
 _PEOPLE = (
     "cloudformation:DescribeChangeSet",
     "cloudformation:DescribeStackResources",
-    "cloudformation:DetectStackDrift",
     "cloudformation:GetTemplate",
     "cloudformation:ListStackResources",
     "cloudwatch:ListMetrics",

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from local_cloud.autoscaling.service import AutoScaling
 from local_cloud.cloudwatch.alarm_definition import definition_of
 from local_cloud.cloudwatch.series import Series
+from local_cloud.cloudwatch.windows import Wanted
 from local_cloud.sagemaker.errors import ValidationError
 from local_cloud.sagemaker.store import Document
 
@@ -123,18 +124,16 @@ def values(
         return []
 
     def read(metric: Mapping[str, Any], statistic: str, unit: str | None) -> Series:
-        dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions") or []}
-        return service.values(
+        wanted = Wanted.of(
             account,
             region,
-            metric["Namespace"],
-            metric["MetricName"],
-            dimensions,
-            statistic,
-            definition.period_s,
-            periods,
-            now,
-            unit,
+            metric,
+            statistic=statistic,
+            period_s=definition.period_s,
+            periods=periods,
+            at=now,
+            unit=unit,
         )
+        return service.values(wanted)
 
     return [value for value in definition.series(read, periods) if value is not None]

@@ -5,19 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
-import botocore.session
 from botocore.model import ServiceModel
 
 from local_cloud.autoscaling.errors import InvalidNextToken, ObjectNotFound
 from local_cloud.clock import Clock
+from local_cloud.cloudwatch.windows import Wanted
 from local_cloud.platform import Caller
-from local_cloud.sagemaker.errors import ApiError, NotEmulated
+from local_cloud.sagemaker.errors import NotEmulated
+from local_cloud.sagemaker.operations import Operations, paged
 from local_cloud.sagemaker.service import Request, Response, Sagemaker
 from local_cloud.sagemaker.store import Document, Store
-from local_cloud.sagemaker.validation import validate
 
 SERVICE = "application-autoscaling"
 NAMESPACE = "sagemaker"
@@ -28,52 +27,15 @@ ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 """The service-linked role that acts on SageMaker ("Service-linked roles for Application Auto Scaling")."""
 MAX_PAGE = 50
 
-Operation = Callable[["AutoScaling", Caller, Request], Response]
-OPERATIONS: dict[str, Operation] = {}
-"""Every operation that is answered, by its API name. Filled by `@operation` as the modules are imported."""
+Values = Callable[[Wanted], list[float | None]]
+"""Reads what a metric was in its last periods; local_cloud.cloudwatch.windows.values is the real one."""
+_OPERATIONS: Operations[AutoScaling] = Operations(SERVICE, "Application Auto Scaling")
+operation = _OPERATIONS.register
 
 
-class Values(Protocol):
-    """Reads what a metric was in the last periods; local_cloud.cloudwatch.windows.values is the real one."""
-
-    def __call__(
-        self,
-        account: str,
-        region: str,
-        namespace: str,
-        metric: str,
-        dimensions: Mapping[str, str],
-        statistic: str,
-        period_s: float,
-        periods: int,
-        at: float | None = None,
-        unit: str | None = None,
-    ) -> list[float | None]:
-        """One value for each period, the oldest first; None where there were no data."""
-
-
-def operation(name: str) -> Callable[[Operation], Operation]:
-    """Register the handler of one API operation.
-
-    Raises:
-        ValueError: the service has no operation of that name, or it is registered already.
-    """
-    if name not in model().operation_names:
-        raise ValueError(f"Application Auto Scaling has no operation {name}")
-
-    def register(handler: Operation) -> Operation:
-        if name in OPERATIONS:
-            raise ValueError(f"operation {name} is registered twice")
-        OPERATIONS[name] = handler
-        return handler
-
-    return register
-
-
-@cache
 def model() -> ServiceModel:
     """botocore's description of the API."""
-    return botocore.session.get_session().get_service_model(SERVICE)
+    return _OPERATIONS.model
 
 
 @dataclass
@@ -105,16 +67,7 @@ class AutoScaling:
         Raises:
             ApiError: the answer is an error.
         """
-        handler = OPERATIONS.get(name)
-        if handler is None:
-            if name in model().operation_names:
-                raise NotEmulated(
-                    f"The local cloud does not emulate Application Auto Scaling's {name}. It works unchanged against AWS."
-                )
-            raise ApiError(f"Application Auto Scaling has no operation {name}")
-        shape = model().operation_model(name).input_shape
-        if shape is not None:
-            validate(request, shape)
+        handler = _OPERATIONS.checked(name, request)
         namespace = request.get("ServiceNamespace", NAMESPACE)
         if namespace != NAMESPACE:
             raise NotEmulated(
@@ -173,16 +126,9 @@ def selected(
 
 
 def page(items: list[dict[str, Any]], request: Request, key: str) -> Response:
-    """One page of a Describe call, by MaxResults (at most and by default 50) and NextToken; the token is the offset.
+    """One page of a Describe call, by MaxResults (at most and by default 50) and NextToken.
 
     Raises:
         InvalidNextToken: the token is not one of ours.
     """
-    token = request.get("NextToken", "0")
-    if not token.isdigit():
-        raise InvalidNextToken(f"Invalid NextToken: {token}")
-    start, size = int(token), min(MAX_PAGE, request.get("MaxResults") or MAX_PAGE)
-    response: Response = {key: items[start : start + size]}
-    if start + size < len(items):
-        response["NextToken"] = str(start + size)
-    return response
+    return paged(items, request, key, min(MAX_PAGE, request.get("MaxResults") or MAX_PAGE), InvalidNextToken)

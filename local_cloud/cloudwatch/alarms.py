@@ -18,7 +18,7 @@ from local_cloud.cloudwatch.alarm_definition import Definition, definition_of
 from local_cloud.cloudwatch.alarm_definition import period_of as period_of
 from local_cloud.cloudwatch.alarm_rules import next_state, reason, reason_data
 from local_cloud.cloudwatch.series import Series
-from local_cloud.cloudwatch.windows import Windows
+from local_cloud.cloudwatch.windows import Wanted, Windows
 
 logger = logging.getLogger(__name__)
 
@@ -127,18 +127,17 @@ class Evaluator:
         unit: str | None,
         periods: int = 0,
     ) -> Series:
-        return self._windows.values(
+        wanted = Wanted.of(
             alarm.account,
             alarm.region,
-            metric["Namespace"],
-            metric["MetricName"],
-            {each["Name"]: each["Value"] for each in metric.get("Dimensions") or []},
-            statistic,
-            definition.period_s,
-            periods or definition.rule.periods,
-            at,
-            unit,
+            metric,
+            statistic=statistic,
+            period_s=definition.period_s,
+            periods=periods or definition.rule.periods,
+            at=at,
+            unit=unit,
         )
+        return self._windows.values(wanted)
 
     def _has_few_samples(self, alarm: Placed, definition: Definition, at: float) -> bool:
         statistic = definition.result.get("MetricStat")

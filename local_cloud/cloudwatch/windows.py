@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from local_cloud.clock import Clock
 
@@ -50,6 +50,41 @@ class Source(Protocol):
         """The points of exactly these dimensions, from the newest back to a time."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which statistic of which metric is read, and over which periods.
+
+    Attributes:
+        account: whose metric.
+        region: where.
+        namespace: of the metric.
+        metric: its name.
+        dimensions: all of its dimensions; a metric of others is another metric.
+        statistic: SampleCount, Average, Sum, Minimum, Maximum, or a percentile such as p99.
+        period_s: the cloud's seconds.
+        periods: how many.
+        at: where the last period ends, POSIX seconds; None is now.
+        unit: only what was published with it; None is any.
+    """
+
+    account: str
+    region: str
+    namespace: str
+    metric: str
+    dimensions: Mapping[str, str]
+    statistic: str
+    period_s: float
+    periods: int
+    at: float | None = None
+    unit: str | None = None
+
+    @classmethod
+    def of(cls, account: str, region: str, metric: Mapping[str, Any], **what: Any) -> Wanted:
+        """The same of a metric as CloudWatch's API writes it; `what` are the other attributes."""
+        dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions") or []}
+        return cls(account, region, metric["Namespace"], metric["MetricName"], dimensions, **what)
+
+
 class NoStatistic(ValueError):
     """The local cloud does not compute that statistic."""
 
@@ -61,47 +96,25 @@ class Windows:
     source: Source
     clock: Clock
 
-    def values(
-        self,
-        account: str,
-        region: str,
-        namespace: str,
-        metric: str,
-        dimensions: Mapping[str, str],
-        statistic: str,
-        period_s: float,
-        periods: int,
-        at: float | None = None,
-        unit: str | None = None,
-    ) -> list[float | None]:
+    def values(self, wanted: Wanted) -> list[float | None]:
         """A statistic of each of the last periods, the oldest first; None where nothing was published.
-
-        Args:
-            account: whose metric.
-            region: where.
-            namespace: of the metric.
-            metric: its name.
-            dimensions: all of its dimensions; a metric of others is another metric.
-            statistic: SampleCount, Average, Sum, Minimum, Maximum, or a percentile such as p99.
-            period_s: the cloud's seconds.
-            periods: how many.
-            at: where the last period ends, POSIX seconds; None is now.
-            unit: only what was published with it; None is any.
 
         Raises:
             NoStatistic: another statistic.
         """
-        check_statistic(statistic)
-        end = time.time() if at is None else at
-        length = self.clock.real(period_s)
-        start = end - periods * length
-        buckets: list[list[Point]] = [[] for _ in range(periods)]
-        for point in self.source.newest_first(account, region, namespace, metric, dimensions, start):
+        check_statistic(wanted.statistic)
+        end = time.time() if wanted.at is None else wanted.at
+        length = self.clock.real(wanted.period_s)
+        start = end - wanted.periods * length
+        buckets: list[list[Point]] = [[] for _ in range(wanted.periods)]
+        for point in self.source.newest_first(
+            wanted.account, wanted.region, wanted.namespace, wanted.metric, wanted.dimensions, start
+        ):
             # A period includes its start and not its end; what bears the present moment belongs to the last one.
-            index = min(periods - 1, math.floor((point.at - start) / length))
-            if index >= 0 and point.at <= end and unit in (None, point.unit):
+            index = min(wanted.periods - 1, math.floor((point.at - start) / length))
+            if index >= 0 and point.at <= end and wanted.unit in (None, point.unit):
                 buckets[index].append(point)
-        return [_statistic(statistic, bucket) for bucket in buckets]
+        return [_statistic(wanted.statistic, bucket) for bucket in buckets]
 
 
 _windows: Windows | None = None
@@ -113,21 +126,10 @@ def use(windows: Windows) -> None:
     _windows = windows
 
 
-def values(
-    account: str,
-    region: str,
-    namespace: str,
-    metric: str,
-    dimensions: Mapping[str, str],
-    statistic: str,
-    period_s: float,
-    periods: int,
-    at: float | None = None,
-    unit: str | None = None,
-) -> list[float | None]:
+def values(wanted: Wanted) -> list[float | None]:
     """See Windows.values."""
     assert _windows is not None, "the local cloud has not begun"
-    return _windows.values(account, region, namespace, metric, dimensions, statistic, period_s, periods, at, unit)
+    return _windows.values(wanted)
 
 
 def check_statistic(statistic: str) -> None:

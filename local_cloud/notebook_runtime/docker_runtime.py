@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import logging
 import platform
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,12 @@ from local_cloud.containers.engine import NOTE, Lines
 from local_cloud.notebook_runtime.docker_image import JUPYTER, InstanceImage, explained
 from local_cloud.notebook_runtime.instance_files import system_files, without_keys
 from local_cloud.notebook_runtime.runtime import InstanceSpec, RuntimeRefused
-from local_cloud.notebook_runtime.supervised import SupervisedInstance, Supervisor
+from local_cloud.notebook_runtime.started import Started
+from local_cloud.notebook_runtime.supervised import SupervisedInstance, Supervisor, SystemSettings
 from local_cloud.sagemaker import loopback_ports
 
 logger = logging.getLogger(__name__)
 
-CLOSING = "The local cloud is stopping."
-CLOSING_GRACE_S = 2.0
-"""How long JupyterLab may take to end when the local cloud itself ends."""
 VOLUME = "/home/ec2-user/SageMaker"
 CERTIFICATES = "/etc/sagestack-local-cloud/ca.pem"
 GIT_CERTIFICATES = "/etc/sagestack-local-cloud/git-ca.pem"
@@ -56,9 +53,7 @@ class DockerRuntime:
         self._client = client
         self._label = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:16]
         self._image = InstanceImage(client, state_dir / "images")
-        self._lock = threading.Lock()
-        self._running: set[DockerInstance] = set()
-        self._closed = False
+        self._started: Started[DockerInstance] = Started()
 
     @property
     def kind(self) -> str:
@@ -68,21 +63,13 @@ class DockerRuntime:
     def start(self, spec: InstanceSpec) -> DockerInstance:
         """See NotebookRuntime."""
         image = self._image.ensure(lambda line: spec.on_line("build", line))
-        if self._closed:
-            raise RuntimeRefused(CLOSING)
+        self._started.check_open()
         spec.volume.mkdir(parents=True, exist_ok=True)
         try:
-            instance = DockerInstance(self._client, image, spec, self._label, self._forget)
+            instance = DockerInstance(self._client, image, spec, self._label, self._started.forget)
         except _NO_ENGINE as error:
             raise RuntimeRefused(f"The notebook instance {spec.name} cannot start: {explained(error)}") from error
-        with self._lock:
-            closed = self._closed
-            if not closed:
-                self._running.add(instance)
-        if closed:
-            # It started while close() went through those that ran.
-            instance.stop(0)
-            raise RuntimeRefused(CLOSING)
+        self._started.keep(instance)
         if not spec.direct_internet:
             spec.on_line(
                 "jupyter.log",
@@ -96,19 +83,8 @@ class DockerRuntime:
 
     def close(self) -> None:
         """See NotebookRuntime."""
-        with self._lock:
-            self._closed = True
-            running = list(self._running)
-        stopping = [threading.Thread(target=instance.stop, args=(CLOSING_GRACE_S,)) for instance in running]
-        for thread in stopping:
-            thread.start()
-        for thread in stopping:
-            thread.join()
+        self._started.close()
         self._client.close()
-
-    def _forget(self, instance: DockerInstance) -> None:
-        with self._lock:
-            self._running.discard(instance)
 
 
 class DockerInstance(SupervisedInstance):
@@ -225,7 +201,7 @@ def inside(spec: InstanceSpec) -> tuple[dict[str, str], dict[str, dict[str, str]
     return environment, volumes
 
 
-def settings(spec: InstanceSpec, environment: dict[str, str]) -> dict[str, Any]:
+def settings(spec: InstanceSpec, environment: dict[str, str]) -> SystemSettings:
     """What the supervisor of a container begins with."""
     return {
         "home": "/home/ec2-user",

@@ -19,8 +19,8 @@ KEYS = {
 """The variables that hold keys, and what the file of credentials calls them."""
 SETTINGS = {"AWS_DEFAULT_REGION": "region", "AWS_ENDPOINT_URL": "endpoint_url", "AWS_CA_BUNDLE": "ca_bundle"}
 """The variables that say how to reach the cloud, and what the file of settings calls them."""
-CONDA_KERNEL = "conda_python3"
-"""What the kernel of the conda environment python3 is called on AWS."""
+KERNELS = ("python3", "conda_python3")
+"""JupyterLab's own name of a Python kernel, and the name of that of the conda environment python3 on AWS."""
 PRIVATE, READABLE = 0o600, 0o644
 
 
@@ -71,21 +71,23 @@ def metadata(spec: InstanceSpec, path: PurePath = METADATA) -> InstanceFile:
     return InstanceFile(str(path), READABLE, False, text)
 
 
-def kernel(python: PurePath, data: PurePath) -> InstanceFile:
-    """The kernel under the name that it has on AWS, so that a notebook saved there opens with it here.
+def kernels(python: PurePath, data: PurePath) -> list[InstanceFile]:
+    """The kernel under each of its names, so that a notebook saved on AWS opens with it here.
 
     Args:
         python: runs it.
         data: the user's folder of Jupyter's data.
     """
-    text = json.dumps(
-        {
-            "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-            "display_name": CONDA_KERNEL,
-            "language": "python",
-        }
-    )
-    return InstanceFile(str(data / "kernels" / CONDA_KERNEL / "kernel.json"), READABLE, True, text)
+    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    return [
+        InstanceFile(
+            str(data / "kernels" / name / "kernel.json"),
+            READABLE,
+            True,
+            json.dumps({"argv": argv, "display_name": name, "language": "python", "metadata": {"debugger": True}}),
+        )
+        for name in KERNELS
+    ]
 
 
 def system_files(spec: InstanceSpec, environment: Mapping[str, str]) -> list[InstanceFile]:

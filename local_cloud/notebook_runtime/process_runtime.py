@@ -7,16 +7,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from local_cloud.containers import STARTED_WITH, leftovers
 from local_cloud.containers.engine import NOTE
-from local_cloud.notebook_runtime.instance_files import aws_files, kernel, metadata, without_keys
+from local_cloud.notebook_runtime.instance_files import aws_files, kernels, metadata, without_keys
+from local_cloud.notebook_runtime.notebook_python import NotebookPython
 from local_cloud.notebook_runtime.runtime import Hook, InstanceSpec, RuntimeRefused
-from local_cloud.notebook_runtime.supervised import SupervisedInstance, Supervisor
+from local_cloud.notebook_runtime.started import Started
+from local_cloud.notebook_runtime.supervised import SupervisedInstance, Supervisor, SystemSettings
 from local_cloud.sagemaker import loopback_ports
 
 logger = logging.getLogger(__name__)
@@ -25,9 +25,6 @@ PROJECT = Path(__file__).parents[2]
 JUPYTER = Path(".venv-notebook") / "bin" / "jupyter-lab"
 JUPYTER_SETTINGS = Path(__file__).with_name("image") / "jupyter"
 SUPERVISOR = Path(__file__).with_name("supervisor") / "__main__.py"
-CLOSING = "The local cloud is stopping."
-CLOSING_GRACE_S = 2.0
-"""How long JupyterLab may take to end when the local cloud itself ends."""
 END_TIMEOUT_S = 10.0
 PASSED_ON = (
     "LANG",
@@ -66,10 +63,7 @@ class ProcessRuntime:
 
     def __init__(self, state_dir: Path, project: Path = PROJECT) -> None:
         self._project = project
-        # Reentrant: an instance that does not come up forgets itself while it is started.
-        self._lock = threading.RLock()
-        self._running: set[ProcessInstance] = set()
-        self._closed = False
+        self._started: Started[ProcessInstance] = Started()
         runs = state_dir / "notebook-instances"
         for folder in runs.glob("run-*"):
             # Supervisors end with the local cloud by themselves; this is for one that was killed, too.
@@ -93,13 +87,10 @@ class ProcessRuntime:
                 f"installed on this machine ({jupyter} is missing). Run `make .venv-notebook/.installed`, or start Docker "
                 "and the local cloud again (make down, make up)."
             )
-        # Under the lock: what close() does not see as running must not start after it.
-        with self._lock:
-            if self._closed:
-                raise RuntimeRefused(CLOSING)
-            folder = Path(tempfile.mkdtemp(prefix="instance-", dir=self._run_folder))
-            instance = ProcessInstance(spec, jupyter, folder, self._run_folder, self._forget)
-            self._running.add(instance)
+        self._started.check_open()
+        folder = Path(tempfile.mkdtemp(prefix="instance-", dir=self._run_folder))
+        instance = ProcessInstance(spec, jupyter, folder, self._run_folder, self._started.forget)
+        self._started.keep(instance)
         for line in limits(spec):
             spec.on_line("jupyter.log", NOTE + line)
         return instance
@@ -111,19 +102,8 @@ class ProcessRuntime:
 
     def close(self) -> None:
         """See NotebookRuntime."""
-        with self._lock:
-            self._closed = True
-            running = list(self._running)
-        stopping = [threading.Thread(target=instance.stop, args=(CLOSING_GRACE_S,)) for instance in running]
-        for thread in stopping:
-            thread.start()
-        for thread in stopping:
-            thread.join()
+        self._started.close()
         shutil.rmtree(self._run_folder, ignore_errors=True)
-
-    def _forget(self, instance: ProcessInstance) -> None:
-        with self._lock:
-            self._running.discard(instance)
 
 
 class ProcessInstance(SupervisedInstance):
@@ -140,6 +120,8 @@ class ProcessInstance(SupervisedInstance):
         self._folder = folder
         self._on_end = on_end
         self._ports: list[int] = []
+        python = NotebookPython(jupyter.parents[1], folder / "python")
+        python.link()
         self._process = subprocess.Popen(
             # Isolated: it needs nothing but the standard library, and no folder of anybody's.
             [sys.executable, "-I", str(SUPERVISOR)],
@@ -154,7 +136,7 @@ class ProcessInstance(SupervisedInstance):
             super().__init__(
                 spec,
                 supervisor,
-                settings(spec, jupyter, folder),
+                settings(spec, jupyter, python, folder),
                 bind_to="127.0.0.1",
                 take_port=self._port,
                 end=self._ended,
@@ -217,12 +199,13 @@ def limits(spec: InstanceSpec) -> list[str]:
     return said
 
 
-def settings(spec: InstanceSpec, jupyter: Path, folder: Path) -> dict[str, Any]:
+def settings(spec: InstanceSpec, jupyter: Path, python: NotebookPython, folder: Path) -> SystemSettings:
     """What the supervisor of a process begins with.
 
     Args:
         spec: the instance.
         jupyter: the program.
+        python: of its notebooks.
         folder: of the instance; it is deleted when the instance stops, as an instance's system is on AWS.
     """
     home = folder / "home"
@@ -233,7 +216,8 @@ def settings(spec: InstanceSpec, jupyter: Path, folder: Path) -> dict[str, Any]:
     files = [
         metadata(spec, about),
         *aws_files(spec.environment, home, is_users=True),
-        kernel(jupyter.with_name("python"), data),
+        *kernels(python.program, data),
+        *python.files(),
     ]
     return {
         "home": str(home),
@@ -243,10 +227,12 @@ def settings(spec: InstanceSpec, jupyter: Path, folder: Path) -> dict[str, Any]:
             "LANG": "C.UTF-8",
             **machine,
             **without_keys(spec.environment),
-            "PATH": f"{jupyter.parent}:{STARTED_WITH.get('PATH', '/usr/bin:/bin')}",
+            "PATH": f"{python.programs}:{jupyter.parent}:{STARTED_WITH.get('PATH', '/usr/bin:/bin')}",
             "JUPYTER_CONFIG_PATH": str(JUPYTER_SETTINGS),
             "JUPYTER_DATA_DIR": str(data),
             "JUPYTER_RUNTIME_DIR": str(data / "runtime"),
+            # Or JupyterLab's environment, which has a kernel python3 of its own, would come before the user's folder.
+            "JUPYTER_PREFER_ENV_PATH": "0",
             # /opt/ml is this machine's, and its programs look there unless they are told.
             "SAGESTACK_METADATA": str(about),
         },

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import quote, urlencode
 
 from local_cloud.notebook_runtime.runtime import CodeRepository, Hook, InstanceSpec, RuntimeRefused
@@ -25,6 +25,34 @@ JUPYTER_TIMEOUT_S = 120.0
 """How long JupyterLab may take to answer: 2 to 5 seconds are usual, a machine that is busy with other starts takes ten times."""
 PORT_ATTEMPTS = 3
 """Between the choice of a port and the moment that JupyterLab listens on it somebody else may have taken it."""
+
+
+class SystemSettings(TypedDict):
+    """What a supervisor begins with: the instance's system, as the runtime has it (`supervisor/system.py` reads it).
+
+    Attributes:
+        home: the user's folder.
+        volume: what JupyterLab shows.
+        user: who JupyterLab and git run as; None for nobody else than the supervisor's own user.
+        environment: the user's variables.
+        jupyter: the program and its first arguments.
+        tickets: folder of the files that let people in.
+        jupyter_log: a file that gets what JupyterLab prints.
+        sudoers: the file that lets the user become root; None where nobody can.
+        files: what is written before anything runs, each `InstanceFile.entry()`.
+        services: programs that run from the start.
+    """
+
+    home: str
+    volume: str
+    user: str | None
+    environment: dict[str, str]
+    jupyter: list[str]
+    tickets: str
+    jupyter_log: str
+    sudoers: str | None
+    files: list[list[object]]
+    services: list[list[str]]
 
 
 class Supervisor:
@@ -142,7 +170,7 @@ class SupervisedInstance:
         self,
         spec: InstanceSpec,
         supervisor: Supervisor,
-        settings: Mapping[str, Any],
+        settings: SystemSettings,
         *,
         bind_to: str,
         take_port: Callable[[], tuple[int, int]],

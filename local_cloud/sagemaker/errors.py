@@ -62,6 +62,6 @@ class NotEmulated(ApiError):
     status = 501
 
     @classmethod
-    def operation(cls, name: str) -> NotEmulated:
-        """An operation of the SageMaker API that is not here."""
-        return cls(f"The local cloud does not emulate SageMaker's {name}. It works unchanged against AWS.")
+    def operation(cls, name: str, service: str = "SageMaker") -> NotEmulated:
+        """An operation of a service's API that is not here."""
+        return cls(f"The local cloud does not emulate {service}'s {name}. It works unchanged against AWS.")

@@ -5,56 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import botocore.session
 from botocore.model import ServiceModel
 
 from local_cloud.clock import Clock
 from local_cloud.platform import Caller, Platform
-from local_cloud.sagemaker.errors import AccessDenied, ApiError, InternalFailure, NotEmulated, ValidationError
+from local_cloud.sagemaker.errors import AccessDenied, ApiError, InternalFailure, ValidationError
+from local_cloud.sagemaker.operations import Operations, paged
+from local_cloud.sagemaker.operations import Request as Request
+from local_cloud.sagemaker.operations import Response as Response
 from local_cloud.sagemaker.store import Store
-from local_cloud.sagemaker.validation import validate
 
 if TYPE_CHECKING:
     from local_cloud.containers.engine import ContainerEngine
 
 logger = logging.getLogger(__name__)
 
-Request = dict[str, Any]
-Response = dict[str, Any]
-Operation = Callable[["Sagemaker", Caller, Request], Response]
-
-OPERATIONS: dict[str, Operation] = {}
+_SAGEMAKER: Operations[Sagemaker] = Operations("sagemaker", "SageMaker")
+OPERATIONS = _SAGEMAKER.handlers
 """Every operation that the local cloud answers, by its API name. Filled by `@operation` as the modules are imported."""
+operation = _SAGEMAKER.register
 
 
-def operation(name: str) -> Callable[[Operation], Operation]:
-    """Register the handler of one API operation.
-
-    Raises:
-        ValueError: the service has no operation of that name, or it is registered already.
-    """
-    if name not in model().operation_names:
-        raise ValueError(f"SageMaker has no operation {name}")
-
-    def register(handler: Operation) -> Operation:
-        if name in OPERATIONS:
-            raise ValueError(f"operation {name} is registered twice")
-        OPERATIONS[name] = handler
-        return handler
-
-    return register
-
-
-@cache
 def model() -> ServiceModel:
     """botocore's description of the SageMaker API."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+    return _SAGEMAKER.model
 
 
 @dataclass
@@ -76,15 +54,7 @@ class Sagemaker:
         Raises:
             ApiError: the answer is an error.
         """
-        handler = OPERATIONS.get(name)
-        if handler is None:
-            if name in model().operation_names:
-                raise NotEmulated.operation(name)
-            raise ApiError(f"SageMaker has no operation {name}")
-        shape = model().operation_model(name).input_shape
-        if shape is not None:
-            validate(request, shape)
-        return handler(self, caller, request)
+        return _SAGEMAKER.checked(name, request)(self, caller, request)
 
     def check_pass_role(self, caller: Caller, role_arn: str) -> None:
         """Refuse the call if its caller may not pass the role to SageMaker.
@@ -149,19 +119,12 @@ def error_answer(error: ApiError) -> tuple[int, dict[str, str], bytes]:
 
 
 def page(items: list[dict[str, Any]], request: Request, key: str, default_size: int = 10) -> Response:
-    """One page of a list, by MaxResults and NextToken; the token is the offset.
+    """One page of a list, by MaxResults and NextToken.
 
     Raises:
         ValidationError: the token is not one of ours.
     """
-    token = request.get("NextToken", "0")
-    if not token.isdigit():
-        raise ValidationError(f"Invalid NextToken: {token}")
-    start, size = int(token), request.get("MaxResults", default_size)
-    response: Response = {key: items[start : start + size]}
-    if start + size < len(items):
-        response["NextToken"] = str(start + size)
-    return response
+    return paged(items, request, key, request.get("MaxResults", default_size))
 
 
 def matching(

@@ -42,10 +42,11 @@ class Platform:
         Raises:
             NotThere: this is no notebook instance of the platform, or the environment is not deployed.
         """
-        self.environment, self.notebook = _where_am_i()
+        self.environment, notebook = _where_am_i()
         pages = boto3.client("ssm").get_paginator("get_parameters_by_path")
         found = pages.paginate(Path=f"/{_PREFIX}/{self.environment}", Recursive=True)
         self._parameters = {each["Name"]: each["Value"] for page in found for each in page["Parameters"]}
+        self.notebook = notebook or self._named_by_role()
         self.model = self._choose(model or os.environ.get("SAGESTACK_MODEL"))
 
     def __repr__(self) -> str:
@@ -193,6 +194,18 @@ class Platform:
             raise NotThere(f"There is no model {wanted!r} in {self.environment} (there are: {', '.join(known)})")
         return wanted or known[0]
 
+    def _named_by_role(self) -> str:
+        """The notebook whose role this runs as: in Studio, each person has one."""
+        caller = _role_of_caller()
+        for name, value in self._parameters.items():
+            # Who asks is told without the role's path.
+            if name.startswith(self._path("notebooks/")) and value.split("/")[-1] == caller.split("/")[-1]:
+                return name.split("/")[-2]
+        raise NotThere(
+            f"{caller} is the role of no notebook of {self.environment}. Say whose names to use, before anything else:"
+            '  import os; os.environ["SAGESTACK_NOTEBOOK"] = "explore"'
+        )
+
     def _path(self, name: str) -> str:
         return f"/{_PREFIX}/{self.environment}/{name}"
 
@@ -203,8 +216,10 @@ class Platform:
         return self._parameters[path]
 
 
-def _where_am_i() -> tuple[str, str]:
+def _where_am_i() -> tuple[str, str | None]:
     """The environment and the notebook: from variables, or from the file in which an instance reads its own name.
+
+    In Studio a lifecycle config says the environment, and that file has no name of ours: the notebook is None then.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/nbi-metadata.html
     """
@@ -219,6 +234,8 @@ def _where_am_i() -> tuple[str, str]:
         if prefix != _PREFIX:
             raise ValueError(name)
     except (OSError, ValueError, KeyError):
+        if said[0]:
+            return said[0], None
         raise NotThere(
             f"This is no notebook instance of the platform ({file} has no name like {_PREFIX}-dev-explore). Say whose names "
             "to use, before anything else:"

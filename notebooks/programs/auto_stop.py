@@ -42,6 +42,7 @@ class World:
     """What the program touches. Tests have another."""
 
     proc, dev = Path(os.environ.get("SAGESTACK_PROC", "/proc")), Path("/dev")
+    programs = Path(__file__).parent
     metadata = Path(os.environ.get("SAGESTACK_METADATA", "/opt/ml/metadata/resource-metadata.json"))
     jupyter = "https://localhost:8443"
     timeout_s = 15.0

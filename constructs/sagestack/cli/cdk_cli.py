@@ -194,27 +194,6 @@ def refuse_unguarded(session: Session) -> None:
         )
 
 
-def refuse_half_deleted(session: Session) -> None:
-    """Refuses to deploy over a stack whose deletion failed: its template is unchanged, so the CDK CLI sees nothing to do.
-
-    Raises:
-        CliError: there is one; says which, why, and how its deletion is finished.
-    """
-    pages = session.cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_FAILED"])
-    prefix = f"sagestack-{session.environment.name}-"
-    for stack in (stack for page in pages for stack in page["StackSummaries"]):
-        if stack["StackName"].startswith(prefix):
-            name = stack["StackName"]
-            way = f"Finish the deletion first: aws cloudformation delete-stack --stack-name {name}"
-            if session.is_local:
-                way += ". Or start with an empty local cloud: sagestack down --forget"
-            raise CliError(
-                f"Stack {name} is DELETE_FAILED, half deleted: {stack.get('StackStatusReason') or 'it gives no reason'}",
-                hint=way,
-                code="refused",
-            )
-
-
 def deploy(
     session: Session,
     tools: Tools,

@@ -12,6 +12,7 @@ from sagestack.cli.commands import run
 from sagestack.cli.commands.cloud import runner_words
 from sagestack.cli.commands.deploy import run_deployment
 from sagestack.cli.errors import CliError
+from sagestack.cli.stuck_stacks import refuse_stuck
 from sagestack.settings import LOCAL, load_model
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ class Story:
             self._out.say(f"  {what} at {cloud.endpoint_url}; jobs run as {runner_words(cloud)}")
         session = self._state.connect(LOCAL)
         with self._chapter("The stacks, by the CDK CLI", "sagestack deploy"):
-            cdk_cli.refuse_half_deleted(session)
+            refuse_stuck(session)
             self._drop_missing_pins()
             run_deployment(self._state.connect(LOCAL), tools, "never", self._out)
         with self._chapter("The pipeline: data in, a registered model out", "sagestack run"):
             sample = load_model(self._model, root).data_file
             arn = run.start(session, self._model, sample, {}, self._out)
-            execution = run.watch(session, arn, self._out)
-            number = run.outcome(session, execution, self._out)["version"]
+            execution = run.watch(session, self._model, arn, self._out)
+            number = run.outcome(session, self._model, execution, self._out)["version"]
             if number is None:
                 raise CliError(f"Execution {execution.id} succeeded but registered no version.")
         with self._chapter("The approval", f"sagestack approve {number}"):

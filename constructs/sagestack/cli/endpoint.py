@@ -66,11 +66,9 @@ def name(session: Session, model: str) -> str:
     """
     found = find_name(session, model)
     if found is None:
-        environment = session.environment.name
         raise CliError(
-            f"Environment {environment!r} has no endpoint for {model}.",
-            hint=f"Pin an approved version and deploy: sagestack promote --env {environment}, then "
-            f"sagestack deploy --env {environment}",
+            f"Environment {session.environment.name!r} has no endpoint for {model}.",
+            hint=f"Pin an approved version and deploy: {session.command('promote', model)}, then {session.command('deploy')}",
             code="not-deployed",
         )
     return found
@@ -115,7 +113,7 @@ def wait_in_service(session: Session, endpoint: str) -> State:
     if state.status != "InService":
         raise CliError(
             f"Endpoint {endpoint} is {state.status}: {state.failure_reason or 'it gives no reason'}.",
-            hint="Its log: sagestack logs --endpoint",
+            hint=f"Its log: {session.command('logs --endpoint')}",
             code="refused",
         )
     return state
@@ -141,7 +139,7 @@ def invoke(session: Session, endpoint: str, body: bytes, content_type: str, acce
         who = "The model refused the request" if status and 400 <= int(status) < 500 else "The model failed"
         raise CliError(
             f"{who} with {status or 'no status'}: {said or error.response['Error']['Message']}",
-            hint="Its log: sagestack logs --endpoint",
+            hint=f"Its log: {session.command('logs --endpoint')}",
             code="model-error",
             details={"status": status, "answer": said},
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,12 +40,18 @@ class HostedRepository:
         kind: github, gitlab or bitbucket.
         name: owner/name.
         branch: the one that is deployed.
+        address: of the API.
+        token: that goes there.
+        permissions: that it needs, in the host's words.
     """
 
     host: GitHost
     kind: str
     name: str
     branch: str
+    address: str
+    token: str = field(repr=False)
+    permissions: str
 
     def ask(self, work: Callable[[], Result]) -> Result:
         """Do something with the host, again where it is busy or down for a moment; so it must bear to be done twice.
@@ -96,10 +102,10 @@ class HostedRepository:
             return f"The token in {token} is not valid, or not any more."
         if status == 403:
             return (
-                f"The token in {token} needs {_PERMISSIONS[self.kind]}. A pull request from a fork gets a token that only"
+                f"The token in {token} needs {self.permissions}. A pull request from a fork gets a token that only"
                 " reads; a workflow's own opens pull requests only where GitHub Actions may (the repository's settings)."
                 if self.kind == "github"
-                else f"The token in {token} needs {_PERMISSIONS[self.kind]}."
+                else f"The token in {token} needs {self.permissions}."
             )
         if status == 404:
             return f"There is no such thing, or the token in {token} may not see it: is repository.name in delivery.yaml right?"
@@ -130,11 +136,13 @@ def open_repository(root: Path) -> HostedRepository:
     if not override:
         ci.refuse_other_repository(repository.host, repository.name)
     address = override or repository.api_url or ci.api_url(repository.host) or APIS[repository.host]
+    token = token.strip()
     try:
-        host = HOSTS[repository.host](address, repository.name, token.strip())
+        host = HOSTS[repository.host](address, repository.name, token)
     except HostError as error:
         raise CliError(f"{error}.", code="settings") from error
-    return HostedRepository(host, repository.host, repository.name, repository.branch)
+    kind = repository.host
+    return HostedRepository(host, kind, repository.name, repository.branch, address, token, _PERMISSIONS[kind])
 
 
 def make_functions_importable() -> None:

@@ -8,14 +8,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sagestack.cli.pipeline_runs import Execution, Job
+from sagestack.cli.pipeline_runs import Execution, Job, JobKind
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import OutputLogEventTypeDef
 
     from sagestack.cli.session import Session
 
-GROUPS = {"training": "/aws/sagemaker/TrainingJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
+GROUPS: dict[JobKind, str] = {
+    "training": "/aws/sagemaker/TrainingJobs",
+    "processing": "/aws/sagemaker/ProcessingJobs",
+    "transform": "/aws/sagemaker/TransformJobs",
+}
 MAX_PAGE_LINES = 10_000
 """GetLogEvents gives no more at once."""
 SETTLE_S = 1.0
@@ -58,22 +62,19 @@ def of_execution(execution: Execution, step: str | None) -> list[Source]:
 
 
 def find_job(session: Session, name: str) -> Job | None:
-    """The training or processing job of that name."""
+    """The training, processing or transform job of that name."""
     from botocore.exceptions import ClientError
 
-    lookups = (
-        ("training", lambda: session.sagemaker.describe_training_job(TrainingJobName=name)),
-        ("processing", lambda: session.sagemaker.describe_processing_job(ProcessingJobName=name)),
-    )
-    for kind, look_up in lookups:
+    for kind in GROUPS:
+        job = Job(kind, name)
         try:
-            look_up()
+            _status(session, job)
         except ClientError as error:
-            # A training job that is not there is a ValidationException, a processing job a ResourceNotFound.
+            # A training job that is not there is a ValidationException, the others are a ResourceNotFound.
             if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
                 raise
         else:
-            return Job("training" if kind == "training" else "processing", name)
+            return job
     return None
 
 
@@ -171,8 +172,14 @@ def _lines(stream: str, events: Iterable[OutputLogEventTypeDef]) -> list[Line]:
 
 
 def _has_ended(session: Session, job: Job) -> bool:
-    if job.kind == "training":
-        status: str = session.sagemaker.describe_training_job(TrainingJobName=job.name)["TrainingJobStatus"]
-    else:
-        status = session.sagemaker.describe_processing_job(ProcessingJobName=job.name)["ProcessingJobStatus"]
-    return status in ("Completed", "Failed", "Stopped")
+    return _status(session, job) in ("Completed", "Failed", "Stopped")
+
+
+def _status(session: Session, job: Job) -> str:
+    match job.kind:
+        case "training":
+            return session.sagemaker.describe_training_job(TrainingJobName=job.name)["TrainingJobStatus"]
+        case "processing":
+            return session.sagemaker.describe_processing_job(ProcessingJobName=job.name)["ProcessingJobStatus"]
+        case "transform":
+            return session.sagemaker.describe_transform_job(TransformJobName=job.name)["TransformJobStatus"]

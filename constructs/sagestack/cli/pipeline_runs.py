@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sagestack.cli.errors import CliError
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import PipelineExecutionStepTypeDef
+    from mypy_boto3_sagemaker.type_defs import DescribePipelineExecutionResponseTypeDef, PipelineExecutionStepTypeDef
 
     from sagestack.cli.session import Session
 
@@ -24,7 +24,7 @@ NOT_RUN = "NotRun"
 """A step that the execution did not reach: on the branch not taken, or after a failure. Ours, too."""
 ENDED = ("Succeeded", "Failed", "Stopped")
 
-JobKind = Literal["training", "processing"]
+JobKind = Literal["training", "processing", "transform"]
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def watch(session: Session, arn: str) -> Iterator[Execution]:
 
 def describe(session: Session, arn: str, plan: Sequence[Step] | None = None) -> Execution:
     """The execution as it is now, with the steps that have not started where a plan names them."""
-    answer = session.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+    answer = _looked_up(session, arn)
     status = answer["PipelineExecutionStatus"]
     started = {step.name: step for step in _started_steps(session, arn)}
     steps = list(started.values())
@@ -199,6 +199,18 @@ def describe(session: Session, arn: str, plan: Sequence[Step] | None = None) -> 
         failure_reason=answer.get("FailureReason"),
         steps=tuple(steps),
     )
+
+
+def _looked_up(session: Session, arn: str) -> DescribePipelineExecutionResponseTypeDef:
+    try:
+        return session.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+    except session.sagemaker.exceptions.ResourceNotFound as error:
+        pipeline, _, execution = arn.rpartition(":pipeline/")[2].partition("/execution/")
+        raise CliError(
+            f"Pipeline {pipeline} has no execution {execution!r}.",
+            hint=f"The newest ones: {session.command('status')}",
+            code="not-found",
+        ) from error
 
 
 def planned_steps(session: Session, arn: str) -> list[Step]:
@@ -244,7 +256,7 @@ def choose(session: Session, pipeline: str, wanted: str | None) -> str:
 
 def stop(session: Session, arn: str) -> bool:
     """Asks for the end of an execution; returns whether there was anything to end."""
-    if session.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"] in ENDED:
+    if _looked_up(session, arn)["PipelineExecutionStatus"] in ENDED:
         return False
     session.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=str(uuid.uuid4()))
     return True
@@ -314,6 +326,8 @@ def _step(answer: PipelineExecutionStepTypeDef) -> Step:
         kind, job = "Training", Job("training", _last(metadata["TrainingJob"].get("Arn")))
     elif "ProcessingJob" in metadata:
         kind, job = "Processing", Job("processing", _last(metadata["ProcessingJob"].get("Arn")))
+    elif "TransformJob" in metadata:
+        kind, job = "Transform", Job("transform", _last(metadata["TransformJob"].get("Arn")))
     elif "RegisterModel" in metadata:
         kind, package = "RegisterModel", metadata["RegisterModel"].get("Arn")
         detail = f"version {_last(package)}" if package else ""

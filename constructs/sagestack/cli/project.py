@@ -30,6 +30,7 @@ def choose_model(root: Path, wanted: str | None) -> str:
         CliError: no such model, or several and none was named.
     """
     from sagestack.settings import model_folders
+    from sagestack.settings.errors import suggestion
 
     models = model_folders(root)
     if not models:
@@ -43,5 +44,7 @@ def choose_model(root: Path, wanted: str | None) -> str:
             code="usage",
         )
     if wanted not in models:
-        raise CliError(f"There is no model {wanted!r} (models: {', '.join(models)}).", code="usage")
+        raise CliError(
+            f"There is no model {wanted!r}{suggestion(wanted, models)} (models: {', '.join(models)}).", code="usage"
+        )
     return wanted

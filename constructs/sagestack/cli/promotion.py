@@ -41,7 +41,7 @@ def promote(session: Session, model: str, number: int | None) -> Promotion:
     if version.approval != registry.APPROVED:
         raise CliError(
             f"Version {version.number} of {group} is {version.approval}: only an approved version can be served.",
-            hint=f"Approve it first: sagestack approve {version.number} --env {session.environment.name}",
+            hint=f"Approve it first: {session.command(f'approve {version.number}', model)}",
         )
     return pin(session, model, version.number)
 

@@ -132,6 +132,11 @@ class Session:
             )
         return value
 
+    def command(self, words: str, model: str | None = None) -> str:
+        """A command for people to copy, which does what it says: with `--model` where the project has several."""
+        which = f" --model {model}" if model is not None and len(self.environment.models) > 1 else ""
+        return f"sagestack {words} --env {self.environment.name}{which}"
+
     def _client(self, service: str) -> Any:
         if self.cloud:
             return _local_client_of(self._boto, self.cloud, service)

@@ -51,35 +51,37 @@ def deploy_workflow(delivery: Delivery, environments: Mapping[str, Environment])
 
 
 def _preview(approved: list[str], delivery: Delivery) -> Job:
-    """On the run's page before anybody is asked: what this push changes in the environments that ask."""
+    """On the run's page before anybody is asked: what this commit changes in the environments that ask.
+
+    Compared with what each of them has, not with the commit before: a push that nobody let through is still to come. It keeps
+    nobody from deploying: where no review can be made, it says so to those who are asked, who may be in the middle of a way back.
+    """
     return Job(
         _PREVIEW,
         "What would change",
         condition=_on_branch(delivery),
         timeout_minutes=30,
-        permissions={"contents": "read"},
+        permissions={"contents": "read", "deployments": "read"},
         steps=[
             checkout(history=True),
             *set_up(),
             Step(
-                "Find what was there before",
-                id="before",
-                env={"BEFORE": "${{ github.event.before }}"},
-                # By hand there is no push; the first push to a branch, or a forced one, has no commit before it.
-                run=(
-                    'git rev-parse --quiet --verify "$BEFORE^{commit}" > commit || git rev-parse --verify HEAD^ > commit\n'
-                    'echo "commit=$(cat commit)" >> "$GITHUB_OUTPUT"\n'
-                    "rm commit\n"
-                ),
-            ),
-            Step(
                 f"Review {' and '.join(approved)}",
-                env={"BEFORE": "${{ steps.before.outputs.commit }}"},
-                # Whether it goes on is for those who are asked, with this at hand.
+                env={"GITHUB_TOKEN": "${{ github.token }}"},
+                # An empty folder is an assembly of nothing: before the first deployment everything is new.
                 run=(
-                    f'sagestack review --base "$BEFORE" {" ".join(f"--env {each}" for each in approved)}'
-                    " --format markdown --output cdk.out/review --fail-on never\n"
-                    'cat cdk.out/review/review.md >> "$GITHUB_STEP_SUMMARY"\n'
+                    "mkdir -p cdk.out/nothing\n"
+                    'echo \'{"version":"36.0.0","artifacts":{}}\' > cdk.out/nothing/manifest.json\n'
+                    f"for environment in {' '.join(approved)}; do\n"
+                    '  if base=$(sagestack delivery deployed --env "$environment") &&\n'
+                    '    sagestack review --base "${base:-cdk.out/nothing}" --env "$environment" --fail-on never \\\n'
+                    '      --format markdown --output "cdk.out/review/$environment"; then\n'
+                    '    cat "cdk.out/review/$environment/review.md" >> "$GITHUB_STEP_SUMMARY"\n'
+                    "  else\n"
+                    '    echo "**No review of $environment**: the log of this job says why." >> "$GITHUB_STEP_SUMMARY"\n'
+                    '    echo "::warning title=No review of $environment::Nobody knows what would change there: see this log."\n'
+                    "  fi\n"
+                    "done\n"
                 ),
             ),
         ],
@@ -101,15 +103,32 @@ def _deployment(stage: DeliveryStage, delivery: Delivery, environment: Environme
         environment=stage.environment,
         one_at_a_time=f"sagestack-{stage.environment}",
         timeout_minutes=_DEPLOY_MINUTES,
-        permissions={"id-token": "write", "contents": "read"},
+        permissions={"id-token": "write", "contents": "read", "deployments": "read"},
         steps=[
-            checkout(),
+            checkout(history=True),
             *set_up(),
+            # Runs may overtake each other: one that waited for its approval, or that somebody runs again.
+            Step(
+                "Refuse to go back",
+                env={"GITHUB_TOKEN": "${{ github.token }}"},
+                run=f"sagestack delivery deployed --env {stage.environment} --refuse-older",
+            ),
             *_other_processors(environment),
             credentials(environment, EnvironmentNames(stage.environment).github_deployment_role),
             Step(
                 f"Deploy {stage.environment}",
                 run=f"sagestack deploy --env {stage.environment} --require-approval never",
+            ),
+            Step(
+                "Keep what the CDK CLI said",
+                condition="${{ !success() }}",
+                uses=actions.UPLOAD_ARTIFACT,
+                inputs={
+                    "name": f"deploy-{stage.environment}-" + "${{ github.run_attempt }}",
+                    "path": f"cdk.out/deploy-{stage.environment}.log",
+                    "if-no-files-found": "ignore",
+                    "retention-days": 30,
+                },
             ),
         ],
     )

@@ -28,6 +28,13 @@ FILE = "delivery.yaml"
 DEFAULT_FAIL_ON = ("replacement-with-data", "iam-widening", "cost>10%")
 
 
+class GitHubIds(Settings):
+    """The numbers by which GitHub knows an owner and a repository. Unlike names, nobody else ever gets them."""
+
+    owner: Annotated[int, Field(ge=1), Allowed("a number, as `gh api repos/OWNER/NAME --jq .owner.id` prints it")]
+    repository: Annotated[int, Field(ge=1), Allowed("a number, as `gh api repos/OWNER/NAME --jq .id` prints it")]
+
+
 class Repository(Settings):
     """Where the project's git repository is."""
 
@@ -42,12 +49,31 @@ class Repository(Settings):
         str | None, Field(pattern=r"^https?://"), Allowed("the address of the API of a server of one's own, or null")
     ] = None
     """Null: github.com, gitlab.com or bitbucket.org."""
+    github_ids: Annotated[GitHubIds | None, Allowed("null, or owner and repository, both numbers")] = None
+    """For a repository that github.com names with its numbers in the tokens of its jobs: those made, renamed or transferred since
+    2026-07-15, and those that chose it. Null: tokens have the names alone, so that whoever gets the names later gets the roles.
+    https://docs.github.com/en/actions/reference/security/oidc#immutable-subject-claims"""
 
     @model_validator(mode="after")
-    def _has_an_owner(self) -> Repository:
+    def _is_as_its_host_has_it(self) -> Repository:
         if self.host != "gitlab" and self.name.count("/") != 1:
             raise Misfit((("name",), f"{self.name!r} is not allowed on {self.host} (allowed: owner/name)"))
+        if self.github_ids and (self.host != "github" or self.api_url):
+            raise Misfit((("github_ids",), "are of github.com alone, whose jobs the roles in AWS trust; leave them out"))
         return self
+
+    def github_subject(self, of: str) -> str:
+        """What a token of GitHub's says that a job is: the repository, and what of it.
+
+        Args:
+            of: `environment:NAME` of a job that names one, else `ref:refs/heads/BRANCH`.
+
+        https://docs.github.com/en/actions/reference/security/oidc#example-subject-claims
+        """
+        if self.github_ids is None:
+            return f"repo:{self.name}:{of}"
+        owner, name = self.name.split("/")
+        return f"repo:{owner}@{self.github_ids.owner}/{name}@{self.github_ids.repository}:{of}"
 
 
 class DeliveryStage(Settings):

@@ -262,9 +262,25 @@ class Environment(Settings):
 
     @model_validator(mode="after")
     def _tags_are_ours(self) -> Environment:
-        reserved = [key for key in self.tags if key.lower().startswith("aws:")]
-        if reserved:
-            raise ValueError(f"tags.{reserved[0]}: keys that start with 'aws:' belong to AWS")
+        problems = [
+            (("tags", key), f"keys that start with '{owner}:' belong to {whose}")
+            for key in self.tags
+            for owner, whose in (("aws", "AWS"), ("sagestack", "the project, which decides by them who may do what"))
+            if key.lower().startswith(f"{owner}:")
+        ]
+        # Roles carry these tags, too, and a tag of a role is one of each session of it.
+        if self.workbench and self.workbench.personas:
+            user_tag = self.workbench.personas.user_tag
+            problems += [
+                (
+                    ("tags", key),
+                    f"is the tag by which a session says who it is (workbench.personas.user_tag: {user_tag})",
+                )
+                for key in self.tags
+                if key.lower() == user_tag.lower()
+            ]
+        if problems:
+            raise Misfit(*problems)
         return self
 
 

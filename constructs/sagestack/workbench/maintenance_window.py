@@ -40,6 +40,7 @@ class MaintenanceWindow(Construct):
         names: EnvironmentNames,
         maintenance: Maintenance,
         notebooks: Sequence[Notebook],
+        heeds_the_mark: bool,
     ) -> None:
         """Makes the functions, the schedule and the custom resource.
 
@@ -47,8 +48,10 @@ class MaintenanceWindow(Construct):
             names: of the environment.
             maintenance: when instances may be stopped.
             notebooks: the instances; those without a lifecycle config have nothing to be brought to.
+            heeds_the_mark: whether an instance that a spent budget has stopped is not started.
         """
         super().__init__(scope, id)
+        self._heeds_the_mark = heeds_the_mark
         instances = {
             notebook.notebook_instance_name: notebook.lifecycle_config.content_hash
             for notebook in notebooks
@@ -131,7 +134,8 @@ class MaintenanceWindow(Construct):
             )
         )
         # It starts no more than people may.
-        function.add_to_role_policy(deny_starts(arns))
+        if self._heeds_the_mark:
+            function.add_to_role_policy(deny_starts(arns))
         # A notebook may be given another config while this policy is the old one.
         function.add_to_role_policy(
             iam.PolicyStatement(

@@ -29,16 +29,19 @@ class NotebookHours(Construct):
     where it matters: the idle report names what runs for more than a day although its hours should have stopped it.
     """
 
-    def __init__(self, scope: Construct, id: str, *, names: EnvironmentNames, hours: Mapping[str, Hours]) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, names: EnvironmentNames, hours: Mapping[str, Hours], heeds_the_mark: bool
+    ) -> None:
         """Makes the schedules, and a role for each direction that may call it on these instances alone.
 
         Args:
             names: of the environment.
             hours: of each notebook that has any, by its short name. An instance that is not there is no error until then, and
                 then one that nobody sees: add a dependency on the notebooks, and schedules are gone before they are.
+            heeds_the_mark: whether an instance that a spent budget has stopped is not started.
         """
         super().__init__(scope, id)
-        self._names, self._group = names, ScheduleGroup.of(self, names)
+        self._names, self._group, self._heeds_the_mark = names, ScheduleGroup.of(self, names), heeds_the_mark
         for direction in ("start", "stop"):
             scheduled = {name: said for name, each in hours.items() if (said := getattr(each, direction)) is not None}
             if not scheduled:
@@ -73,24 +76,23 @@ class NotebookHours(Construct):
                 service="sagemaker",
                 action=f"{direction}NotebookInstance",
                 input=scheduler.ScheduleTargetInput.from_object({"NotebookInstanceName": instance}),
-                policy_statements=[_may(direction, self._arn(instance))],
+                policy_statements=[self._may(direction, self._arn(instance))],
                 role=role,
                 retry_attempts=_RETRIES,
                 max_event_age=_LATE,
             ),
         )
 
+    def _may(self, direction: str, arn: str) -> iam.PolicyStatement:
+        """The one call. What was stopped because the month's budget is spent is not started by the next morning."""
+        is_limited = direction == "start" and self._heeds_the_mark
+        return iam.PolicyStatement(
+            actions=[f"sagemaker:{direction.title()}NotebookInstance"],
+            resources=[arn],
+            conditions={"Null": {f"aws:ResourceTag/{SPENT_TAG}": "true"}} if is_limited else None,
+        )
+
     def _arn(self, instance: str) -> str:
         return cdk.Stack.of(self).format_arn(
             service="sagemaker", resource="notebook-instance", resource_name=instance.lower()
         )
-
-
-def _may(direction: str, arn: str) -> iam.PolicyStatement:
-    """The one call. An instance that was stopped because the month's budget is spent is not started by the next morning."""
-    is_start = direction == "start"
-    return iam.PolicyStatement(
-        actions=[f"sagemaker:{direction.title()}NotebookInstance"],
-        resources=[arn],
-        conditions={"Null": {f"aws:ResourceTag/{SPENT_TAG}": "true"}} if is_start else None,
-    )

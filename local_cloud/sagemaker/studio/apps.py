@@ -79,6 +79,8 @@ def create_app(service: Sagemaker, caller: Caller, request: Request) -> Response
     }
     if app_type in _OF_SPACES:
         document["RecoveryMode"] = bool(request.get("RecoveryMode"))
+    built_in = (each.get(_SETTINGS[app_type], {}).get("BuiltInLifecycleConfigArn") for each in levels)
+    document["BuiltInLifecycleConfigArn"] = next((arn for arn in built_in if arn), None)
     path = kinds.app_path(request)
     # "Tags that you specify for the Domain are also added to all apps that are launched in the Domain", and the profile's.
     its_tags = {**tags.current(service, caller, domain["DomainArn"]), **owner_tags}
@@ -165,18 +167,18 @@ def _owner_tags(service: Sagemaker, caller: Caller, request: Request) -> dict[st
     _check_owner(request)
     app_type = request["AppType"]
     if request.get("SpaceName"):
-        owner = spaces.find(service, caller, request["DomainId"], request["SpaceName"])
+        owner = spaces.SPACE.named(service, caller, request["DomainId"], request["SpaceName"])
         of_space = owner["SpaceSettings"].get("AppType")
         if of_space and of_space != app_type:
             raise ValidationError(f"The space {owner['SpaceName']} is for apps of type {of_space}, not {app_type}.")
         its_tags = tags.current(service, caller, owner["SpaceArn"])
         if kinds.is_private(owner):
-            profile = user_profiles.find(service, caller, request["DomainId"], kinds.owner_of(owner))
+            profile = user_profiles.PROFILE.named(service, caller, request["DomainId"], kinds.owner_of(owner))
             its_tags = {**tags.current(service, caller, profile["UserProfileArn"]), **its_tags}
     else:
         if app_type in _OF_SPACES:
             raise ValidationError(f"Apps of type {app_type} are of a space: give SpaceName, not UserProfileName.")
-        owner = user_profiles.find(service, caller, request["DomainId"], request["UserProfileName"])
+        owner = user_profiles.PROFILE.named(service, caller, request["DomainId"], request["UserProfileName"])
         its_tags = tags.current(service, caller, owner["UserProfileArn"])
     if owner["Status"] not in ("InService", "Updating", "Update_Failed"):
         raise ValidationError(f"The owner of the app is in status {owner['Status']}, not InService.")
@@ -187,12 +189,12 @@ def _levels(service: Sagemaker, caller: Caller, request: Mapping[str, Any], doma
     """The settings that count for an app, the nearest first: of its space, of the user profile, of the domain."""
     domain_id = domain["DomainId"]
     if not request.get("SpaceName"):
-        profile = user_profiles.find(service, caller, domain_id, str(request["UserProfileName"]))
+        profile = user_profiles.PROFILE.named(service, caller, domain_id, str(request["UserProfileName"]))
         return [profile.get("UserSettings") or {}, domain["DefaultUserSettings"]]
-    space = spaces.find(service, caller, domain_id, request["SpaceName"])
+    space = spaces.SPACE.named(service, caller, domain_id, request["SpaceName"])
     owner = kinds.owner_of(space)
     if owner and kinds.is_private(space):
-        profile = user_profiles.find(service, caller, domain_id, owner)
+        profile = user_profiles.PROFILE.named(service, caller, domain_id, owner)
         return [space["SpaceSettings"], profile.get("UserSettings") or {}, domain["DefaultUserSettings"]]
     return [space["SpaceSettings"], domain.get("DefaultSpaceSettings") or {}]
 

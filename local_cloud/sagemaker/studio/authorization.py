@@ -46,9 +46,9 @@ def resource_arn(caller: Caller, operation: str, request: Mapping[str, Any]) -> 
     if "AppType" in text and "AppName" in text:
         return arn(caller, f"app/{kinds.app_path(text)}")
     if operation != "CreatePresignedDomainUrl" and "SpaceName" in text:
-        return arn(caller, f"space/{kinds.space_path(domain_id, text['SpaceName'])}")
+        return arn(caller, f"space/{kinds.path_in_domain(domain_id, text['SpaceName'])}")
     if "UserProfileName" in text:
-        return arn(caller, f"user-profile/{kinds.profile_path(domain_id, text['UserProfileName'])}")
+        return arn(caller, f"user-profile/{kinds.path_in_domain(domain_id, text['UserProfileName'])}")
     return arn(caller, f"domain/{domain_id}")
 
 
@@ -76,12 +76,12 @@ def _of_space(service: Sagemaker, caller: Caller, operation: str, request: dict[
     name, domain_id = request.get("SpaceName"), request.get("DomainId")
     if not isinstance(name, str) or not isinstance(domain_id, str):
         return {}
-    path = kinds.space_path(domain_id, name).lower()
+    path = kinds.path_in_domain(domain_id, name).lower()
     there = service.store.get(kinds.SPACE, caller.account, caller.region, path) or {}
     space = request if operation == "CreateSpace" else there
     filled = {}
     if owner := kinds.owner_of(space):
-        filled["sagemaker:owneruserprofilearn"] = arn(caller, f"user-profile/{kinds.profile_path(domain_id, owner)}")
+        filled["sagemaker:owneruserprofilearn"] = arn(caller, f"user-profile/{kinds.path_in_domain(domain_id, owner)}")
     if sharing := (space.get("SpaceSharingSettings") or {}).get("SharingType"):
         filled["sagemaker:spacesharingtype"] = str(sharing)
     return filled

@@ -22,12 +22,9 @@ LIVING_APPS = ("InService", "Pending", "Deleting")
 """The statuses of apps that stand in the way of changes (UpdateDomain, DeleteUserProfile)."""
 
 
-def profile_path(domain_id: str, name: str) -> str:
-    """The path of a user profile, and of a space."""
+def path_in_domain(domain_id: str, name: str) -> str:
+    """The path of a user profile or a space."""
     return f"{domain_id}/{name.lower()}"
-
-
-space_path = profile_path
 
 
 def app_path(request: Request) -> str:

@@ -12,28 +12,13 @@ from local_cloud.sagemaker.request_checks import refuse
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation, page
 from local_cloud.sagemaker.store import Document
 from local_cloud.sagemaker.studio import domains, kinds, settings, user_profiles
-from local_cloud.sagemaker.studio.entities import Entity, Motion
+from local_cloud.sagemaker.studio.app_owners import app_owner
 
 SECONDS = 20.0
 _SUMMARY = ("DomainId", "SpaceName", "Status", "CreationTime", "LastModifiedTime", "SpaceDisplayName")
 
 
-def _forget_apps(service: Sagemaker, caller: Caller, space: Document) -> None:
-    """Apps that failed or were deleted go with their space."""
-    for app in kinds.of_domain(service, caller, kinds.APP, space["DomainId"]):
-        if app.get("SpaceName", "").lower() == space["SpaceName"].lower():
-            service.store.delete(kinds.APP, caller.account, caller.region, kinds.app_path(app).lower())
-
-
-SPACE = Entity(
-    kinds.SPACE,
-    "Space",
-    {
-        "Pending": Motion("InService", "Failed", SECONDS),
-        "Updating": Motion("InService", "Update_Failed", SECONDS),
-        "Deleting": Motion(None, "Delete_Failed", SECONDS, _forget_apps),
-    },
-)
+SPACE = app_owner(kinds.SPACE, "Space", SECONDS)
 
 
 @operation("CreateSpace")
@@ -48,26 +33,23 @@ def create_space(service: Sagemaker, caller: Caller, request: Request) -> Respon
     owner = _check_sharing(service, caller, request)
     settings.check(service, caller, wanted, "SpaceSettings", vpc_id=domain["VpcId"], of_domain=False)
     storage = _checked_volume(request, wanted, domain, owner)
-    with service.store.transaction():
-        # Once more, where no deletion of the domain can come between.
-        domains.in_service(service, caller, request["DomainId"])
+
+    def members(domain: Document) -> dict[str, Any]:
+        # Once more, where no deletion of its owner can come between.
         _check_sharing(service, caller, request)
-        document: Document = {
-            **{member: value for member, value in request.items() if member != "Tags"},
+        app = wanted.get("AppType", "jupyter").lower()
+        return {
             "SpaceSettings": {**wanted, **({"SpaceStorageSettings": storage} if wanted.get("AppType") else {})},
-            "Status": "Pending",
-            "HomeEfsFileSystemUid": domains.next_uid(service, caller, request["DomainId"]),
-            "Url": f"{domain['Url']}/{wanted.get('AppType', 'jupyter').lower()}/default?spaceName={request['SpaceName']}",
+            "Url": f"{domain['Url']}/{app}/default?spaceName={request['SpaceName']}",
         }
-        path = kinds.space_path(request["DomainId"], request["SpaceName"])
-        created = SPACE.insert(service, caller, path, document, request.get("Tags"))
-    return {"SpaceArn": created["SpaceArn"]}
+
+    return SPACE.create(service, caller, request, members)
 
 
 @operation("DescribeSpace")
 def describe_space(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DescribeSpace."""
-    return SPACE.described(find(service, caller, request["DomainId"], request["SpaceName"]))
+    return SPACE.described(SPACE.named(service, caller, request["DomainId"], request["SpaceName"]))
 
 
 @operation("ListSpaces")
@@ -81,14 +63,13 @@ def list_spaces(service: Sagemaker, caller: Caller, request: Request) -> Respons
 def update_space(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """UpdateSpace: other settings, but not another type of app, and no smaller volume."""
     domain = domains.DOMAIN.find(service, caller, request["DomainId"])
-    space = find(service, caller, request["DomainId"], request["SpaceName"])
+    space = SPACE.named(service, caller, request["DomainId"], request["SpaceName"])
     wanted = request.get("SpaceSettings") or {}
     settings.check(service, caller, wanted, "SpaceSettings", vpc_id=domain["VpcId"], of_domain=False)
     owner_name = kinds.owner_of(space)
-    owner = user_profiles.find(service, caller, request["DomainId"], owner_name) if owner_name else None
+    owner = user_profiles.PROFILE.named(service, caller, request["DomainId"], owner_name) if owner_name else None
 
     def change(document: Document) -> None:
-        SPACE.refuse_in_motion(document, "update")
         old = document["SpaceSettings"]
         if wanted.get("AppType") not in (None, old.get("AppType")):
             raise ValidationError(
@@ -102,31 +83,14 @@ def update_space(service: Sagemaker, caller: Caller, request: Request) -> Respon
         if request.get("SpaceDisplayName"):
             document["SpaceDisplayName"] = request["SpaceDisplayName"]
 
-    path = kinds.space_path(request["DomainId"], request["SpaceName"])
-    return {"SpaceArn": SPACE.change(service, caller, path, change, status="Updating")["SpaceArn"]}
+    return {"SpaceArn": SPACE.begin(service, caller, request, "update", "Updating", change)["SpaceArn"]}
 
 
 @operation("DeleteSpace")
 def delete_space(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DeleteSpace: refused while it has an app that did not fail."""
-
-    def change(document: Document) -> None:
-        SPACE.refuse_in_motion(document, "delete")
-        kinds.refuse_while(SPACE, document, "delete", App=_living_apps(service, caller, document))
-
-    path = kinds.space_path(request["DomainId"], request["SpaceName"])
-    SPACE.change(service, caller, path, change, status="Deleting")
+    SPACE.delete(service, caller, request, lambda _space: {})
     return {}
-
-
-def find(service: Sagemaker, caller: Caller, domain_id: str, name: str) -> Document:
-    """A space.
-
-    Raises:
-        ResourceNotFound: there is none, or no such domain.
-    """
-    domains.DOMAIN.find(service, caller, domain_id)
-    return SPACE.find(service, caller, kinds.space_path(domain_id, name))
 
 
 def _summary(space: Document) -> Document:
@@ -156,7 +120,7 @@ def _check_sharing(service: Sagemaker, caller: Caller, request: Request) -> Docu
         raise ValidationError(
             f"SpaceSettings.AppType of a private space must be JupyterLab or CodeEditor, got {app_type or 'none'}."
         )
-    return user_profiles.find(service, caller, request["DomainId"], owner_name) if owner_name else None
+    return user_profiles.PROFILE.named(service, caller, request["DomainId"], owner_name) if owner_name else None
 
 
 def _checked_volume(
@@ -187,9 +151,4 @@ def _check_growth(service: Sagemaker, caller: Caller, space: Document, wanted: M
         return
     if new < old:
         raise ValidationError(f"The volume of space {space['SpaceName']} has {old} GB and cannot shrink to {new} GB.")
-    kinds.refuse_while(SPACE, space, "resize", App=_living_apps(service, caller, space))
-
-
-def _living_apps(service: Sagemaker, caller: Caller, space: Document) -> list[Document]:
-    apps = kinds.living(kinds.of_domain(service, caller, kinds.APP, space["DomainId"]))
-    return [app for app in apps if app.get("SpaceName", "").lower() == space["SpaceName"].lower()]
+    kinds.refuse_while(SPACE, space, "resize", App=SPACE.living_apps(service, caller, space))

@@ -7,27 +7,12 @@ from local_cloud.sagemaker.errors import NotEmulated, ValidationError
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation, page
 from local_cloud.sagemaker.store import Document
 from local_cloud.sagemaker.studio import domains, kinds, settings
-from local_cloud.sagemaker.studio.entities import Entity, Motion
+from local_cloud.sagemaker.studio.app_owners import app_owner
 
 SECONDS = 10.0
 
 
-def _forget_apps(service: Sagemaker, caller: Caller, profile: Document) -> None:
-    """Apps that failed or were deleted go with their owner."""
-    for app in kinds.of_domain(service, caller, kinds.APP, profile["DomainId"]):
-        if app.get("UserProfileName", "").lower() == profile["UserProfileName"].lower():
-            service.store.delete(kinds.APP, caller.account, caller.region, kinds.app_path(app).lower())
-
-
-PROFILE = Entity(
-    kinds.PROFILE,
-    "UserProfile",
-    {
-        "Pending": Motion("InService", "Failed", SECONDS),
-        "Updating": Motion("InService", "Update_Failed", SECONDS),
-        "Deleting": Motion(None, "Delete_Failed", SECONDS, _forget_apps),
-    },
-)
+PROFILE = app_owner(kinds.PROFILE, "UserProfile", SECONDS)
 _SUMMARY = ("DomainId", "UserProfileName", "Status", "CreationTime", "LastModifiedTime")
 
 
@@ -41,23 +26,13 @@ def create_user_profile(service: Sagemaker, caller: Caller, request: Request) ->
                 f"{member} cannot be specified: the AuthMode of domain {domain['DomainId']} is not SSO."
             )
     _check(service, caller, request, domain)
-    path = kinds.profile_path(request["DomainId"], request["UserProfileName"])
-    with service.store.transaction():
-        # Once more, where no deletion of the domain can come between.
-        domains.in_service(service, caller, request["DomainId"])
-        document: Document = {
-            **{member: value for member, value in request.items() if member != "Tags"},
-            "Status": "Pending",
-            "HomeEfsFileSystemUid": domains.next_uid(service, caller, request["DomainId"]),
-        }
-        created = PROFILE.insert(service, caller, path, document, request.get("Tags"))
-    return {"UserProfileArn": created["UserProfileArn"]}
+    return PROFILE.create(service, caller, request, lambda _domain: {})
 
 
 @operation("DescribeUserProfile")
 def describe_user_profile(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DescribeUserProfile."""
-    return PROFILE.described(find(service, caller, request["DomainId"], request["UserProfileName"]))
+    return PROFILE.described(PROFILE.named(service, caller, request["DomainId"], request["UserProfileName"]))
 
 
 @operation("ListUserProfiles")
@@ -74,34 +49,23 @@ def update_user_profile(service: Sagemaker, caller: Caller, request: Request) ->
     _check(service, caller, request, domain)
 
     def change(document: Document) -> None:
-        PROFILE.refuse_in_motion(document, "update")
         wanted = settings.merged(document.get("UserSettings") or {}, request.get("UserSettings") or {})
         settings.check_fit(wanted, "UserSettings")
         document["UserSettings"] = wanted
 
-    path = kinds.profile_path(request["DomainId"], request["UserProfileName"])
-    return {"UserProfileArn": PROFILE.change(service, caller, path, change, status="Updating")["UserProfileArn"]}
+    return {"UserProfileArn": PROFILE.begin(service, caller, request, "update", "Updating", change)["UserProfileArn"]}
 
 
 @operation("DeleteUserProfile")
 def delete_user_profile(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DeleteUserProfile: refused while it has apps that did not fail, or owns spaces; the home directory stays."""
 
-    def change(document: Document) -> None:
-        PROFILE.refuse_in_motion(document, "delete")
-        domain_id, name = document["DomainId"], document["UserProfileName"].lower()
-        apps = kinds.living(kinds.of_domain(service, caller, kinds.APP, domain_id))
-        spaces = kinds.of_domain(service, caller, kinds.SPACE, domain_id)
-        kinds.refuse_while(
-            PROFILE,
-            document,
-            "delete",
-            App=[app for app in apps if app.get("UserProfileName", "").lower() == name],
-            Space=[space for space in spaces if kinds.owner_of(space).lower() == name],
-        )
+    def spaces_of(profile: Document) -> dict[str, list[Document]]:
+        name = profile["UserProfileName"].lower()
+        spaces = kinds.of_domain(service, caller, kinds.SPACE, profile["DomainId"])
+        return {"Space": [space for space in spaces if kinds.owner_of(space).lower() == name]}
 
-    path = kinds.profile_path(request["DomainId"], request["UserProfileName"])
-    PROFILE.change(service, caller, path, change, status="Deleting")
+    PROFILE.delete(service, caller, request, spaces_of)
     return {}
 
 
@@ -112,22 +76,12 @@ def create_presigned_domain_url(service: Sagemaker, caller: Caller, request: Req
     Raises:
         NotEmulated: always, for a user profile that is there.
     """
-    find(service, caller, request["DomainId"], request["UserProfileName"])
+    PROFILE.named(service, caller, request["DomainId"], request["UserProfileName"])
     raise NotEmulated(
         "The local cloud does not emulate SageMaker's CreatePresignedDomainUrl: Studio's domains, user profiles, spaces and "
         "apps keep their state here, but no app runs. A notebook instance does (CreatePresignedNotebookInstanceUrl). It works "
         "unchanged against AWS."
     )
-
-
-def find(service: Sagemaker, caller: Caller, domain_id: str, name: str) -> Document:
-    """A user profile; the case of its name does not count.
-
-    Raises:
-        ResourceNotFound: there is none, or no such domain.
-    """
-    domains.DOMAIN.find(service, caller, domain_id)
-    return PROFILE.find(service, caller, kinds.profile_path(domain_id, name))
 
 
 def _check(service: Sagemaker, caller: Caller, request: Request, domain: Document) -> None:

@@ -51,6 +51,7 @@ def bootstrap(
     [cyan]sagestack bootstrap --env prod --trust 444444444444[/cyan]
     """
     from sagestack.cli.report import Activity
+    from sagestack.settings import github_delivery
 
     state = state_of(context)
     out = state.output
@@ -63,6 +64,14 @@ def bootstrap(
         out.warn(
             f"permissions_boundary is false in environments/{environment}.yaml: roles are made without a boundary, and the"
             " deployment policy does not ask for one."
+        )
+    github = github_delivery(session.environment, state.root)
+    if github and github.delivery.repository.github_ids is None:
+        name = github.delivery.repository.name
+        out.warn(
+            f"repository.github_ids is not in delivery.yaml: the roles of GitHub trust {name} by its name alone. A repository that was"
+            " made, renamed or transferred since 2026-07-15 needs them, or its jobs get no role:"
+            f" gh api repos/{name} --jq '{{owner: .owner.id, repository: .id}}'"
         )
     if lost:
         out.warn(

@@ -1,13 +1,14 @@
-"""`sagestack delivery`: the workflows that let git deploy, generated from the settings."""
+"""`sagestack delivery`: the workflows that let git deploy, generated from the settings, and what they deployed."""
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sagestack.cli.options import JsonOption, state_of
+from sagestack.cli.errors import CliError
+from sagestack.cli.options import EnvOption, JsonOption, state_of
 
 if TYPE_CHECKING:
     from sagestack.delivery.workflow import Difference
@@ -20,13 +21,14 @@ delivery = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 @delivery.callback()
 def group() -> None:
-    """Generate GitHub's workflows from delivery.yaml and the environments, or check that they are as generated.
+    """Generate GitHub's workflows from delivery.yaml and the environments, check them, and ask what they deployed.
 
     The pipeline on AWS is no file: where delivery.yaml has one, the CDK CLI deploys it, and from then on it deploys itself.
 
     Examples:
     [cyan]sagestack delivery write[/cyan]
     [cyan]sagestack delivery check[/cyan]
+    [cyan]sagestack delivery deployed --env prod[/cyan]
     [cyan]npx cdk deploy -c part=delivery sagestack-delivery[/cyan]
     """
 
@@ -75,6 +77,50 @@ def check(context: typer.Context, json: JsonOption = False) -> None:
     state.output.result({"files": [_described(difference) for difference in found]})
     if found:
         raise typer.Exit(DIFFERS)
+
+
+@delivery.command()
+def deployed(
+    context: typer.Context,
+    environment: EnvOption,
+    refuse_older: Annotated[
+        bool,
+        typer.Option(
+            "--refuse-older", help="End with 1 where what is checked out is older: deploying it would go back."
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say which commit GitHub's workflow deployed to an environment last; nothing where it never did.
+
+    GitHub remembers it for each of its environments. The token is that of GITHUB_TOKEN (SAGESTACK_GIT_TOKEN wins over it), and
+    must be allowed to read deployments. What somebody deployed from a laptop is not known there.
+
+    Examples:
+    [cyan]sagestack delivery deployed --env prod[/cyan]
+    [cyan]sagestack delivery deployed --env prod --refuse-older[/cyan]
+    """
+    from sagestack.cli.github_deployments import deployed_commit, is_older
+    from sagestack.cli.hosted_repository import open_repository
+    from sagestack.settings import load_delivery
+
+    state = state_of(context)
+    names = [stage.environment for stage in load_delivery(state.root).stages]
+    if environment not in names:
+        raise CliError(f"{environment!r} is no stage of delivery.yaml (stages: {', '.join(names)}).", code="usage")
+    commit = deployed_commit(open_repository(state.root), environment)
+    if commit is not None and refuse_older:
+        older = is_older(state.root, commit)
+        if older:
+            raise CliError(
+                f"{environment} has commit {commit} already, and what is checked out is older: to deploy it would go back.",
+                hint="A newer run was quicker, and went on from there: let this one be. To go back, `git revert` and merge.",
+            )
+        if older is None:
+            state.output.warn(f"{environment} has commit {commit}, which this clone does not know: it was forced away.")
+    state.output.result({"environment": environment, "commit": commit})
+    if commit is not None:
+        state.output.say(commit)
 
 
 def _word(difference: Difference) -> str:

@@ -67,12 +67,13 @@ def run_deployment(
     """Bootstraps where needed, deploys, and shows both.
 
     Raises:
-        CliError: a pinned version or the bootstrap is not there, or the CDK CLI failed; with its exit code.
+        CliError: a pinned version or the bootstrap is not there, a stack is stuck, or the CDK CLI failed; with its exit code.
     """
     from sagestack.cli.promotion import missing_pins
     from sagestack.cli.report import Activity, duration
+    from sagestack.cli.stuck_stacks import refuse_stuck
 
-    cdk_cli.refuse_half_deleted(session)
+    refuse_stuck(session)
     for model, number in missing_pins(session).items():
         name = session.environment.name
         raise CliError(

@@ -17,7 +17,9 @@ def laptop(
     context: typer.Context,
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Stands for /opt/ml; made if it is not there. Default: .laptop/MODEL in the project."),
+        typer.Argument(
+            metavar="FOLDER", help="Stands for /opt/ml; made if it is not there. Default: .laptop/MODEL in the project."
+        ),
     ] = None,
     model: ModelOption = None,
     data: Annotated[Path | None, typer.Option(help="Train on this file. Default: the sample of model.yaml.")] = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def logs(
     context: typer.Context,
     step: Annotated[str | None, typer.Option(metavar="NAME", help="One step of the execution.")] = None,
-    job: Annotated[str | None, typer.Option(metavar="NAME", help="A training or processing job.")] = None,
+    job: Annotated[str | None, typer.Option(metavar="NAME", help="A training, processing or transform job.")] = None,
     of_endpoint: Annotated[bool, typer.Option("--endpoint", help="The model's endpoint.")] = False,
     execution: Annotated[
         str | None, typer.Option(metavar="ID", help="An execution's id or ARN. Default: the newest.")
@@ -75,7 +75,7 @@ def _sources(
     if job is not None:
         found = job_logs.find_job(session, job)
         if found is None:
-            raise CliError(f"There is no training or processing job {job!r}.", code="not-found")
+            raise CliError(f"There is no training, processing or transform job {job!r}.", code="not-found")
         return [job_logs.of_job(found)]
     arn = pipeline_runs.choose(session, pipeline_runs.pipeline_name(session, model), execution)
     shown = pipeline_runs.describe(session, arn)

@@ -15,7 +15,7 @@ LOOK_AT_IT = 3
 notebook = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 NameArgument = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="A notebook of environments/ENV.yaml. Default: the only one.")
+    str | None, typer.Argument(metavar="NAME", help="A notebook of environments/ENV.yaml. Default: the only one.")
 ]
 
 

@@ -41,7 +41,7 @@ def group() -> None:
 def show(
     context: typer.Context,
     contains: Annotated[
-        str, typer.Argument(metavar="[TEXT]", help="Only prices whose key contains this.", show_default=False)
+        str, typer.Argument(metavar="TEXT", help="Only prices whose key contains this.", show_default=False)
     ] = "",
     region: Annotated[
         str | None, typer.Option("--region", metavar="REGION", help="Only of this region.", show_default=False)
@@ -171,8 +171,14 @@ def _matching(table: PriceTable, contains: str) -> dict[str, Price]:
 def _show(state: State, table: PriceTable, contains: str) -> None:
     from sagestack.cli.report import plain_table
 
+    found = _matching(table, contains)
+    if not found:
+        state.output.say(f"No price of {table.region} has {contains!r} in its key.")
+        return
     rows = plain_table("Price of", "USD", "For a", "Read on", "Sources", title=f"{table.region}, {table.date}")
-    for key, price in _matching(table, contains).items():
+    # A key is there to be copied: what is too wide is broken elsewhere.
+    rows.columns[0].no_wrap = True
+    for key, price in found.items():
         rows.add_row(key, price.in_words, price.unit, price.date or "no date", ", ".join(price.sources))
     state.output.show(rows)
     state.output.say(f"{table.region}: {table.origin}")

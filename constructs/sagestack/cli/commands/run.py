@@ -51,19 +51,22 @@ def run(
     session = state.connect(environment)
     arn = start(session, name, data, parameters, state.output)
     if not wait:
-        state.output.say(f"To watch: sagestack status --env {environment}")
+        state.output.say(f"To watch: {session.command('status')}")
         state.output.result({"execution": pipeline_runs.describe(session, arn).as_json()})
         return
-    execution = watch(session, arn, state.output, stop_on_interrupt)
-    result = outcome(session, execution, state.output)
+    execution = watch(session, name, arn, state.output, stop_on_interrupt)
+    result = outcome(session, name, execution, state.output)
     if result["version"] is not None:
-        state.output.say(f"To approve it: sagestack approve {result['version']} --env {environment}")
+        approve = session.command(f"approve {result['version']}", name)
+        state.output.say(f"To approve it: {approve}")
     state.output.result(result)
 
 
 def stop(
     context: typer.Context,
-    execution: Annotated[str | None, typer.Argument(help="Its id or ARN. Default: the newest.")] = None,
+    execution: Annotated[
+        str | None, typer.Argument(metavar="EXECUTION", help="Its id or ARN. Default: the newest.")
+    ] = None,
     environment: EnvOption = "local",
     model: ModelOption = None,
     json: JsonOption = False,
@@ -105,7 +108,9 @@ def start(session: Session, model: str, data: Path | None, parameters: Mapping[s
     return arn
 
 
-def watch(session: Session, arn: str, out: Output, stop_on_interrupt: bool = False) -> pipeline_runs.Execution:
+def watch(
+    session: Session, model: str, arn: str, out: Output, stop_on_interrupt: bool = False
+) -> pipeline_runs.Execution:
     """Shows an execution until it has ended.
 
     Raises:
@@ -120,12 +125,12 @@ def watch(session: Session, arn: str, out: Output, stop_on_interrupt: bool = Fal
             for execution in pipeline_runs.watch(session, arn):
                 view.update(execution)
     except KeyboardInterrupt:
-        raise _interrupted(session, arn, stop_on_interrupt) from None
+        raise _interrupted(session, model, arn, stop_on_interrupt) from None
     assert execution is not None  # watch() yields at least once
     return execution
 
 
-def outcome(session: Session, execution: pipeline_runs.Execution, out: Output) -> dict[str, Any]:
+def outcome(session: Session, model: str, execution: pipeline_runs.Execution, out: Output) -> dict[str, Any]:
     """Says what an execution came to, and returns it for scripts.
 
     Raises:
@@ -136,7 +141,7 @@ def outcome(session: Session, execution: pipeline_runs.Execution, out: Output) -
 
     metrics = pipeline_runs.metrics(session, execution)
     if execution.status != "Succeeded":
-        raise _failed(session, execution, metrics)
+        raise _failed(session, model, execution, metrics)
     arn = execution.model_package_arn
     version = registry.number_of(arn) if arn else None
     if metrics:
@@ -151,11 +156,10 @@ def outcome(session: Session, execution: pipeline_runs.Execution, out: Output) -
     }
 
 
-def _failed(session: Session, execution: pipeline_runs.Execution, metrics: Mapping[str, float]) -> CliError:
+def _failed(session: Session, model: str, execution: pipeline_runs.Execution, metrics: Mapping[str, float]) -> CliError:
     from sagestack.cli.report import metrics_line
 
     step = execution.failed_step
-    environment = session.environment.name
     details = {"execution": execution.as_json(), "metrics": dict(metrics)}
     if execution.status == "Stopped":
         return CliError(f"Execution {execution.id} was stopped.", code="run-failed", details=details)
@@ -165,17 +169,16 @@ def _failed(session: Session, execution: pipeline_runs.Execution, metrics: Mappi
     reason = step.failure_reason or step.detail or "it gives no reason"
     hint = f"Metrics: {metrics_line(metrics)}" if metrics else None
     if step.job is not None:
-        hint = f"Its log: sagestack logs --step {step.name} --env {environment}"
+        hint = f"Its log: {session.command(f'logs --step {step.name}', model)}"
     return CliError(f"Step {step.name} failed: {reason}", hint=hint, code="run-failed", details=details)
 
 
-def _interrupted(session: Session, arn: str, stop_on_interrupt: bool) -> CliError:
+def _interrupted(session: Session, model: str, arn: str, stop_on_interrupt: bool) -> CliError:
     short = arn.rsplit("/", 1)[1]
-    environment = session.environment.name
     if stop_on_interrupt:
         pipeline_runs.stop(session, arn)
         what, hint = f"Interrupted; execution {short} is being stopped.", None
     else:
         what = f"Interrupted; execution {short} goes on in the cloud."
-        hint = f"To look: sagestack status --env {environment}. To stop it: sagestack stop {short} --env {environment}"
+        hint = f"To look: {session.command('status')}. To stop it: {session.command(f'stop {short}', model)}"
     return CliError(what, hint=hint, code="interrupted", details={"execution_arn": arn}, exit_code=INTERRUPTED)

@@ -8,7 +8,7 @@ import typer
 
 from sagestack.cli import endpoint, local_cloud, pipeline_runs, registry
 from sagestack.cli.commands.cloud import runner_words
-from sagestack.cli.options import EnvOption, JsonOption, ModelOption, state_of
+from sagestack.cli.options import EnvOption, JsonOption, state_of
 from sagestack.cli.output import Output
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ SHOWN_VERSIONS = 5
 def status(
     context: typer.Context,
     environment: EnvOption = "local",
-    model: ModelOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="NAME", help="Only this one: a folder of model_code/. Default: all."),
+    ] = None,
     executions: Annotated[int, typer.Option(metavar="N", min=1, max=20, help="How many executions.")] = 3,
     json: JsonOption = False,
 ) -> None:
     """Show an environment: its stacks, executions, versions and endpoints.
-
-    Without --model it shows every model.
 
     Examples:
     [cyan]sagestack status[/cyan]
@@ -70,6 +71,8 @@ def _show_stacks(session: Session, models: list[str], out: Output) -> list[dict[
     for model in models:
         of_model = session.names.model(model)
         names += [of_model.training_stack, of_model.serving_stack]
+    if session.environment.workbench is not None:
+        names.append(session.names.workbench_stack)
     table = plain_table("Stack", "Status", "Changed")
     found: list[dict[str, Any]] = []
     for name in names:
@@ -116,7 +119,7 @@ def _show_model(session: Session, model: str, executions: int, out: Output) -> d
             out.show(steps_table(execution))
         document["executions"].append(execution.as_json())
     if not document["executions"]:
-        out.say(f"No execution yet. To train: sagestack run --env {session.environment.name}")
+        out.say(f"No execution yet. To train: {session.command('run', model)}")
 
     group = registry.group_name(session, model)
     versions = [(v, registry.metrics(session, v)) for v in registry.versions(session, group)[:SHOWN_VERSIONS]]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def approve(
     context: typer.Context,
-    version: Annotated[str | None, typer.Argument(help="Default: the newest that waits for approval.")] = None,
+    version: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="Default: the newest that waits for approval.")
+    ] = None,
     environment: EnvOption = "local",
     model: ModelOption = None,
     reject: Annotated[bool, typer.Option("--reject", help="Reject it instead.")] = False,
@@ -49,7 +51,7 @@ def approve(
     word = "rejected" if reject else "approved"
     out.say(f"It is {word} now." if is_changed else f"It was {word} already.")
     if not reject:
-        out.say(f"To serve it: sagestack promote {found.number} --env {environment}")
+        out.say(f"To serve it: {session.command(f'promote {found.number}', name)}")
     now = registry.find(session, group, found.number)
     out.result({"changed": is_changed, "model": name, **now.as_json(metrics)})
 
@@ -57,7 +59,8 @@ def approve(
 def promote(
     context: typer.Context,
     version: Annotated[
-        str | None, typer.Argument(help="A number, or `none` for no endpoint. Default: the newest approved.")
+        str | None,
+        typer.Argument(metavar="VERSION", help="A number, or `none` for no endpoint. Default: the newest approved."),
     ] = None,
     environment: EnvOption = "local",
     model: ModelOption = None,

@@ -47,7 +47,10 @@ def _differences(old: Endpoint, new: Endpoint) -> Iterator[str]:
 
 
 def _fleet(endpoint: Endpoint) -> str:
-    return ", ".join(f"{count} x {kind}" for kind, count in endpoint.instances.values()) or "none"
+    return (
+        ", ".join(f"{'some' if count is None else count} x {kind}" for kind, count in endpoint.instances.values())
+        or "none"
+    )
 
 
 def _scaling(endpoint: Endpoint, changes: Sequence[ResourceChange]) -> Iterator[str]:

@@ -99,15 +99,18 @@ def _is_refused(draft: Draft, before: Endpoint, after: Endpoint) -> bool:
 
 def _instances(draft: Draft, before: Endpoint, after: Endpoint) -> None:
     for variant, (kind, count) in after.instances.items():
-        old_kind, old_count = before.instances.get(variant, (None, 0))
-        if old_kind is None:
+        if variant not in before.instances:
+            draft.say(Severity.NOTICE, f"Variant {variant} is new, on {_as_many(count)} of {kind}.")
             continue
+        old_kind, old_count = before.instances[variant]
         if kind != old_kind:
             draft.say(
                 Severity.NOTICE,
                 f"Variant {variant} moves from {old_kind} to {kind}. Both fleets run while it is updated: the account's "
-                f"quota for {kind} must allow {count}, or the update fails and is rolled back.",
+                f"quota for {kind} must allow {_as_many(count)}, or the update fails and is rolled back.",
             )
+        if count is None or old_count is None:
+            continue
         if count == 1 < old_count and after.kind == "real-time":
             draft.say(
                 Severity.WARNING,
@@ -115,6 +118,13 @@ def _instances(draft: Draft, before: Endpoint, after: Endpoint) -> None:
             )
         elif count != old_count:
             draft.say(Severity.NOTICE, f"Variant {variant} goes from {old_count} to {count} instances.")
+    for variant in before.instances.keys() - after.instances.keys():
+        draft.say(Severity.WARNING, f"Variant {variant} is gone, and who asks for it by name gets errors.")
+
+
+def _as_many(count: int | None) -> str:
+    """A number of instances; in words where a template does not tell."""
+    return "some" if count is None else str(count)
 
 
 def _watch(draft: Draft, before: list[str], after: list[str], what: str) -> None:

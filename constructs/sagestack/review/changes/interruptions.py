@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sagestack.review.changes.alarm_changes import judge_alarm
 from sagestack.review.changes.drafts import Context, Draft
 from sagestack.review.changes.endpoint_updates import judge_component, judge_endpoint, judge_model
+from sagestack.review.changes.network_paths import NETWORK
+from sagestack.review.changes.updates_in_place import number
 from sagestack.review.changes.workbench_changes import WORKBENCH
 from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, Severity
@@ -37,6 +40,29 @@ def _scaling(draft: Draft, context: Context) -> None:
         draft.interrupt(
             Severity.WARNING, f"{what} is not scaled from the deletion of the old registration to the new one."
         )
+    elif draft.action is Action.UPDATED:
+        _bounds(draft, what)
+
+
+def _bounds(draft: Draft, what: str) -> None:
+    """What an endpoint may shrink and grow to: the one is a question of answers, the other of money."""
+    least, most = draft.changed("MinCapacity"), draft.changed("MaxCapacity")
+    if least is not None and _is_endpoint(what):
+        was, is_now = number(least.before), number(least.after)
+        if was is not None and is_now is not None and is_now <= 1 < was:
+            fewest = "one instance: when that one fails" if is_now else "nothing: until one has started"
+            draft.say(Severity.WARNING, f"{what} may shrink to {fewest}, nothing answers.")
+    if most is not None:
+        draft.say(
+            Severity.NOTICE,
+            f"{what} may grow to {as_text(most.after)} instead of {as_text(most.before)}; the cost below is that of the"
+            " stated load.",
+        )
+
+
+def _is_endpoint(resource_id: str) -> bool:
+    """Whether what is scaled is a variant of an endpoint; inference components have copies, and are not down with one."""
+    return resource_id.startswith("endpoint/")
 
 
 def _scaling_policy(draft: Draft, context: Context) -> None:
@@ -56,24 +82,6 @@ def _pipeline(draft: Draft, context: Context) -> None:
         draft.say(Severity.WARNING, "It can no longer be started; what starts it (schedules, rules) fails.")
 
 
-def _alarm(draft: Draft, context: Context) -> None:
-    name = as_text(draft.resource.properties.get("AlarmName", draft.resource.path))
-    if draft.action is Action.DELETED:
-        draft.say(Severity.WARNING, f"Nobody is told any more of what alarm {name} watches.")
-        return
-    if draft.before is None or draft.after is None:
-        return
-    if (
-        draft.after.properties.get("ActionsEnabled") is False
-        and draft.before.properties.get("ActionsEnabled") is not False
-    ):
-        draft.say(Severity.WARNING, f"Alarm {name} rings and does nothing: its actions are off.")
-    if draft.before.properties.get("AlarmActions") and not draft.after.properties.get("AlarmActions"):
-        draft.say(Severity.WARNING, f"Alarm {name} rings and does nothing: it has no action any more.")
-    if draft.action is Action.UPDATED and (change := draft.changed("Threshold")):
-        draft.say(Severity.NOTICE, f"Its threshold goes from {as_text(change.before)} to {as_text(change.after)}.")
-
-
 def _topic(draft: Draft, context: Context) -> None:
     if draft.action in (Action.DELETED, Action.REPLACED):
         draft.say(
@@ -89,12 +97,18 @@ def _rule(draft: Draft, context: Context) -> None:
         draft.say(Severity.WARNING, "It is switched off: what it started is started no more.")
 
 
-def _vpc_endpoint(draft: Draft, context: Context) -> None:
-    if draft.action in (Action.DELETED, Action.REPLACED):
-        draft.interrupt(
-            Severity.DANGER if draft.action is Action.DELETED else Severity.WARNING,
-            "What reaches AWS through it (jobs, notebooks, endpoints without internet) cannot while it is gone.",
-        )
+def _subscription(draft: Draft, context: Context) -> None:
+    if draft.action is Action.DELETED:
+        whom = as_text(draft.resource.properties.get("Endpoint", draft.resource.path))
+        draft.say(Severity.WARNING, f"{whom} is told no more.")
+
+
+def _parameter(draft: Draft, context: Context) -> None:
+    if draft.before is None or (draft.action is not Action.DELETED and not draft.is_replaced):
+        return
+    name = as_text(draft.before.properties.get("Name", draft.before.path))
+    if draft.after is None or name != as_text(draft.after.properties.get("Name", draft.after.path)):
+        draft.say(Severity.NOTICE, f"What looks for {name} finds nothing there any more.")
 
 
 _BY_TYPE: dict[str, Callable[[Draft, Context], None]] = {
@@ -105,10 +119,12 @@ _BY_TYPE: dict[str, Callable[[Draft, Context], None]] = {
     "AWS::ApplicationAutoScaling::ScalableTarget": _scaling,
     "AWS::ApplicationAutoScaling::ScalingPolicy": _scaling_policy,
     "AWS::Lambda::Function": _function,
-    "AWS::CloudWatch::Alarm": _alarm,
+    "AWS::CloudWatch::Alarm": judge_alarm,
     "AWS::SNS::Topic": _topic,
     "AWS::Events::Rule": _rule,
-    "AWS::EC2::VPCEndpoint": _vpc_endpoint,
+    "AWS::SNS::Subscription": _subscription,
+    "AWS::SSM::Parameter": _parameter,
     **dict.fromkeys(_APIS, _api),
+    **NETWORK,
     **WORKBENCH,
 }

@@ -17,6 +17,11 @@ from sagestack.review.results import Action, PropertyChange, Severity
 
 _RANK = {Action.UPDATED: 0, Action.MAY_BE_REPLACED: 1, Action.REPLACED: 2}
 _SAYS: Mapping[str, Replaces] = {"WILL_REPLACE": "yes", "MAY_REPLACE": "may", "WILL_UPDATE": "no"}
+_IN_PLACE = {("AWS::SageMaker::Domain", "AppNetworkAccessType"), ("AWS::SageMaker::Domain", "SubnetIds")}
+"""What CDK's diff takes for a replacement, and AWS changes in place, as its schema says.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateDomain.html
+"""
 _ACTIONS: Mapping[Replaces, Action] = {"no": Action.UPDATED, "may": Action.MAY_BE_REPLACED, "yes": Action.REPLACED}
 
 
@@ -57,7 +62,7 @@ def _listed(paths: Iterable[str]) -> str:
 
 def _with(draft: Draft, change: PropertyChange, impact: Impact) -> PropertyChange:
     top = _top(change)
-    if impact.properties.get(top) not in _SAYS:
+    if impact.properties.get(top) not in _SAYS or (draft.resource.type, top) in _IN_PLACE:
         return change  # a property that CDK does not know
     says = _SAYS[impact.properties[top]]
     if says == change.replaces:

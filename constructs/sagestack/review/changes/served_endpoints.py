@@ -49,12 +49,12 @@ class Endpoint:
         return sorted({served for model in self.models.values() for served in served_by(model)})
 
     @property
-    def instances(self) -> dict[str, tuple[str, int]]:
-        """Type and count of each variant that has instances."""
+    def instances(self) -> dict[str, tuple[str, int | None]]:
+        """Type and count of each variant that has instances; None for a count that only the deployment knows."""
         return {
             str(each.get("VariantName", "")): (
                 as_text(each["InstanceType"]),
-                _count(each.get("InitialInstanceCount", 1)),
+                _known_count(each.get("InitialInstanceCount", 1)),
             )
             for each in self.variants
             if "InstanceType" in each
@@ -162,6 +162,10 @@ def watched_by(alarms: Sequence[str]) -> str:
         if len(alarms) == 1
         else f"watched by {len(alarms)} alarms that roll it back"
     )
+
+
+def _known_count(value: object) -> int | None:
+    return _count(value) if str(value).isdigit() else None
 
 
 def _count(value: object) -> int:

@@ -15,6 +15,7 @@ from sagestack.review.changes.held_data import (
 )
 from sagestack.review.changes.physical_names import check_replaced_names
 from sagestack.review.changes.schemas import is_custom
+from sagestack.review.changes.updates_in_place import judge_update
 from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, PropertyChange, Severity
 
@@ -57,6 +58,7 @@ def judge(draft: Draft, context: Context) -> None:
     check_replaced_names(draft, context.drafts)
     _data(draft, context)
     _service_token(draft)
+    judge_update(draft, context)
     interruptions.judge(draft, context)
     _code(draft)
     kind = draft.resource.type

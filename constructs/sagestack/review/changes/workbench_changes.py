@@ -28,6 +28,29 @@ def _notebook(draft: Draft, context: Context) -> None:
             Severity.WARNING,
             "The notebook instance is stopped for the update and started again: kernels and terminals end, files stay.",
         )
+        _other_config(draft, context)
+
+
+def _other_config(draft: Draft, context: Context) -> None:
+    """Says where an instance gets another lifecycle config, or none, and no longer stops by itself for that."""
+    if draft.before is None or draft.after is None or not draft.changed("LifecycleConfigName"):
+        return
+    if _stops(draft.before, context.before) and not _stops(draft.after, context.after):
+        who = as_text(draft.after.properties.get("NotebookInstanceName", draft.after.path))
+        _stops_no_more(draft, who)
+
+
+def _stops(notebook: Resource, assembly: Assembly) -> bool:
+    beside = assembly.stacks[notebook.stack].resources
+    configs = (beside.get(each.logical_id or "") for each in references(notebook.properties.get("LifecycleConfigName")))
+    return any(config is not None and "auto-stop" in _steps(config) for config in configs)
+
+
+def _stops_no_more(draft: Draft, who: str) -> None:
+    draft.say(
+        Severity.WARNING,
+        f"{who} no longer stops by itself when nobody works there, and is paid for until somebody does.",
+    )
 
 
 def _lifecycle_config(draft: Draft, context: Context) -> None:
@@ -36,11 +59,7 @@ def _lifecycle_config(draft: Draft, context: Context) -> None:
     stopped = "auto-stop" in _steps(draft.before) and "auto-stop" not in _steps(draft.after)
     users = sorted(_users(draft.after, context.after))
     if stopped:
-        whom = ", ".join(users) or "what uses it"
-        draft.say(
-            Severity.WARNING,
-            f"{whom} no longer stops by itself when nobody works there, and is paid for until somebody does.",
-        )
+        _stops_no_more(draft, ", ".join(users) or "what uses it")
     if users and draft.action is Action.UPDATED:
         window = any(each.type == _ROLLOUT for each in context.after.stacks[draft.after.stack].resources.values())
         how = (
@@ -81,7 +100,18 @@ def _domain(draft: Draft, context: Context) -> None:
                 " anything is touched. Save what people have, deploy with `studio: null`, then put it back.",
             )
     elif draft.properties:
+        _domain_network(draft)
         draft.say(Severity.NOTICE, "What its apps start with changes with their next start; those that run go on.")
+
+
+def _domain_network(draft: Draft) -> None:
+    """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateDomain.html"""
+    access, subnets = draft.changed("AppNetworkAccessType"), draft.changed("SubnetIds")
+    if access is None and subnets is None:
+        return
+    draft.say(Severity.WARNING, "The deployment fails while an app of the domain runs: stop all of them first.")
+    if access is not None and access.before == "VpcOnly":
+        draft.say(Severity.WARNING, "Its apps reach the internet past your network, whatever that lets through.")
 
 
 def _profile(draft: Draft, context: Context) -> None:
@@ -119,6 +149,8 @@ def _budget(draft: Draft, context: Context) -> None:
         draft.say(
             Severity.WARNING, "Nobody is warned any more of what is spent, and nothing is stopped when it is too much."
         )
+    elif draft.action is Action.UPDATED and (change := draft.changed("Budget.BudgetLimit.Amount")):
+        draft.say(Severity.NOTICE, f"Its limit goes from {as_text(change.before)} to {as_text(change.after)} USD.")
 
 
 def _flow_log(draft: Draft, context: Context) -> None:

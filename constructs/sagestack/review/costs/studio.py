@@ -10,7 +10,7 @@ from sagestack.review.results import CostLine
 
 
 def domain(site: Site, resource: Resource) -> Iterator[CostLine]:
-    """Home directories; and that applications are no resources."""
+    """Home directories; and that what people start and make themselves are no resources."""
     if site.load.stored_gb:
         yield site.line(
             resource,
@@ -22,9 +22,9 @@ def domain(site: Site, resource: Resource) -> Iterator[CostLine]:
         )
     yield site.unknown(
         resource,
-        "Studio applications",
+        "Studio applications, and volumes of spaces that people make",
         "load",
-        "people start them, on instances that they choose; the workbench's budget and idle report count them",
+        "people start them, on instances and with volumes that they choose; the workbench's budget and idle report count them",
     )
 
 

@@ -56,6 +56,7 @@ def _sagemaker() -> Iterator[Entry]:
         yield Entry(f"sagemaker.{use}.{{}}", offer, rf"{word}:(ml\.[\w.-]+)", "hour")
     for use in _VOLUMES:
         yield Entry(f"sagemaker.{use}.storage", offer, rf"{_MACHINES[use]}:VolumeUsage\.gp2", "GB-month")
+    yield Entry("sagemaker.studio.storage", offer, r"Studio:VolumeUsage\.gp3", "GB-month")
     yield Entry("sagemaker.serverless.{}gb", offer, r"ServerlessInf:Mem-(\d)GB", "second")
     yield Entry("sagemaker.serverless_warm.{}gb", offer, r"ProvisionedConcurrency:Usage-(\d)GB", "second")
     yield Entry("sagemaker.data.in", offer, "Data-Bytes-In", "GB", operation="Invoke-Endpoint")

@@ -72,6 +72,14 @@ class Workbench(Settings):
         urls = [urlsplit(url) for proxy in proxies for url in (proxy.http, proxy.https) if url is not None]
         return frozenset(url.port or (443 if url.scheme == "https" else 80) for url in urls)
 
+    @property
+    def heeds_the_mark(self) -> bool:
+        """Whether what is marked as stopped by the budget is not started.
+
+        Not without a budget that marks: none would take the marks away again, and who leaves it out wants to work.
+        """
+        return self.budget is not None and self.budget.marks
+
     @model_validator(mode="after")
     def _lifecycle_configs_are_there(self) -> Workbench:
         problems = [

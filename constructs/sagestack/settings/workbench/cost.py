@@ -92,6 +92,11 @@ class Budget(Settings):
     Otherwise the next morning's start schedule would go on spending.
     """
 
+    @property
+    def marks(self) -> bool:
+        """Whether what it stopped is marked, so that nothing starts it."""
+        return self.stop_at_percent is not None and self.keeps_stopped
+
     @model_validator(mode="after")
     def _warnings_come_first(self) -> Budget:
         stop = self.stop_at_percent

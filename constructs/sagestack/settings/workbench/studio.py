@@ -11,13 +11,16 @@ from pydantic import Field, model_validator
 from sagestack.settings.base import Settings
 from sagestack.settings.errors import Allowed, Misfit, suggestion
 from sagestack.settings.workbench.studio_people import (
+    SPACE_FAMILIES,
     AppType,
+    DefaultType,
     IdleShutdown,
     Space,
     Storage,
     StudioName,
     StudioType,
     UserProfile,
+    takes_space_type,
 )
 from sagestack.settings.workbench.studio_software import (
     CustomImage,
@@ -82,7 +85,7 @@ class Studio(Settings):
         Allowed("spaces by name: letters, digits and hyphens, at most 63"),
     ] = {}
     """Those that are in git. People may make private ones besides, and shared ones."""
-    instance_type: StudioType = "ml.t3.medium"
+    instance_type: DefaultType = "ml.t3.medium"
     """What apps start on unless somebody chooses another: the cheapest that takes JupyterLab."""
     instance_types: Annotated[list[StudioType], Allowed("the types that people may choose; none said: all")] = []
     idle_shutdown: Annotated[IdleShutdown | None, Allowed("minutes, min_minutes, max_minutes; null: never")] = (
@@ -105,7 +108,7 @@ class Studio(Settings):
     docker_access: Annotated[bool, Allowed("true or false")] = False
     """Whether apps may build and run containers: who can has root in them, and whatever images the network reaches."""
     hidden_instance_types: Annotated[
-        list[StudioType], Allowed("types that Studio does not show; instance_types is what forbids")
+        list[DefaultType], Allowed("types that Studio does not show; instance_types is what forbids")
     ] = []
     hidden_ml_tools: Annotated[list[MlTool], Allowed("parts of Studio that are not shown, like JumpStart")] = []
 
@@ -154,6 +157,13 @@ class Studio(Settings):
             for name, each in all_of_it.items():
                 if each.default and often[each.app] > 1:
                     yield (key, name, "default"), f"true for {often[each.app]} of {each.app}: one can be the default"
+        always = Counter(each.app for each in self.lifecycle_configs.values() if each.always)
+        for name, config in self.lifecycle_configs.items():
+            if config.always and always[config.app] > 1:
+                yield (
+                    ("lifecycle_configs", name, "always"),
+                    f"true for {always[config.app]} of {config.app}: SageMaker takes one; put what they do into it",
+                )
 
     def _types_are_allowed(self) -> Iterator[_Found]:
         yield from self._type_problem(("instance_type",), self.instance_type, self.instance_types)
@@ -173,6 +183,12 @@ class Studio(Settings):
         owner = self.user_profiles[space.owner]
         starts_on = space.instance_type or owner.instance_type or self.instance_type
         yield from self._type_problem((*path, "instance_type"), starts_on, self._allowed_to(space.owner))
+        if starts_on != self.instance_type and not takes_space_type(starts_on):
+            yield (
+                (*path, "instance_type"),
+                f"{starts_on} is newer than what CloudFormation takes for a space ({', '.join(SPACE_FAMILIES)}): make it the"
+                " domain's instance_type, or leave it out, and choose it in Studio when the space is started",
+            )
         storage = owner.storage or self.storage
         if space.volume_size_in_gb is not None and space.volume_size_in_gb > storage.max_gb:
             yield (
@@ -190,6 +206,8 @@ class Studio(Settings):
                 (*path, "lifecycle_config"),
                 f"{wanted!r} is for {self.lifecycle_configs[wanted].app}, and the space has {space.app}",
             )
+        elif wanted is not None and self.lifecycle_configs[wanted].always:
+            yield (*path, "lifecycle_config"), f"{wanted!r} runs always, in this space too: take the line out"
 
     def _one_profile_for_each_person(self) -> Iterator[_Found]:
         if self.auth != "identity-center":

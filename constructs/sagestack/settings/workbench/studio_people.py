@@ -27,6 +27,33 @@ def known_studio_types() -> frozenset[str]:
     return frozenset(model.shape_for("AppInstanceType").enum) - {"system"}  # type: ignore[attr-defined]
 
 
+SPACE_FAMILIES = (
+    *("c5", "g4dn", "g5", "geospatial", "m5", "m5d", "p3", "p3dn", "p4d", "p4de", "r5", "t3", "trn1", "trn1n"),
+)
+"""What CloudFormation's schema of a space takes; that of a domain, and SageMaker itself, take newer ones.
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-sagemaker-space-resourcespec.html"""
+_NOT_IN_A_DOMAIN = ("g7",)
+"""Families that SageMaker takes, and CloudFormation's schema of a domain does not."""
+
+
+def _family(instance_type: str) -> str:
+    return instance_type.split(".")[1]
+
+
+def takes_space_type(instance_type: str) -> bool:
+    """Whether CloudFormation takes a type of Studio for a space."""
+    return _family(instance_type) in SPACE_FAMILIES
+
+
+def _domain_type(instance_type: str) -> str:
+    if _family(instance_type) in _NOT_IN_A_DOMAIN:
+        raise ValueError(
+            f"{instance_type} is newer than what CloudFormation takes for a domain; people choose it in Studio where"
+            " instance_types lets them"
+        )
+    return instance_type
+
+
 def _studio_type(instance_type: str) -> str:
     known = known_studio_types()
     if instance_type not in known:
@@ -47,6 +74,8 @@ def _idle_minutes(minutes: int) -> int:
 
 
 StudioType = Annotated[str, AfterValidator(_studio_type), Allowed("like ml.t3.medium")]
+DefaultType = Annotated[StudioType, AfterValidator(_domain_type)]
+"""One that a domain's own settings name."""
 IdleMinutes = Annotated[int, AfterValidator(_idle_minutes), Allowed("a whole number of minutes, 60 to 525600")]
 VolumeSize = Annotated[int, Field(ge=5, le=16384), Allowed("a whole number of GB, 5 to 16384")]
 # What people see in Studio; DescribeUserProfile and DescribeSpace have the pattern.

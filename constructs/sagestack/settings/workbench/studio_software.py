@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from sagestack.settings.base import Settings
-from sagestack.settings.errors import Allowed
+from sagestack.settings.errors import Allowed, Misfit
 from sagestack.settings.paths import check_below
 from sagestack.settings.workbench.lifecycle_session import Proxy, VariableName, VariableValue
 from sagestack.settings.workbench.lifecycle_software import PackageSpec
@@ -19,6 +19,9 @@ SoftwareName = Annotated[
     Allowed("lower-case letters, digits and single hyphens, at most 24 characters"),
 ]
 """Short: SageMaker's names have 63 characters, and the environment and a hash of the content are in them, too."""
+
+
+_OPTIONS = ("environment_variables", "packages", "git", "proxy", "examples")
 
 
 class GitIdentity(Settings):
@@ -38,6 +41,10 @@ class StudioLifecycleConfig(Settings):
     app: Annotated[AppType, Allowed("jupyter-lab or code-editor")] = "jupyter-lab"
     default: Annotated[bool, Allowed("true or false")] = False
     """Whether it runs where nobody chose another; people may choose it, default or not."""
+    always: Annotated[bool, Allowed("true or false")] = False
+    """Whether it runs in each app, before the one that was chosen, and cannot be chosen itself: SageMaker's built-in lifecycle
+    config, which spaces find in the domain each time that an app starts. The default one is noted in a space when that is made.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/studio-lifecycle-configurations.html"""
     script: Annotated[
         str | None,
         Field(pattern=r"^[\w./ -]+\.sh$"),
@@ -52,18 +59,27 @@ class StudioLifecycleConfig(Settings):
     ] = []
     git: Annotated[GitIdentity | None, Allowed("null, or user_name and user_email")] = None
     proxy: Annotated[Proxy | None, Allowed("null, or http, https and no_proxy")] = None
+    examples: Annotated[bool, Allowed("true or false")] = False
+    """Whether the project's example notebooks are copied to `examples` in the space, from an archive of the stack's own."""
 
     @model_validator(mode="after")
     def _does_something(self) -> StudioLifecycleConfig:
-        options = [name for name in ("environment_variables", "packages", "git", "proxy") if getattr(self, name)]
+        options = [name for name in _OPTIONS if getattr(self, name)]
         if self.script is not None and options:
             raise ValueError(
                 f"a script of your own and {', '.join(options)} do not go together: write them into the script, or make"
                 " two lifecycle configs (a person chooses one of them for a space)"
             )
         if self.script is None and not options:
-            raise ValueError("it does nothing: say script, or environment_variables, packages, git or proxy")
+            raise ValueError("it does nothing: say script, or environment_variables, packages, git, proxy or examples")
+        if self.always and self.default:
+            raise Misfit((("default",), "true does not fit always: true: it runs in any case, and cannot be chosen"))
         return self
+
+
+_NOT_BLANK = r"^[^\n]*\S[^\n]*$"
+"""One line with something in it:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-sagemaker-appimageconfig-containerconfig.html"""
 
 
 class CustomImage(Settings):
@@ -96,13 +112,22 @@ class CustomImage(Settings):
         str | None, Field(pattern=r"^\S(.*\S)?$", max_length=128), Allowed("what people see, or null: its name")
     ] = None
     entrypoint: Annotated[
-        str | None, Field(min_length=1, max_length=1024), Allowed("the program that starts, or null: the image's own")
+        str | None,
+        Field(pattern=_NOT_BLANK, max_length=256),
+        Allowed("the program that starts, up to 256 characters, or null: the image's own"),
     ] = None
-    arguments: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=50), Allowed("up to 50")] = []
+    arguments: Annotated[
+        list[Annotated[str, Field(pattern=_NOT_BLANK, max_length=64)]],
+        Field(max_length=50),
+        Allowed("up to 50, each up to 64 characters and not blank"),
+    ] = []
     environment_variables: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)], str],
+        dict[
+            Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)],
+            Annotated[str, Field(pattern=_NOT_BLANK, max_length=256)],
+        ],
         Field(max_length=25),
-        Allowed("up to 25 variables: NAME: 'value'"),
+        Allowed("up to 25 variables: NAME: 'value', each up to 256 characters and not blank"),
     ] = {}
 
     @model_validator(mode="after")

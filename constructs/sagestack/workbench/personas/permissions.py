@@ -7,38 +7,57 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
+from sagestack.policy_statements import Scope, allow
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.personas import PersonaName, Personas
-from sagestack.workbench.cost_tags import WORKBENCH_TAG
+from sagestack.workbench.cost_tags import KEEP_TAG
+from sagestack.workbench.personas.looking import Looking
 
 OWNER_TAG = "sagestack:owner"
-_OPENING = ("sagemaker:CreatePresignedDomainUrl", "sagemaker:CreatePresignedNotebookInstanceUrl")
 
 
-class PersonaPermissions:
+@dataclass(frozen=True)
+class WorkedWith:
+    """What there is in an environment for people to work with.
+
+    Attributes:
+        models: by name.
+        owners: of the notebooks, by the notebook's name; None where it is everybody's.
+        studio_domain_id: None where there is no Studio domain.
+    """
+
+    models: Sequence[str] = ()
+    owners: Mapping[str, str | None] = field(default_factory=dict)
+    studio_domain_id: str | None = None
+
+
+class PersonaPermissions(Scope):
     """The statements for the personas of one environment.
 
     Nobody but its owner opens a notebook, whatever their persona: what is in it, and the role that it has, are somebody's own.
     Notebooks without an owner are everybody's. Approving a model version is a reviewer's, and a reviewer starts nothing: who made
-    a version does not approve it.
+    a version does not approve it, where one person cannot be both (`personas.trusted_as`).
     """
 
-    def __init__(self, stack: cdk.Stack, names: EnvironmentNames, personas: Personas, models: Sequence[str]) -> None:
+    def __init__(self, stack: cdk.Stack, names: EnvironmentNames, personas: Personas, worked_with: WorkedWith) -> None:
         """Begins with what all statements need.
 
         Args:
             stack: whose account and region are meant.
             names: of the environment.
             personas: who they are, and from where they come.
-            models: of the environment, by name.
+            worked_with: what there is in the environment.
         """
-        self._stack, self._names, self._personas = stack, names, personas
-        self._models = [names.model(each) for each in models]
-        self._user = f"${{aws:PrincipalTag/{personas.user_tag}}}"
+        super().__init__(stack, names)
+        self._personas, self._looking, self._owners = personas, Looking(stack, names), worked_with.owners
+        self._models = [names.model(each) for each in worked_with.models]
+        self._domain_id = worked_with.studio_domain_id
+        self._user = f"aws:PrincipalTag/{personas.user_tag}"
 
     def of(self, persona: PersonaName) -> list[iam.PolicyStatement]:
         """All statements of one persona."""
@@ -48,7 +67,7 @@ class PersonaPermissions:
             "reviewer": self._reviewer,
             "operator": self._operator,
         }
-        statements = [*self._looking(), *by_persona[persona](), *self._from_where()]
+        statements = [*self._looking.what_there_is(), *by_persona[persona](), *self._from_where()]
         # Without models there is no pipeline to start, and no version to approve.
         return [statement for statement in statements if statement.resources]
 
@@ -56,192 +75,143 @@ class PersonaPermissions:
         return [*self._own_notebooks(), *self._own_studio(), *self._registry([])]
 
     def _ml_engineer(self) -> list[iam.PolicyStatement]:
-        pipelines = [self._sagemaker("pipeline", each.pipeline) for each in self._models]
+        pipelines = [self.arn("sagemaker", "pipeline", each.pipeline) for each in self._models]
         return [
             *self._own_notebooks(),
             *self._own_studio(),
             *self._registry([]),
-            _allow(
-                [
-                    "sagemaker:StartPipelineExecution",
-                    "sagemaker:StopPipelineExecution",
-                    "sagemaker:RetryPipelineExecution",
-                ],
+            allow(
+                "sagemaker",
+                [f"{verb}PipelineExecution" for verb in ("Start", "Stop", "Retry")],
                 [arn for pipeline in pipelines for arn in (pipeline, f"{pipeline}/execution/*")],
             ),
-            _allow(
-                ["sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointAsync"],
+            allow(
+                "sagemaker",
+                ["InvokeEndpoint", "InvokeEndpointAsync"],
                 [
-                    self._sagemaker(kind, each.endpoint)
+                    self.arn("sagemaker", kind, each.endpoint)
                     for each in self._models
                     for kind in ("endpoint", "inference-component")
                 ],
             ),
-            *self._logs(),
+            *self._looking.logs_of_jobs(),
         ]
 
     def _reviewer(self) -> list[iam.PolicyStatement]:
         return [
-            *self._registry(["sagemaker:UpdateModelPackage"]),
+            *self._registry(["UpdateModelPackage"]),
             # What would be deployed, and what was.
-            _allow(
-                ["cloudformation:DescribeChangeSet", "cloudformation:GetTemplate", "cloudformation:ListStackResources"],
-                [self._arn("cloudformation", "stack", f"{self._names.stack_pattern}/*")],
+            allow(
+                "cloudformation",
+                ["DescribeChangeSet", "GetTemplate", "ListStackResources"],
+                self.arn("cloudformation", "stack", f"{self.names.stack_pattern}/*"),
             ),
         ]
 
     def _operator(self) -> list[iam.PolicyStatement]:
-        ours = self._names.stack_pattern
+        ours = self.names.stack_pattern
+        notebooks = self.arn("sagemaker", "notebook-instance", ours)
         return [
             # Starts and stops anybody's, and opens none.
-            _allow(
-                ["sagemaker:StartNotebookInstance", "sagemaker:StopNotebookInstance"],
-                [self._sagemaker("notebook-instance", ours)],
+            allow("sagemaker", ["StartNotebookInstance", "StopNotebookInstance"], notebooks),
+            # Says what a spent budget leaves running, by that one tag: who owns an instance is a tag, too.
+            allow(
+                "sagemaker",
+                ["AddTags", "DeleteTags"],
+                notebooks,
+                {"ForAllValues:StringEquals": {"aws:TagKeys": [KEEP_TAG]}, "Null": {"aws:TagKeys": "false"}},
             ),
-            _allow(
-                ["sagemaker:DeleteApp"],
-                [self._sagemaker("app", "*")],
-                {"StringEquals": {f"aws:ResourceTag/{WORKBENCH_TAG}": self._names.environment}},
+            *self._studio_of_all(),
+            allow(
+                "sagemaker",
+                ["StopPipelineExecution"],
+                [self.arn("sagemaker", "pipeline", f"{each.pipeline}/execution/*") for each in self._models],
             ),
-            _allow(
-                ["sagemaker:StopPipelineExecution"],
-                [self._sagemaker("pipeline", f"{each.pipeline}/execution/*") for each in self._models],
-            ),
-            _allow(
-                ["sagemaker:StopProcessingJob", "sagemaker:StopTrainingJob", "sagemaker:StopTransformJob"],
+            allow(
+                "sagemaker",
+                ["StopProcessingJob", "StopTrainingJob", "StopTransformJob"],
                 [
-                    self._sagemaker(kind, prefix)
+                    self.arn("sagemaker", kind, prefix)
                     for kind in ("processing-job", "training-job", "transform-job")
                     for prefix in (ours, "pipelines-*")
                 ],
             ),
-            _allow(
-                ["sagemaker:UpdateEndpointWeightsAndCapacities"],
-                [self._sagemaker("endpoint", each.endpoint) for each in self._models],
+            allow(
+                "sagemaker",
+                ["UpdateEndpointWeightsAndCapacities"],
+                [self.arn("sagemaker", "endpoint", each.endpoint) for each in self._models],
             ),
-            _allow(
-                [
-                    "cloudformation:DetectStackDrift",
-                    "cloudformation:DescribeStackResources",
-                    "cloudformation:GetTemplate",
-                ],
-                [self._arn("cloudformation", "stack", f"{ours}/*")],
+            allow(
+                "cloudformation",
+                ["DescribeStackResources", "GetTemplate"],
+                self.arn("cloudformation", "stack", f"{ours}/*"),
             ),
-            *self._logs(),
-        ]
-
-    def _looking(self) -> list[iam.PolicyStatement]:
-        """What everybody sees: what there is and how it does. No data, no logs, no captured requests."""
-        kinds = (
-            "endpoint",
-            "inference-component",
-            "model-package-group",
-            "model-package",
-            "notebook-instance",
-            "pipeline",
-        )
-        return [
-            # Lists take no resource.
-            _allow(
-                [
-                    "cloudwatch:DescribeAlarms",
-                    "cloudwatch:GetMetricData",
-                    "cloudwatch:ListMetrics",
-                    "sagemaker:ListApps",
-                    "sagemaker:ListDomains",
-                    "sagemaker:ListEndpoints",
-                    "sagemaker:ListModelPackageGroups",
-                    "sagemaker:ListNotebookInstances",
-                    "sagemaker:ListPipelines",
-                    "sagemaker:ListProcessingJobs",
-                    "sagemaker:ListSpaces",
-                    "sagemaker:ListTrainingJobs",
-                    "sagemaker:ListTransformJobs",
-                    "sagemaker:ListUserProfiles",
-                ],
-                ["*"],
-                {"StringEquals": {"aws:RequestedRegion": self._stack.region}},
-            ),
-            _allow(
-                [
-                    *(f"sagemaker:Describe{kind}" for kind in ("Endpoint", "InferenceComponent", "NotebookInstance")),
-                    "sagemaker:DescribeModelPackageGroup",
-                    "sagemaker:DescribePipeline",
-                    "sagemaker:ListPipelineExecutions",
-                    "sagemaker:ListPipelineExecutionSteps",
-                    "sagemaker:DescribePipelineExecution",
-                    "sagemaker:DescribePipelineDefinitionForExecution",
-                    "sagemaker:ListTags",
-                ],
-                [
-                    *(self._sagemaker(kind, self._names.stack_pattern) for kind in kinds),
-                    self._sagemaker("pipeline", f"{self._names.stack_pattern}/execution/*"),
-                ],
-            ),
-            _allow(
-                ["cloudformation:DescribeStacks"],
-                [self._arn("cloudformation", "stack", f"{self._names.stack_pattern}/*")],
-            ),
-            _allow(
-                ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"],
-                [
-                    self._arn("ssm", "parameter", f"sagestack/{self._names.environment}"),
-                    self._arn("ssm", "parameter", f"sagestack/{self._names.environment}/*"),
-                ],
-            ),
+            *self._looking.logs_of_jobs(),
+            *self._looking.names_of_notebook_logs(),
+            *self._looking.logs_of_notebooks([ours]),
         ]
 
     def _own_notebooks(self) -> list[iam.PolicyStatement]:
-        actions = [
-            "sagemaker:CreatePresignedNotebookInstanceUrl",
-            "sagemaker:StartNotebookInstance",
-            "sagemaker:StopNotebookInstance",
-        ]
-        instances = [self._sagemaker("notebook-instance", self._names.stack_pattern)]
+        actions = [f"{verb}NotebookInstance" for verb in ("Start", "Stop")] + ["CreatePresignedNotebookInstanceUrl"]
+        instances = self.arn("sagemaker", "notebook-instance", self.names.stack_pattern)
+        tag = f"aws:ResourceTag/{OWNER_TAG}"
+        nobodys = [name for name, owner in self._owners.items() if owner is None]
         return [
-            _allow(actions, instances, {"StringEquals": {f"aws:ResourceTag/{OWNER_TAG}": self._user}}),
+            allow("sagemaker", actions, instances, {"StringEquals": {tag: f"${{{self._user}}}"}}),
             # Where nobody is the owner, everybody is.
-            _allow(actions, instances, {"Null": {f"aws:ResourceTag/{OWNER_TAG}": "true"}}),
+            allow("sagemaker", actions, instances, {"Null": {tag: "true"}}),
+            *(self._looking.names_of_notebook_logs() if self._owners else []),
+            *self._looking.logs_of_notebooks(map(self.names.notebook_instance, nobodys)),
+            # Log streams have no tags: whose an instance is, is said here.
+            *(
+                statement
+                for owner in dict.fromkeys(owner for owner in self._owners.values() if owner is not None)
+                for statement in self._looking.logs_of_notebooks(
+                    [self.names.notebook_instance(name) for name, each in self._owners.items() if each == owner],
+                    {"StringEquals": {self._user: owner}},
+                )
+            ),
         ]
 
     def _own_studio(self) -> list[iam.PolicyStatement]:
-        own = {"StringEquals": {f"aws:ResourceTag/{OWNER_TAG}": self._user}}
+        if self._domain_id is None:
+            return []
         return [
-            _allow(
-                ["sagemaker:CreatePresignedDomainUrl", "sagemaker:DescribeUserProfile"],
-                [self._sagemaker("user-profile", "*")],
-                own,
+            allow(
+                "sagemaker",
+                ["CreatePresignedDomainUrl", "DescribeUserProfile"],
+                self.arn("sagemaker", "user-profile", f"{self._domain_id}/*"),
+                {"StringEquals": {f"aws:ResourceTag/{OWNER_TAG}": f"${{{self._user}}}"}},
+            ),
+        ]
+
+    def _studio_of_all(self) -> list[iam.PolicyStatement]:
+        """To see which application nobody uses, and to end it. What is in its space stays."""
+        if self._domain_id is None:
+            return []
+        return [
+            *self._looking.studio(self._domain_id),
+            allow("sagemaker", ["DeleteApp"], self.arn("sagemaker", "app", f"{self._domain_id}/*")),
+            allow(
+                "sagemaker",
+                ["AddTags", "DeleteTags"],
+                self.arn("sagemaker", "space", f"{self._domain_id}/*"),
+                {"ForAllValues:StringEquals": {"aws:TagKeys": [KEEP_TAG]}, "Null": {"aws:TagKeys": "false"}},
             ),
         ]
 
     def _registry(self, more: list[str]) -> list[iam.PolicyStatement]:
         return [
-            _allow(
-                ["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages", *more],
+            allow(
+                "sagemaker",
+                ["DescribeModelPackage", "ListModelPackages", *more],
                 [
-                    self._sagemaker(kind, name)
+                    self.arn("sagemaker", kind, name)
                     for each in self._models
                     for kind, name in (
                         ("model-package-group", each.model_package_group),
                         ("model-package", f"{each.model_package_group}/*"),
                     )
-                ],
-            )
-        ]
-
-    def _logs(self) -> list[iam.PolicyStatement]:
-        groups = ["ProcessingJobs", "TrainingJobs", "TransformJobs", f"Endpoints/{self._names.stack_pattern}"]
-        return [
-            _allow(
-                ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
-                [
-                    self._stack.format_arn(
-                        service="logs",
-                        resource="log-group",
-                        resource_name=f"/aws/sagemaker/{group}:*",
-                        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-                    )
-                    for group in groups
                 ],
             )
         ]
@@ -259,20 +229,5 @@ class PersonaPermissions:
             conditions["StringNotEqualsIfExists"] = {"aws:SourceVpc": self._personas.source_vpcs}
         if not conditions:
             return []
-        return [
-            iam.PolicyStatement(effect=iam.Effect.DENY, actions=list(_OPENING), resources=["*"], conditions=conditions)
-        ]
-
-    def _sagemaker(self, kind: str, name: str) -> str:
-        return self._arn("sagemaker", kind, name)
-
-    def _arn(self, service: str, resource: str, name: str) -> str:
-        return self._stack.format_arn(service=service, resource=resource, resource_name=name)
-
-
-def _allow(
-    actions: list[str], resources: list[str], conditions: Mapping[str, Mapping[str, object]] | None = None
-) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        actions=actions, resources=resources, conditions=dict(conditions) if conditions else None
-    )
+        opening = ["sagemaker:CreatePresignedDomainUrl", "sagemaker:CreatePresignedNotebookInstanceUrl"]
+        return [iam.PolicyStatement(effect=iam.Effect.DENY, actions=opening, resources=["*"], conditions=conditions)]

@@ -9,8 +9,8 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from sagestack.settings import EnvironmentNames
-from sagestack.settings.workbench.personas import PersonaName, Personas
-from sagestack.workbench.personas.permissions import PersonaPermissions
+from sagestack.settings.workbench.personas import PersonaName, Personas, is_saml_provider
+from sagestack.workbench.personas.permissions import PersonaPermissions, WorkedWith
 
 
 class PersonaRole(iam.Role):
@@ -29,7 +29,7 @@ class PersonaRole(iam.Role):
         persona: PersonaName,
         personas: Personas,
         names: EnvironmentNames,
-        models: Sequence[str],
+        worked_with: WorkedWith,
     ) -> None:
         """Makes the role.
 
@@ -37,24 +37,24 @@ class PersonaRole(iam.Role):
             persona: which of the four.
             personas: who may become it, and from where.
             names: of the environment.
-            models: of the environment, by name.
+            worked_with: what there is in the environment.
         """
         super().__init__(
             scope,
             id,
             description=f"What the {persona.replace('-', ' ')} of {names.environment} may do",
-            assumed_by=_trusted(personas),
+            assumed_by=_trusted(personas.may_become(persona), personas.user_tag),
             max_session_duration=cdk.Duration.hours(personas.session_hours),
         )
-        for statement in PersonaPermissions(cdk.Stack.of(self), names, personas, models).of(persona):
+        for statement in PersonaPermissions(cdk.Stack.of(self), names, personas, worked_with).of(persona):
             self.add_to_policy(statement)
 
 
-def _trusted(personas: Personas) -> iam.IPrincipal:
-    providers = [arn for arn in personas.trusted if ":saml-provider/" in arn]
-    others = [arn for arn in personas.trusted if arn not in providers]
-    tag = f"aws:RequestTag/{personas.user_tag}"
-    principals: list[iam.PrincipalBase] = [
+def _trusted(principals: Sequence[str], user_tag: str) -> iam.IPrincipal:
+    providers = [arn for arn in principals if is_saml_provider(arn)]
+    others = [arn for arn in principals if arn not in providers]
+    tag = f"aws:RequestTag/{user_tag}"
+    trusted: list[iam.PrincipalBase] = [
         iam.SessionTagsPrincipal(
             iam.FederatedPrincipal(
                 arn,
@@ -66,12 +66,12 @@ def _trusted(personas: Personas) -> iam.IPrincipal:
         for arn in providers
     ]
     if others:
-        principals.append(
+        trusted.append(
             iam.SessionTagsPrincipal(
                 iam.CompositePrincipal(*(iam.ArnPrincipal(arn) for arn in others)).with_conditions(
                     # Who is nobody by a tag of their own could call themselves anybody.
-                    {"StringEquals": {tag: f"${{aws:PrincipalTag/{personas.user_tag}}}"}}
+                    {"StringEquals": {tag: f"${{aws:PrincipalTag/{user_tag}}}"}}
                 )
             )
         )
-    return principals[0] if len(principals) == 1 else iam.CompositePrincipal(*principals)
+    return trusted[0] if len(trusted) == 1 else iam.CompositePrincipal(*trusted)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import aws_cdk as cdk
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Personas
-from sagestack.workbench.notebook import Notebook
+from sagestack.training_pipeline import TrainingPipeline
 from sagestack.workbench.notebook_budget import deny_starts
+from sagestack.workbench.personas.permissions import WorkedWith
 from sagestack.workbench.personas.persona_role import PersonaRole
 
 
 class PersonaRoles(Construct):
     """A role for each persona, its ARN in a parameter.
-
-    Whoever they are, they start nothing that a spent budget has stopped.
 
     Attributes:
         roles: by the name of the persona.
@@ -30,16 +28,16 @@ class PersonaRoles(Construct):
         *,
         names: EnvironmentNames,
         personas: Personas,
-        models: Sequence[str],
-        notebooks: Sequence[Notebook],
+        worked_with: WorkedWith,
+        heeds_the_mark: bool,
     ) -> None:
         """Makes the roles.
 
         Args:
             names: of the environment.
             personas: who may become them, and from where.
-            models: of the environment, by name.
-            notebooks: of the environment.
+            worked_with: what there is in the environment.
+            heeds_the_mark: whether nobody starts what a spent budget has stopped.
         """
         super().__init__(scope, id)
         self.roles = {
@@ -49,16 +47,38 @@ class PersonaRoles(Construct):
                 persona=persona,
                 personas=personas,
                 names=names,
-                models=models,
+                worked_with=worked_with,
             )
             for persona in personas.roles
         }
+        stack = cdk.Stack.of(self)
+        instances = [
+            stack.format_arn(
+                service="sagemaker", resource="notebook-instance", resource_name=names.notebook_instance(name).lower()
+            )
+            for name in worked_with.owners
+        ]
         for persona, role in self.roles.items():
-            if notebooks:
-                role.add_to_policy(deny_starts([notebook.notebook_instance_arn for notebook in notebooks]))
+            if instances and heeds_the_mark:
+                role.add_to_policy(deny_starts(instances))
             ssm.StringParameter(
                 self,
                 f"{role.node.id}Parameter",
                 parameter_name=names.persona_role_parameter(persona),
                 string_value=role.role_arn,
             )
+        if both := personas.approve_their_own:
+            cdk.Annotations.of(self).add_warning_v2(
+                "sagestack:approvesTheirOwn",
+                f"{', '.join(both)} may become ml-engineer or data-scientist and reviewer, so whoever makes a model version may"
+                " approve it. Say in workbench.personas.trusted_as who is a reviewer.",
+            )
+
+    def grant_read_scores(self, pipeline: TrainingPipeline) -> None:
+        """Lets everybody see what the versions of a model scored, without which nobody can approve one.
+
+        Args:
+            pipeline: that made the versions.
+        """
+        for role in self.roles.values():
+            pipeline.grant_read_scores(role)

@@ -9,13 +9,17 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
+from sagestack.build_context import LEFT_BEHIND
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.studio import Studio
+from sagestack.workbench.lifecycle.lifecycle_config import EXAMPLES
 from sagestack.workbench.private_network import PrivateNetwork
 from sagestack.workbench.studio.access import grant_studio
+from sagestack.workbench.studio.app_script import Examples
 from sagestack.workbench.studio.app_settings import Software
 from sagestack.workbench.studio.clean_delete import CleanDelete
 from sagestack.workbench.studio.custom_image import CustomImage
@@ -88,10 +92,17 @@ class StudioDomain(Construct):
         _check(studio, network, profile_roles)
         self._studio, self._names = studio, names
         self.domain_name = names.stack_prefix.rstrip("-")
+        self._examples = self._archive() if any(each.examples for each in studio.lifecycle_configs.values()) else None
+        examples = Examples(self._examples.s3_object_url, names.environment) if self._examples else None
         self._software = Software(
             lifecycle_configs={
                 name: StudioLifecycleConfig(
-                    self, f"LifecycleConfig-{name}", name=name, physical_prefix=names.stack_prefix, config=config
+                    self,
+                    f"LifecycleConfig-{name}",
+                    name=name,
+                    physical_prefix=names.stack_prefix,
+                    config=config,
+                    examples=examples,
                 )
                 for name, config in studio.lifecycle_configs.items()
             },
@@ -206,6 +217,9 @@ class StudioDomain(Construct):
             "s3_kms_key_id": encryption_key.key_arn,
         }
 
+    def _archive(self) -> s3_assets.Asset:
+        return s3_assets.Asset(self, "Examples", path=str(EXAMPLES), exclude=[*LEFT_BEHIND, ".ipynb_checkpoints"])
+
     def _grant(self, role: iam.IRole, types: list[str], artifacts: s3.IBucket, encryption_key: kms.IKey) -> None:
         grant_studio(role, instance_types=types)
         if self._studio.notebook_output_sharing:
@@ -213,6 +227,10 @@ class StudioDomain(Construct):
             artifacts.grant_put(role, f"{SHARED_PREFIX}*")
         for image in self._software.images.values():
             image.grant_pull(role)
+        if asset := self._examples:
+            # CDK's own grant is of all that all apps of the account publish.
+            archive = asset.bucket.arn_for_objects(asset.s3_object_key)
+            role.add_to_principal_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[archive]))
 
     def _space(self, name: str, domain: sagemaker.CfnDomain, clean_delete: CleanDelete) -> StudioSpace:
         studio, space = self._studio, self._studio.spaces[name]

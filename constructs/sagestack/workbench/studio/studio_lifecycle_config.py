@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import json
 
 import aws_cdk as cdk
 from aws_cdk import aws_sagemaker as sagemaker
@@ -14,7 +14,7 @@ from sagestack import settings
 from sagestack.settings.errors import suggestion
 from sagestack.settings.workbench.studio import StudioLifecycleConfig as StudioLifecycleConfigSettings
 from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
-from sagestack.workbench.studio.app_script import app_script
+from sagestack.workbench.studio.app_script import Examples, app_script
 
 _API_NAMES = {"jupyter-lab": "JupyterLab", "code-editor": "CodeEditor"}
 
@@ -28,12 +28,20 @@ class StudioLifecycleConfig(Construct):
     Attributes:
         app: what it is for.
         is_default: whether it runs where nobody chose another.
+        is_always: whether it runs in each app, before the one that was chosen.
         lifecycle_config_arn: of the config.
         script: what runs.
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, name: str, physical_prefix: str, config: StudioLifecycleConfigSettings
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        physical_prefix: str,
+        config: StudioLifecycleConfigSettings,
+        examples: Examples | None = None,
     ) -> None:
         """Makes the config.
 
@@ -41,25 +49,27 @@ class StudioLifecycleConfig(Construct):
             name: as people call it.
             physical_prefix: what its name in the account begins with.
             config: what it does.
+            examples: the example notebooks, where it copies them.
 
         Raises:
             ValueError: the script is not there, longer than SageMaker takes (16384 characters in base64), or nothing that bash
                 would run as it is.
         """
         super().__init__(scope, id)
-        self.app, self.is_default = config.app, config.default
+        self.app, self.is_default, self.is_always = config.app, config.default, config.always
         where = f"workbench.studio.lifecycle_configs.{name}"
-        self.script = app_script(config) if config.script is None else _own_script(config.script, where)
+        self.script = app_script(config, examples) if config.script is None else _own_script(config.script, where)
         if problems := problems_of_text(self.script):
             raise ValueError("\n".join(f"{where}: its script {problem}" for problem in problems))
-        content = base64.b64encode(self.script.encode()).decode()
-        digest = hashlib.sha256(f"{config.app}\n{content}".encode()).hexdigest()[:8]
+        resolved = json.dumps(cdk.Stack.of(self).resolve(self.script), sort_keys=True)
+        digest = hashlib.sha256(f"{config.app}\n{resolved}".encode()).hexdigest()[:8]
         resource = sagemaker.CfnStudioLifecycleConfig(
             self,
             "Resource",
             studio_lifecycle_config_name=f"{physical_prefix}{name}-{digest}",
             studio_lifecycle_config_app_type=_API_NAMES[config.app],
-            studio_lifecycle_config_content=content,
+            # Encoded by CloudFormation, so that people who review the template can read it.
+            studio_lifecycle_config_content=cdk.Fn.base64(self.script),
         )
         # This tag alone: CloudFormation cannot change tags of a config, and a second one of the same name is refused. By it,
         # what an update could not delete because an app still ran with it is found when the domain is removed.
