@@ -141,6 +141,7 @@ def run(state_dir: Path, port: int, clock: Clock) -> None:
     importlib.import_module("local_cloud.ministack_network").install()
     importlib.import_module("local_cloud.ministack_network_in_use").install()
     importlib.import_module("local_cloud.ministack_tag_conditions").install()
+    importlib.import_module("local_cloud.ministack_policy_variables").install()
     importlib.import_module("local_cloud.ministack_deployments").install()
     description_path = state_dir / "cloud.json"
     try:

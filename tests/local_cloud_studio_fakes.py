@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 
 from local_cloud.clock import Clock
 from local_cloud.platform import Caller, Credentials
@@ -212,6 +214,20 @@ class FakeEcr:
         return {"images": [{"imageId": {"imageDigest": DIGEST}}] if there else []}
 
 
+class FakeS3:
+    """Objects in a dictionary, and who asked for them."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.asked_as: list[str] = []
+
+    def get_object(self, Bucket: str, Key: str) -> Any:  # noqa: N803
+        content = self.objects.get(f"{Bucket}/{Key}")
+        if content is None:
+            raise refusal("NoSuchKey", "The specified key does not exist.")
+        return {"Body": StreamingBody(io.BytesIO(content), len(content))}
+
+
 class Hurry(Clock):
     """Faster than the local cloud may be: its waits are what these tests would otherwise consist of."""
 
@@ -225,13 +241,14 @@ class StudioPlatform(FakePlatform):
     def __init__(self) -> None:
         super().__init__()
         self.ec2 = FakeEc2()
-        self.efs, self.kms, self.ecr = FakeEfs(self.ec2), FakeKms(), FakeEcr()
+        self.efs, self.kms, self.ecr, self.s3 = FakeEfs(self.ec2), FakeKms(), FakeEcr(), FakeS3()
         self.passed: list[tuple[str, str]] = []
 
     def client(self, name: str, region: str, credentials: Credentials | None = None) -> Any:
-        if name == "ecr" and credentials is not None:
-            self.ecr.asked_as.append(self.sessions[credentials.access_key_id])
-        return {"ec2": self.ec2, "efs": self.efs, "kms": self.kms, "ecr": self.ecr}[name]
+        images: dict[str, FakeEcr | FakeS3] = {"ecr": self.ecr, "s3": self.s3}
+        if name in images and credentials is not None:
+            images[name].asked_as.append(self.sessions[credentials.access_key_id])
+        return {"ec2": self.ec2, "efs": self.efs, "kms": self.kms, **images}[name]
 
     def denied(self, caller: Caller, action: str, resource_arn: str, context: Any) -> str | None:
         self.passed.append((action, resource_arn))

@@ -29,7 +29,7 @@ print("stands for JupyterLab", options["LabApp.default_url"], flush=True)
 {before}
 server = http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler)
 runtime = pathlib.Path(os.environ["JUPYTER_RUNTIME_DIR"])
-runtime.mkdir(parents=True)
+runtime.mkdir(parents=True, exist_ok=True)
 (runtime / f"jpserver-{{os.getpid()}}.json").write_text(json.dumps({{"port": port}}))
 server.serve_forever()
 """

@@ -35,7 +35,12 @@ class Network(Construct):
 
 
 def add_domain(
-    stack: cdk.Stack, studio: Mapping[str, Any], *, removal_policy: Any = "destroy", subnets: int = 2
+    stack: cdk.Stack,
+    studio: Mapping[str, Any],
+    *,
+    removal_policy: Any = "destroy",
+    subnets: int = 2,
+    model_image: Any = "ecr",
 ) -> None:
     """Puts it into the stack, for the environment `dev`.
 
@@ -43,6 +48,7 @@ def add_domain(
         studio: what `workbench.studio` says.
         removal_policy: the environment's.
         subnets: how many.
+        model_image: how images are published.
     """
     wanted, key = Studio.model_validate(studio), kms.Key(stack, "Key", removal_policy=cdk.RemovalPolicy.DESTROY)
     roles = {
@@ -62,5 +68,5 @@ def add_domain(
         profile_roles=roles,
         encryption_key=key,
         artifacts=s3.Bucket(stack, "Artifacts", removal_policy=cdk.RemovalPolicy.DESTROY),
-        model_image="ecr",
+        model_image=model_image,
     )

@@ -8,7 +8,8 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
-from sagestack.accepted_risks import ACCEPTED_DELIVERY_RISKS, ACCEPTED_RISKS
+from cdk_nag import NIST80053R5Checks
+from sagestack.accepted_risks import ACCEPTED_DELIVERY_RISKS, ACCEPTED_NIST_RISKS, ACCEPTED_RISKS
 from sagestack.guardrails import Finding, add_guardrails, findings, not_accepted, not_needed
 from sagestack.review.assembly import read_assembly
 from sagestack.settings import (
@@ -129,6 +130,21 @@ def test_every_finding_of_the_pipeline_is_an_accepted_risk_and_every_acceptance_
     # In the stages the environments' own acceptances hold, and no others.
     assert {finding.stage for finding in found} == {"", *(f"sagestack-delivery/{name}" for name in ORDER)}
     assert not_accepted([finding for finding in found if finding.stage], ACCEPTED_RISKS) == []
+
+
+@pytest.mark.long
+def test_by_nist_the_pipeline_needs_no_risk_accepted_that_an_environment_does_not(delivery_app: cdk.App) -> None:
+    by_nist = findings(delivery_app, NIST80053R5Checks)
+    assert {finding.rule for finding in by_nist if not finding.stage} == {
+        f"NIST.800.53.R5-{rule}"
+        for rule in (
+            "IAMNoInlinePolicy",
+            "S3BucketReplicationEnabled",
+            "S3BucketVersioningEnabled",
+            "S3DefaultEncryptionKMS",
+        )
+    }
+    assert not_accepted(by_nist, ACCEPTED_NIST_RISKS) == []
 
 
 def test_the_accepted_risks_of_the_pipeline_are_these() -> None:

@@ -36,7 +36,13 @@ from tests.lifecycle_steps import SECRET, Instance, steps
 
 OURS = "backup conda_environments extensions git metrics mount package_index packages run_notebook"
 EFS = {"kind": "efs", "file_system_id": "fs-0123456789abcdef0", "path": "/home/ec2-user/SageMaker/shared"}
-LUSTRE = {"kind": "fsx-lustre", "file_system_id": "fs-1123456789abcdef0", "path": "/mnt/fast", "mount_name": "abcdefgh"}
+LUSTRE = {
+    "kind": "fsx-lustre",
+    "file_system_id": "fs-1123456789abcdef0",
+    "path": "/mnt/fast",
+    "mount_name": "abcdefgh",
+    "security_group_id": "sg-00000002",
+}
 ONTAP = {
     "kind": "fsx-ontap",
     "file_system_id": "fs-2123456789abcdef0",
@@ -646,7 +652,7 @@ def template() -> Template:
             "mounts": [
                 {**EFS, "iam": True, "security_group_id": "sg-00000001", "access_point_id": "fsap-00000001"},
                 {**ZFS, "security_group_id": "sg-00000001"},
-                {**LUSTRE, "security_group_id": "sg-00000002"},
+                LUSTRE,
                 ONTAP,
             ],
         }
@@ -709,6 +715,16 @@ def test_notebooks_may_reach_their_file_systems_on_those_ports(template: Templat
     assert inline | apart == {("sg-00000001", 2049), ("sg-00000002", 988), ("sg-00000002", 1018)}
 
 
+def test_notebooks_may_reach_a_file_system_whose_security_group_nobody_named(template: Template) -> None:
+    (group,) = template.find_resources("AWS::EC2::SecurityGroup").values()
+    open_ports = [
+        (each["FromPort"], each["ToPort"])
+        for each in group["Properties"]["SecurityGroupEgress"]
+        if each.get("CidrIp") == "0.0.0.0/0"
+    ]
+    assert open_ports == [(2049, 2049)]
+
+
 # --- Settings that are refused ----------------------------------------------------------------------
 
 GIT = {"user_name": "Ada", "user_email": "ada@example.org"}
@@ -747,6 +763,7 @@ GIT = {"user_name": "Ada", "user_email": "ada@example.org"}
         ({"mounts": [{**EFS, "path": "/home/ec2-user/SageMaker/../.ssh"}]}, "does not fit"),
         ({"mounts": [{**EFS, "path": "/home/ec2-user/SageMaker/.sagestack/x"}]}, "does not fit"),
         ({"mounts": [EFS, {**LUSTRE, "path": f"{EFS['path']}/below"}]}, "at or below each other"),
+        ({"mounts": [{**LUSTRE, "security_group_id": None}]}, "security_group_id"),
         ({"mounts": [{**LUSTRE, "path": f"{EFS['path']}/below"}, EFS]}, "at or below each other"),
         ({"mounts": [{**EFS, "kind": "nfs"}]}, "kind"),
         ({"mounts": [{**ZFS, "volume_path": "/data"}]}, "volume_path"),

@@ -200,6 +200,7 @@ def test_what_is_not_there_is_not_found(cloud: NotebookCloud, operation: str) ->
         ({"VolumeSizeInGB": 4}, "greater than or equal to 5"),
         ({"VolumeSizeInGB": 16385}, "less than or equal to 16384"),
         ({"PlatformIdentifier": "notebook-al2-v1"}, r"Platform identifier \(notebook-al2-v1\) is not supported"),
+        ({"PlatformIdentifier": "notebook-al2-v3"}, r"Platform identifier \(notebook-al2-v3\) is not supported"),
         ({"PlatformIdentifier": "notebook-al3"}, "regular expression"),
         ({"AcceleratorTypes": ["ml.eia1.medium"]}, "Elastic Inference is no longer available"),
         ({"KmsKeyId": "key-0"}, "KmsKeyId key-0: Key 'key-0' does not exist"),

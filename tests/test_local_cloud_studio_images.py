@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,56 @@ def test_a_version_without_its_container_image_fails_with_the_reason(cloud: Stud
     assert words in described["FailureReason"]
 
 
+CONTEXT = "s3://assets/abc.zip"
+"""What a stack for the local cloud has instead of an image in ECR: the zipped folder that one would be built from."""
+
+
+def context(**files: str) -> bytes:
+    """A zip with these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def test_a_version_may_stand_for_a_build_context_that_its_role_can_read(cloud: StudioCloud) -> None:
+    """No app runs here, so nothing is built; on AWS, CDK publishes the image that is built of it."""
+    cloud.platform.s3.objects["assets/abc.zip"] = context(Dockerfile="FROM scratch")
+    image(cloud)
+
+    described = version(cloud, "first", CONTEXT)
+
+    assert (described["BaseImage"], described["ContainerImage"]) == (CONTEXT, CONTEXT)
+    assert cloud.platform.s3.asked_as == [ROLE]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, f"{CONTEXT}: The specified key does not exist.", id="not there"),
+        pytest.param(b"text", f"{CONTEXT} is not a zip file", id="no zip"),
+        pytest.param(context(image="FROM scratch"), f"{CONTEXT} has no Dockerfile at its root", id="no Dockerfile"),
+    ],
+)
+def test_a_version_without_its_build_context_fails_with_the_reason(
+    cloud: StudioCloud, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        cloud.platform.s3.objects["assets/abc.zip"] = content
+    image(cloud)
+    cloud.call("CreateImageVersion", ImageName="mine", BaseImage=CONTEXT, ClientToken="t")
+    described = cloud.until("CREATE_FAILED", "DescribeImageVersion", "ImageVersionStatus", ImageName="mine")
+    assert words in described["FailureReason"]
+
+
+@pytest.mark.parametrize("base", ["s3://", "s3://assets", "s3://assets/"])
+def test_a_build_context_that_names_no_object_is_refused(cloud: StudioCloud, base: str) -> None:
+    image(cloud)
+    error = refused(cloud, "CreateImageVersion", ImageName="mine", BaseImage=base, ClientToken="t")
+    assert f"BaseImage {base} names no object" in str(error)
+
+
 def test_a_version_whose_role_may_not_read_ecr_fails_with_the_reason(cloud: StudioCloud) -> None:
     image(cloud)
     cloud.platform.ecr.denied = True
@@ -118,7 +170,7 @@ def test_a_version_whose_role_may_not_read_ecr_fails_with_the_reason(cloud: Stud
     assert "not authorized to perform: ecr:BatchGetImage" in described["FailureReason"]
 
 
-@pytest.mark.parametrize("base", ["ubuntu:24.04", "s3://bucket/context.zip", "public.ecr.aws/sagemaker/distribution:1"])
+@pytest.mark.parametrize("base", ["ubuntu:24.04", "public.ecr.aws/sagemaker/distribution:1"])
 def test_a_container_image_elsewhere_is_refused(cloud: StudioCloud, base: str) -> None:
     image(cloud)
     error = refused(cloud, "CreateImageVersion", ImageName="mine", BaseImage=base, ClientToken="t")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from sagestack import settings
 
 from functions.studio_cleanup.names import KEPT, MANAGED_BY, MARK
 from tests.hosted_images import BUCKET
@@ -22,7 +24,11 @@ STACK = "sagestack-dev-workbench"
 STUDIO: dict[str, Any] = {
     "user_profiles": {"ada": {}, "grace": {}},
     "spaces": {"research": {"owner": "ada"}},
-    "lifecycle_configs": {"standard": {"default": True, "environment_variables": {"PROJECT": "churn"}}},
+    "lifecycle_configs": {
+        "standard": {"default": True, "environment_variables": {"PROJECT": "churn"}},
+        "basics": {"always": True, "examples": True},
+    },
+    "custom_images": {"mine": {"folder": "images/mine", "environment_variables": {"MINE": "yes"}}},
 }
 
 
@@ -42,7 +48,7 @@ class Story:
             if studio is None:
                 cdk.CfnWaitConditionHandle(stack, "Nothing")
             else:
-                add_domain(stack, studio)
+                add_domain(stack, studio, model_image="build-context")
 
         self._number += 1
         return self.deployer.deploy(self.deployer.synthesize(self._folder / f"cdk.out-{self._number}", make))
@@ -56,6 +62,18 @@ class Story:
         place = {"DomainId": self.domain_id, "SpaceName": space, "AppType": "JupyterLab", "AppName": "default"}
         self.sagemaker.create_app(**place)
         wait_for(lambda: self.sagemaker.describe_app(**place)["Status"] == "InService", what="the app did not start")
+
+    def scripts_of(self, space: str) -> tuple[str, str]:
+        """The names of the lifecycle configs that its app runs: always, and the chosen one."""
+        place = {"DomainId": self.domain_id, "SpaceName": space, "AppType": "JupyterLab", "AppName": "default"}
+        app = self.sagemaker.describe_app(**place)
+        arns = (app["BuiltInLifecycleConfigArn"], app["ResourceSpec"]["LifecycleConfigArn"])
+        return arns[0].rpartition("/")[2], arns[1].rpartition("/")[2]
+
+    def script(self, name: str) -> str:
+        """What a lifecycle config runs."""
+        config = self.sagemaker.describe_studio_lifecycle_config(StudioLifecycleConfigName=name)
+        return base64.b64decode(config["StudioLifecycleConfigContent"]).decode()
 
     def make_space(self, name: str, owner: str, sharing: str = "Private") -> None:
         place = {"DomainId": self.domain_id, "SpaceName": name}
@@ -84,6 +102,7 @@ class Story:
         """What there is of Studio and its network."""
         return {
             "domains": [each["DomainId"] for each in self.sagemaker.list_domains()["Domains"]],
+            "images": [each["ImageName"] for each in self.sagemaker.list_images()["Images"]],
             "configs": [
                 each["StudioLifecycleConfigName"]
                 for each in self.sagemaker.list_studio_lifecycle_configs()["StudioLifecycleConfigs"]
@@ -102,11 +121,21 @@ class Story:
         }
 
 
-NOTHING: dict[str, list[str]] = {"domains": [], "configs": [], "networks": [], "groups": [], "interfaces": []}
+NOTHING: dict[str, list[str]] = {
+    "domains": [],
+    "images": [],
+    "configs": [],
+    "networks": [],
+    "groups": [],
+    "interfaces": [],
+}
 
 
 @pytest.fixture
-def story(own_cloud: LocalCloud, tmp_path: Path) -> Story:
+def story(own_cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
+    (tmp_path / "project/images/mine").mkdir(parents=True)
+    (tmp_path / "project/images/mine/Dockerfile").write_text("FROM scratch\n")
+    monkeypatch.setattr(settings, "PROJECT_ROOT", tmp_path / "project")
     own_cloud.client("s3").create_bucket(Bucket=BUCKET)
     return Story(own_cloud, tmp_path)
 
@@ -119,11 +148,37 @@ def test_a_domain_that_people_worked_in_is_gone_with_its_stack(story: Story) -> 
     story.make_space("together", "grace", "Shared")
     for space in ("research", "theirs", "together"):
         story.start_app(space)
+    always, chosen = story.scripts_of("research")
+    assert (always.split("-")[2], chosen.split("-")[2]) == ("basics", "standard")
+    assert "SAGESTACK_EXAMPLES_URL=s3://" in story.script(always)
 
     story.deployer.delete()
 
     assert story.left() == NOTHING
     assert story.file_systems() == []
+
+
+def test_an_image_of_a_folder_is_deployed_changed_and_gone_with_its_stack(story: Story, tmp_path: Path) -> None:
+    """As far as the local cloud goes: the build context is there and its role may read it; no app runs."""
+    studio = {name: STUDIO[name] for name in ("user_profiles", "custom_images")}
+    versions = []
+    for content in ("FROM scratch\n", "FROM scratch\nUSER 1000\n"):
+        (tmp_path / "project/images/mine/Dockerfile").write_text(content)
+        assert story.deploy(studio).endswith("_COMPLETE"), story.deployer.failures()
+        lab = story.sagemaker.describe_domain(DomainId=story.domain_id)["DefaultUserSettings"]["JupyterLabAppSettings"]
+        (image,) = lab["CustomImages"]
+        assert (image["ImageName"], image["AppImageConfigName"]) == ("sagestack-dev-mine", "sagestack-dev-mine")
+        version = story.sagemaker.describe_image_version(ImageName="sagestack-dev-mine")
+        assert (version["Version"], version["ImageVersionStatus"]) == (image["ImageVersionNumber"], "CREATED")
+        versions.append(version["ContainerImage"])
+    assert versions[0] != versions[1]
+    config = story.sagemaker.describe_app_image_config(AppImageConfigName="sagestack-dev-mine")
+    container = config["JupyterLabAppImageConfig"]["ContainerConfig"]
+    assert container == {"ContainerEnvironmentVariables": {"MINE": "yes"}}
+
+    story.deployer.delete()
+
+    assert story.left() == NOTHING
 
 
 def test_home_directories_stay_and_a_changed_domain_is_the_same(story: Story) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def test_from_a_pull_request_to_prod_and_back_by_a_revert(project: DeliveredProj
     a_small_change_needs_no_human_and_goes_as_far_as_it_may(project)
     a_version_goes_to_prod_by_pull_requests(project, tmp_path)
     a_second_one_goes_and_a_revert_takes_prod_back(project, tmp_path)
+    what_comes_after_a_newer_one_is_refused(project)
     what_is_changed_by_hand_is_found(project)
     assert project.runner.not_run == {"make test", "make lint"}
     # Who it is, the comment's job asks; a token of a job is not told, and so it looks for the bot's comment.
@@ -185,6 +187,19 @@ def a_second_one_goes_and_a_revert_takes_prod_back(project: DeliveredProject, tm
     assert project.answer("prod", ROW_CSV) == before
     # Staging still serves the newer one, so it is proposed again; somebody closes it, or goes back there, too.
     assert list(project.pulls()) == ["sagestack/prod-housing-2"]
+
+
+def what_comes_after_a_newer_one_is_refused(project: DeliveredProject) -> None:
+    """Somebody runs yesterday's run again."""
+    repository = project.host.repository.path
+    older = git(repository, "rev-parse", "main~1")
+    run = project.run("deploy", replace(push(repository, older), sha=older))
+    assert run.results["what-would-change"] == "success", logs(run)
+    assert run.results["dev"] == "failure"
+    assert {run.results[name] for name in ("staging", "prod", "promote-dev", "promote-staging")} == {"skipped"}
+    assert "to deploy it would go back" in run.jobs["dev"].log
+    assert "Get credentials: skipped" in run.jobs["dev"].log
+    assert [project.served(name) for name in STAGES] == [2, 2, 1]
 
 
 def what_is_changed_by_hand_is_found(project: DeliveredProject) -> None:

@@ -155,14 +155,42 @@ def test_it_stops_itself_and_no_other(made: Made) -> None:
         assert not made.may(f"sagemaker:{action}", f"{HERE}:notebook-instance/sagestack-dev-explore")
 
 
+ISOLATED = {"sagemaker:NetworkIsolation": "true"}
+
+
 def test_jobs_are_its_own_and_run_with_its_own_role(made: Made) -> None:
-    assert made.may("sagemaker:CreateTrainingJob", f"{HERE}:training-job/sagestack-dev-explore-1")
-    assert not made.may("sagemaker:CreateTrainingJob", f"{HERE}:training-job/sagestack-dev-other-1")
+    assert made.may("sagemaker:CreateTrainingJob", f"{HERE}:training-job/sagestack-dev-explore-1", **ISOLATED)
+    assert not made.may("sagemaker:CreateTrainingJob", f"{HERE}:training-job/sagestack-dev-other-1", **ISOLATED)
+    assert made.may("sagemaker:CreateTransformJob", f"{HERE}:transform-job/sagestack-dev-explore-1")
+    assert made.may("sagemaker:CreateEndpoint", f"{HERE}:endpoint/sagestack-dev-explore-1")
     assert not made.may("sagemaker:UpdateEndpoint", f"{HERE}:endpoint/sagestack-dev-housing")
     passing = {"iam:PassedToService": "sagemaker.amazonaws.com"}
     passed = [each for each in made.statements if "iam:PassRole" in each["Action"]]
     assert [each["Condition"] for each in passed] == [{"StringEquals": passing}]
     assert "*" not in json.dumps(passed[0]["Resource"])
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [("CreateTrainingJob", "training-job"), ("CreateProcessingJob", "processing-job"), ("CreateModel", "model")],
+)
+def test_its_containers_reach_the_internet_no_more_than_it_does(made: Made, action: str, kind: str) -> None:
+    (notebook,) = made.template.find_resources("AWS::SageMaker::NotebookInstance").values()
+    subnet = notebook["Properties"]["SubnetId"]["Ref"]
+    group = notebook["Properties"]["SecurityGroupIds"][0]["Fn::GetAtt"][0]
+    text = json.dumps(made.statements).replace(json.dumps({"Fn::GetAtt": [group, "GroupId"]}), json.dumps(group))
+    statements = json.loads(text)
+
+    def may(isolated: str, subnets: str = "", groups: str = group) -> bool:
+        network = {"sagemaker:VpcSubnets": subnets, "sagemaker:VpcSecurityGroupIds": groups} if subnets else {}
+        context = {"sagemaker:NetworkIsolation": isolated, **network}
+        return allows(statements, f"sagemaker:{action}", f"{HERE}:{kind}/sagestack-dev-explore-1", context)
+
+    assert may("true")
+    assert not may("false")
+    assert may("false", subnet)
+    assert not may("false", f"{subnet},subnet-elsewhere")
+    assert not may("false", subnet, "sg-elsewhere")
 
 
 def test_it_reads_the_logs_of_its_own_jobs_and_of_no_others(made: Made) -> None:
@@ -177,7 +205,7 @@ def test_it_reads_the_logs_of_its_own_jobs_and_of_no_others(made: Made) -> None:
 
 def test_without_grants_there_are_none() -> None:
     made = Made({"cidr": "10.42.0.0/22"}, {"instance_type": "ml.t3.medium"})
-    assert not made.may("sagemaker:CreateTrainingJob", f"{HERE}:training-job/sagestack-dev-explore-1")
+    assert not made.may("sagemaker:CreateTrainingJob", f"{HERE}:training-job/sagestack-dev-explore-1", **ISOLATED)
     assert not made.may("s3:GetObject", "arn:aws:s3:::shared-data/x")
     assert not any("iam:PassRole" in each["Action"] for each in made.statements)
 
@@ -243,7 +271,10 @@ def test_a_repository_out_of_reach_is_said_at_synth(made: Made) -> None:
     [
         ({"instance_type": "ml.m5.huge"}, "ml.m5.huge"),
         ({"instance_type": "ml.c5.large"}, "ml.c5.large"),
-        ({"platform": "notebook-al1-v1"}, "platform"),
+        ({"platform": "notebook-al1-v1"}, "'notebook-al1-v1' has ended"),
+        ({"platform": "notebook-al2-v3"}, "'notebook-al2-v3' has ended: since July 2026"),
+        ({"platform": "notebook-al2023"}, "platform"),
+        ({"instance_type": "ml.p3.2xlarge"}, "'ml.p3.2xlarge' does not run Amazon Linux 2023"),
         ({"volume_size_in_gb": 4}, "volume_size_in_gb"),
         ({"repositories": [{"url": "git@example.org:team/x.git"}]}, "url"),
         ({"repositories": [{"url": "https://me:secret@example.org/x.git"}]}, "url"),
@@ -255,6 +286,9 @@ def test_a_repository_out_of_reach_is_said_at_synth(made: Made) -> None:
         "no such type",
         "no notebook type",
         "an old platform",
+        "Amazon Linux 2",
+        "no platform",
+        "an old GPU",
         "too small",
         "ssh",
         "a password in git",

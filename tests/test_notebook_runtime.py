@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -319,11 +320,39 @@ def test_a_token_is_kept_nowhere(fresh: ProcessInstance, tmp_path: Path) -> None
     assert "unguessable" not in ticket.name + ticket.read_text()
 
 
-def test_a_jupyterlab_that_ends_by_itself_is_noticed(fresh: ProcessInstance) -> None:
-    fresh.start_jupyter(None)
-    assert fresh.jupyter_pid is not None
-    os.kill(fresh.jupyter_pid, signal.SIGKILL)
+def test_a_jupyterlab_that_ends_is_started_again_until_it_does_so_again_and_again(
+    fresh: ProcessInstance, tmp_path: Path, printed: Printed
+) -> None:
+    url = fresh.start_jupyter(None)
+
+    def jupyter() -> str | None:
+        """The process that says that it listens."""
+        found = list((tmp_path / "state").rglob("jpserver-*.json"))
+        return found[0].stem.rpartition("-")[2] if len(found) == 1 else None
+
+    def answers() -> bool:
+        try:
+            urllib.request.urlopen(url, timeout=10).close()
+        except OSError:
+            return False
+        return True
+
+    for _ in range(2):
+        killed = jupyter()
+        assert killed is not None
+        os.kill(int(killed), signal.SIGKILL)
+        wait_for(lambda killed=killed: jupyter() not in (None, killed) and answers())  # type: ignore[misc]
+        assert fresh.is_running()
+        assert fresh.authorize("token", time.time() + 300, 1800).startswith(url), "at the address that it had"
+    assert printed.has("jupyter.log", "JupyterLab has ended with 137; it is started again.")
+    os.kill(int(jupyter() or 0), signal.SIGKILL)
     wait_for(lambda: not fresh.is_running())
+
+
+def test_a_jupyterlab_that_is_stopped_is_not_started_again(fresh: ProcessInstance, printed: Printed) -> None:
+    fresh.start_jupyter(None)
+    fresh.stop(5)
+    assert not [line for line in printed.of("jupyter.log") if "started again" in line]
 
 
 @pytest.mark.parametrize(
@@ -474,6 +503,8 @@ def test_an_instance_can_read_who_it_is(tmp_path: Path, printed: Printed) -> Non
         "/home/ec2-user/.aws/config",
         "/home/ec2-user/.aws/credentials",
     }
+    closed = system_files(instance_spec(tmp_path, printed, root_access=False), ENVIRONMENT)
+    assert files.keys() - {file.path for file in closed} == {"/etc/sudoers.d/ec2-user"}
     readable = [file.text for file in files.values() if file.mode & 0o044]
     assert not any("secret-example" in text for text in readable)
 
@@ -536,8 +567,10 @@ def answer(*parts: dict[str, str]) -> Callable[..., Iterator[dict[str, str]]]:
 def docker_image(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module, where the `docker` package is only in the local cloud's own environment."""
     docker, errors = ModuleType("docker"), ModuleType("docker.errors")
+    base: type[Exception] = Exception
     for name in ("DockerException", "APIError", "ImageNotFound"):
-        setattr(errors, name, type(name, (Exception,), {}))
+        base = type(name, (base,), {})
+        setattr(errors, name, base)
     docker.errors = errors  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "docker", docker)
     monkeypatch.setitem(sys.modules, "docker.errors", errors)
@@ -557,9 +590,24 @@ class Engine:
         self._missing = docker_image.docker.errors.ImageNotFound
         self._build = build
         self.api = SimpleNamespace(build=self._builds)
-        self.images = SimpleNamespace(get=self._get)
+        self.images = SimpleNamespace(get=self._get, list=self._list, remove=self._remove)
+        self.labels: dict[str, dict[str, str]] = {}
+        """By the tag of the image that has them."""
+        self.used: set[str] = set()
+        """Tags of images that a container has."""
+        self._refused = docker_image.docker.errors.APIError
 
-    def _builds(self, tag: str, path: str, **more: Any) -> Iterator[dict[str, str]]:
+    def _list(self, filters: dict[str, list[str]]) -> list[Any]:
+        wanted = {tuple(label.split("=", 1)) for label in filters["label"]}
+        return [SimpleNamespace(tags=[tag]) for tag, labels in self.labels.items() if wanted <= set(labels.items())]
+
+    def _remove(self, tag: str) -> None:
+        if tag in self.used:
+            raise self._refused("conflict: a container uses it")
+        del self.labels[tag]
+
+    def _builds(self, tag: str, path: str, labels: dict[str, str], **more: Any) -> Iterator[dict[str, str]]:
+        self.labels[tag] = labels
         self.context = {str(one.relative_to(path)) for one in Path(path).rglob("*") if one.is_file()}
         yield from self._build(**more)
         self.built.append(tag)
@@ -585,6 +633,26 @@ def test_the_image_is_built_once_from_what_it_needs(docker_image: Any, tmp_path:
         "anaconda3/conda",
     } <= engine.context
     assert not any("__pycache__" in name for name in engine.context)
+
+
+def test_a_new_image_replaces_those_of_this_projects_earlier_versions_and_no_others(
+    docker_image: Any, tmp_path: Path
+) -> None:
+    engine = Engine(docker_image, answer())
+    name, ours = docker_image.REPOSITORY, docker_image.LABELS
+    folder = next(key for key in ours if key.endswith(".folder"))
+    kept = {
+        f"{name}:of-another-folder": {**ours, folder: "another"},
+        f"{name}:somebody's": {},
+        "my-own:tag": ours,
+        f"{name}:in-use": ours,
+    }
+    engine.labels = {f"{name}:old": ours, f"{name}:older": ours, **kept}
+    engine.used = {f"{name}:in-use"}
+    image = docker_image.InstanceImage(engine, tmp_path)
+    for _ in range(2):
+        image.ensure(lambda line: None)
+    assert engine.labels.keys() == {image.tag, *kept}
 
 
 @pytest.mark.parametrize(
@@ -633,7 +701,7 @@ def test_the_image_installs_with_the_projects_uv() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["anaconda3/activate", "anaconda3/deactivate", "anaconda3/conda", "profile.d/conda.sh"]
+    "name", ["anaconda3/activate", "anaconda3/deactivate", "anaconda3/conda", "profile.d/conda.sh", "systemctl"]
 )
 def test_the_images_scripts_are_clean(name: str) -> None:
     path = ROOT / "local_cloud/notebook_runtime/image" / name

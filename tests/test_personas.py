@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import aws_cdk as cdk
 import pytest
-from aws_cdk.assertions import Template
+from aws_cdk.assertions import Annotations, Match, Template
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.personas import PERSONAS, Personas
 from sagestack.workbench.personas.permissions import WorkedWith
 from sagestack.workbench.personas.persona_role import PersonaRole
+from sagestack.workbench.personas.personas import PersonaRoles
 
 from tests.policy_decisions import Statement, allows, statements_of
 
@@ -138,6 +142,43 @@ def test_a_notebook_opens_from_where_people_work_only(
     assert allows(policies["data-scientist"], OPEN, NOTEBOOK, context) is opens
 
 
+def _log(notebook: str) -> str:
+    group = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/sagemaker/NotebookInstances"
+    return f"{group}:log-stream:sagestack-dev-{notebook}/jupyter.log"
+
+
+@pytest.mark.parametrize(
+    ("persona", "reads"),
+    [
+        ("data-scientist", {"explore", "shared"}),
+        ("ml-engineer", {"explore", "shared"}),
+        ("reviewer", set()),
+        ("operator", {"explore", "bobs", "shared"}),
+    ],
+)
+def test_why_a_notebook_did_not_start_is_read_by_its_owner_and_by_operators(
+    policies: dict[str, list[Statement]], persona: str, reads: set[str]
+) -> None:
+    notebooks = ("explore", "bobs", "shared")
+    assert {name for name in notebooks if _may(policies[persona], "logs:GetLogEvents", _log(name))} == reads
+    # The whole group at once is nobody's.
+    group = _log("explore").partition(":log-stream")[0]
+    assert not _may(policies[persona], "logs:FilterLogEvents", f"{group}:*")
+
+
+def test_an_operator_says_what_must_run_and_not_whose_it_is(policies: dict[str, list[Statement]]) -> None:
+    for action in ("sagemaker:AddTags", "sagemaker:DeleteTags"):
+        for keys, is_allowed in (
+            ("sagestack:keep", True),
+            ("sagestack:owner", False),
+            ("sagestack:keep,sagestack:owner", False),
+            ("sagestack:budget-spent", False),
+            ("Sagestack:Keep", False),
+        ):
+            assert _may(policies["operator"], action, NOTEBOOK, **{"aws:TagKeys": keys}) is is_allowed, keys
+        assert not _may(policies["operator"], action, NOTEBOOK)
+
+
 def test_other_environments_are_out_of_reach(policies: dict[str, list[Statement]]) -> None:
     elsewhere = f"{HERE}:notebook-instance/sagestack-prod-explore"
     assert not any(
@@ -172,6 +213,66 @@ def test_a_session_is_of_somebody_who_cannot_choose_who(template: Template) -> N
         assert role["Properties"]["MaxSessionDuration"] == 4 * 3600
 
 
+ENGINEERS, REVIEWERS = f"arn:aws:iam::{ACCOUNT}:role/engineers", f"arn:aws:iam::{ACCOUNT}:role/reviewers"
+
+
+def test_a_persona_may_be_for_some_people_alone() -> None:
+    personas = Personas(trusted=[ENGINEERS], trusted_as={"reviewer": [REVIEWERS]})
+    stack = cdk.Stack(cdk.App(context=PLAIN), "Stack", env=cdk.Environment(account=ACCOUNT, region="us-east-1"))
+    roles = PersonaRoles(
+        stack, "Roles", names=EnvironmentNames("dev"), personas=personas, worked_with=WORKED_WITH, heeds_the_mark=True
+    )
+    trusting = {
+        persona: json.dumps(stack.resolve(role.assume_role_policy.to_json() if role.assume_role_policy else {}))
+        for persona, role in roles.roles.items()
+    }
+    assert {persona for persona, trust in trusting.items() if REVIEWERS in trust} == {"reviewer"}
+    assert {persona for persona, trust in trusting.items() if ENGINEERS in trust} == {*PERSONAS} - {"reviewer"}
+    assert not Annotations.from_stack(stack).find_warning("*", Match.any_value())
+
+
+@pytest.mark.parametrize(
+    ("personas", "both"),
+    [
+        ({"trusted": [TRUSTED, SAML]}, [TRUSTED]),
+        ({"trusted": [SAML]}, []),
+        ({"trusted": [TRUSTED], "roles": ["reviewer", "operator"]}, []),
+        ({"trusted": [TRUSTED], "roles": ["data-scientist", "reviewer"]}, [TRUSTED]),
+        ({"trusted": [ENGINEERS], "trusted_as": {"reviewer": [REVIEWERS]}}, []),
+        ({"trusted": [TRUSTED], "trusted_as": {"reviewer": [TRUSTED]}}, []),
+        (
+            {
+                "trusted": [TRUSTED],
+                "trusted_as": {"ml-engineer": [ENGINEERS], "data-scientist": [ENGINEERS]},
+            },
+            [],
+        ),
+    ],
+    ids=[
+        "one role for all", "a provider says itself", "nobody makes versions", "from a notebook", "apart",
+        "said on purpose", "makers apart",
+    ],
+)  # fmt: skip
+def test_who_may_approve_their_own_versions_is_told(personas: dict[str, Any], both: list[str]) -> None:
+    assert Personas.model_validate(personas).approve_their_own == both
+
+
+def test_one_role_for_makers_and_reviewers_is_a_warning_of_the_synth() -> None:
+    stack = cdk.Stack(cdk.App(context=PLAIN), "Stack", env=cdk.Environment(account=ACCOUNT, region="us-east-1"))
+    PersonaRoles(
+        stack,
+        "Roles",
+        names=EnvironmentNames("dev"),
+        personas=Personas(trusted=[TRUSTED]),
+        worked_with=WORKED_WITH,
+        heeds_the_mark=False,
+    )
+    (warning,) = Annotations.from_stack(stack).find_warning("*", Match.any_value())
+    assert f"{TRUSTED} may become ml-engineer or data-scientist and reviewer" in str(warning.entry.data)
+    # Without a budget that marks, nobody is denied a start that nothing would allow again.
+    assert "BudgetIsSpent" not in json.dumps(Template.from_stack(stack).to_json())
+
+
 def test_without_a_place_there_is_no_limit_of_place() -> None:
     stack = cdk.Stack(cdk.App(context=PLAIN), "Stack", env=cdk.Environment(account=ACCOUNT, region="us-east-1"))
     PersonaRole(
@@ -190,6 +291,16 @@ def test_without_a_place_there_is_no_limit_of_place() -> None:
     "changed",
     [
         {"trusted": []},
+        {"trusted": None},
+        {"trusted": None, "trusted_as": {"reviewer": [REVIEWERS]}},
+        {"trusted_as": {"operator": [TRUSTED]}, "roles": ["reviewer"]},
+        {"trusted_as": {"operator": [f"arn:aws:iam::{ACCOUNT}:root", TRUSTED]}},
+        {"user_tag": "aws:user"},
+        {"user_tag": "Sagestack:workbench"},
+        {"source_ips": ["10.0.0.0/8"]},
+        {"source_ips": ["172.20.0.0/16"]},
+        {"source_ips": ["fd00::/8"]},
+        {"source_ips": ["0.0.0.0/0"]},
         {"trusted": ["people"]},
         {"trusted": [f"arn:aws:iam::{ACCOUNT}:root", TRUSTED]},
         {"roles": ["data-scientist", "data-scientist"]},
@@ -198,8 +309,12 @@ def test_without_a_place_there_is_no_limit_of_place() -> None:
         {"source_vpcs": ["vpc"]},
         {"session_hours": 13},
     ],
-    ids=["nobody", "no ARN", "an account and its role", "twice", "no persona", "no block", "no network", "too long"],
-)
+    ids=[
+        "nobody", "not said", "only one of four", "of no role here", "an account and its role as one", "a tag of AWS",
+        "a tag of ours", "private", "private too", "private of version 6", "everywhere", "no ARN",
+        "an account and its role", "twice", "no persona", "no block", "no network", "too long",
+    ],
+)  # fmt: skip
 def test_what_makes_no_sense_is_refused(changed: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=next(iter(changed))):
+    with pytest.raises(ValueError, match="|".join(changed)):
         Personas.model_validate({"trusted": [TRUSTED], **changed})

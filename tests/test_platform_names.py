@@ -122,3 +122,36 @@ def test_names_are_those_that_the_role_may_use_and_never_too_long(
 
 def test_what_is_not_there_is_shown_as_a_sentence_and_not_as_a_stack_trace() -> None:
     assert NotThere("it is not there")._render_traceback_() == ["NotThere: it is not there"]
+
+
+@pytest.mark.parametrize(
+    "metadata", ['{"AppType": "JupyterLab", "ResourceName": "default"}', None], ids=["file", "none"]
+)
+def test_in_studio_a_persons_role_says_which_notebook_this_is(
+    metadata: str | None, parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An app's own file names the app alone; a lifecycle config says the environment."""
+    file = tmp_path / "of-the-app.json"
+    if metadata is not None:
+        file.write_text(metadata)
+    monkeypatch.setenv("SAGESTACK_METADATA", str(file))
+    monkeypatch.setenv("SAGESTACK_ENVIRONMENT", "dev")
+    role = "arn:aws:iam::111111111111:role/people/StudioRole-Ada"
+    parameters |= {
+        "/sagestack/dev/notebooks/explore/role-arn": "arn:aws:iam::111111111111:role/NotebookRole-explore",
+        "/sagestack/dev/notebooks/studio-ada/role-arn": role,
+    }
+
+    platform = Platform()
+
+    assert (platform.environment, platform.notebook, platform.role_arn) == ("dev", "studio-ada", role)
+    assert platform.name("boto3") == "sagestack-dev-studio-ada-boto3"
+
+
+def test_a_role_of_no_notebook_is_asked_whose_names_to_use(
+    parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGESTACK_METADATA", "/nowhere")
+    monkeypatch.setenv("SAGESTACK_ENVIRONMENT", "dev")
+    with pytest.raises(NotThere, match=r"StudioRole-Ada is the role of no notebook of dev\. Say whose names to use"):
+        Platform()

@@ -384,7 +384,7 @@ workbench:
     ("old", "new", "words"),
     [
         ("explore: {instance_type: ml.t3.medium", "explore: {instance_type: ml.t3.mediun", "'ml.t3.medium'"),
-        ("region: us-east-1", "region: ap-southeast-7", "'ml.p2.xlarge' does not exist in ap-southeast-7"),
+        ("region: us-east-1", "region: ap-southeast-7", "'ml.g5.xlarge' does not exist in ap-southeast-7"),
         ("[housing]", "[housin]", "did you mean 'housing'"),
         ("cidr: 10.42.0.0/22", "cidr: 10.42.0.0/33", "no block of addresses"),
     ],
@@ -394,7 +394,7 @@ def test_a_workbench_that_cannot_be_is_refused_with_its_line(project: Path, old:
     path = project / "environments/dev.yaml"
     text = path.read_text() + WORKBENCH
     if "region" in old:
-        text = text.replace("ml.t3.medium, grants", "ml.p2.xlarge, grants")
+        text = text.replace("ml.t3.medium, grants", "ml.g5.xlarge, grants")
     path.write_text(text)
     edit(path, old, new)
     (problem,) = refused(project)

@@ -64,10 +64,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def stack_with(studio: Mapping[str, Any]) -> cdk.Stack:
+def stack_with(studio: Mapping[str, Any], **more: Any) -> cdk.Stack:
     app = cdk.App(context=flags(), analytics_reporting=False)
     stack = cdk.Stack(app, "Workbench", env=cdk.Environment(account="111111111111", region="us-east-1"))
-    add_domain(stack, studio)
+    add_domain(stack, studio, **more)
     cdk.Tags.of(app).add("team", "research")
     return stack
 
@@ -327,6 +327,62 @@ def test_image_and_people_may_fetch_that_repository_alone(template: Template) ->
     for role in ("StudioImageresearchRole", "AdaRole", "StudioRole"):
         pulls = [each for each in statements(template, role) if "ecr:BatchGetImage" in each["Action"]]
         assert [each["Resource"] for each in pulls] == ["arn:aws:ecr:us-east-1:111111111111:repository/images/research"]
+
+
+BUILT = {"user_profiles": {"ada": {}}, "custom_images": {"mine": {"folder": "images/mine", "default": True}}}
+"""An image that is built of a folder of the project."""
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with `images/mine`."""
+    folder = tmp_path / "images/mine"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "Dockerfile").write_text("FROM public.ecr.aws/sagemaker/sagemaker-distribution:2.0-cpu\n")
+    (folder / "__pycache__/left.pyc").write_text("behind")
+    monkeypatch.setattr(settings, "PROJECT_ROOT", tmp_path)
+    return folder
+
+
+def test_an_image_of_a_folder_is_built_for_studios_machines_and_published_by_its_content(image_folder: Path) -> None:
+    """Changed content is another image, and so another version: SageMaker's own cannot change."""
+    stack = stack_with(BUILT)
+    built = Template.from_stack(stack)
+    bases = [only(built, "AWS::SageMaker::ImageVersion")["BaseImage"]]
+    assembly = cdk.App.of(stack).synth()  # type: ignore[union-attr]
+    (image,) = json.loads(Path(assembly.directory, "Workbench.assets.json").read_text())["dockerImages"].values()
+    assert image["source"]["platform"] == "linux/amd64"
+    assert sorted(each.name for each in Path(assembly.directory, image["source"]["directory"]).iterdir()) == [
+        "Dockerfile"
+    ]
+    (place,) = image["destinations"].values()
+    assert f"/{place['repositoryName']}:{place['imageTag']}" in json.dumps(bases)
+    for role in ("StudioImagemineRole", "AdaRole", "StudioRole"):
+        pulls = [each["Resource"] for each in statements(built, role) if "ecr:BatchGetImage" in each["Action"]]
+        assert [json.dumps(each).count(f"repository/{place['repositoryName']}") for each in pulls] == [1], role
+
+    (image_folder / "Dockerfile").write_text("FROM scratch\n")
+    bases.append(only(Template.from_stack(stack_with(BUILT)), "AWS::SageMaker::ImageVersion")["BaseImage"])
+    assert bases[0] != bases[1]
+
+
+def test_for_the_local_cloud_an_image_of_a_folder_is_its_build_context(image_folder: Path) -> None:
+    """Nobody needs Docker there."""
+    built = Template.from_stack(stack_with(BUILT, model_image="build-context"))
+
+    base = only(built, "AWS::SageMaker::ImageVersion")["BaseImage"]
+    assert re.fullmatch(r"s3://cdk-\w+-assets-111111111111-us-east-1/\w+\.zip", base)
+    for role in ("StudioImagemineRole", "AdaRole"):
+        reads = json.dumps([each["Resource"] for each in statements(built, role) if "s3:GetObject*" in each["Action"]])
+        assert "cdk-hnb659fds-assets" in reads, role
+
+
+def test_a_folder_without_a_dockerfile_is_refused_by_its_name(image_folder: Path) -> None:
+    (image_folder / "Dockerfile").unlink()
+    with pytest.raises(
+        ValueError, match=r"workbench\.studio\.custom_images\.mine\.folder: images/mine has no Dockerfile"
+    ):
+        stack_with(BUILT)
 
 
 # What is deleted, in which order
@@ -711,10 +767,11 @@ def test_what_always_runs_is_the_domains_own_and_not_for_choosing(template: Temp
 
 
 def test_each_role_may_fetch_the_examples_and_no_other_asset(template: Template) -> None:
-    (url,) = re.findall(r"SAGESTACK_EXAMPLES_URL=(\S+)", script_of(template, "basics"))
+    (url,) = re.findall(r"SAGESTACK_EXAMPLES_URL=(s3\S+)", script_of(template, "basics"))
     for role in ("StudioRole", "AdaRole", "GraceRole"):
         fetches = [each["Resource"] for each in statements(template, role) if each["Action"] == "s3:GetObject"]
-        assert "".join(fetches[0]["Fn::Join"][1][-1:]).partition(":::")[2] == url.removeprefix("s3://"), fetches
+        (fetched,) = fetches
+        assert fetched == url.replace("s3://", "arn:aws:s3:::"), role
 
 
 def test_a_proxy_never_stands_between_an_app_and_its_credentials() -> None:

@@ -157,7 +157,7 @@ def problems(root: Path, studio: str) -> str:
         ),
         pytest.param(
             "custom_images: {mine: {folder: images/mine, arguments: ['']}}",
-            "studio.custom_images.mine.arguments.0",
+            "studio.custom_images.mine.arguments[0]",
             id="a blank argument",
         ),
         pytest.param(

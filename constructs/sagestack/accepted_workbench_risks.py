@@ -110,9 +110,12 @@ ACCEPTED_WORKBENCH_RISKS: Mapping[str, str] = {
     f"{_IAM5}[Resource::{_LOG_GROUP}/NotebookInstances:log-stream:{{environment}}-*/*] at {{stack}}/Personas/Operator": (
         "The same of the environment's instances, for those who are asked why one does not start. Read only."
     ),
-    f"{_IAM5}[Resource::{_LOG_GROUP}/Endpoints/{{environment}}-*:*] at {_PERSONA}": (
-        "What the environment's endpoints log, for those who run them. Read only."
-    ),
+    **{
+        f"{_IAM5}[Resource::{_LOG_GROUP}/Endpoints/{{environment}}-*{streams}] at {_PERSONA}": (
+            "What the environment's endpoints log, for those who run them. Read only."
+        )
+        for streams in ("", ":*")
+    },
     # Who looks what idles, who stops it, who restarts it.
     f"{_IAM5}[Resource::*] at {{stack}}/IdleReport": (
         "cloudwatch:GetMetricData and lists of SageMaker take no resource. It looks, and changes nothing."

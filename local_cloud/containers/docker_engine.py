@@ -10,7 +10,7 @@ import platform
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,34 +184,43 @@ class DockerEngine:
             on_line("Building the image in the Docker engine")
             last_lines: deque[str] = deque(maxlen=BUILD_LINES_SHOWN)
             try:
-                for line in self._build_lines(context, tag):
+                for line in build_lines(self._client, context, tag, {LABEL: self._label}):
                     last_lines.append(line)
                     on_line(line)
-            except (*_NO_ENGINE, _BuildFailed) as error:
+            except (*_NO_ENGINE, BuildFailed) as error:
                 tail = "\n".join(last_lines)
                 raise ContainerError(f"The build of the image {uri} failed: {_explained(error)}\n{tail}") from error
 
-    def _build_lines(self, context: Path, tag: str) -> Iterator[str]:
-        output = self._client.api.build(
-            path=str(context),
-            tag=tag,
-            rm=True,
-            forcerm=True,
-            # The build downloads packages, and an engine's own network may have no way out.
-            network_mode="host" if _LINUX else None,
-            labels={LABEL: self._label},
-            decode=True,
-            timeout=3600,
-        )
-        for part in output:
-            if "error" in part:
-                raise _BuildFailed(part["error"])
-            text = part.get("stream") or (part.get("status") if "progressDetail" not in part else None) or ""
-            yield from (line for line in text.splitlines() if line.strip())
 
-
-class _BuildFailed(Exception):
+class BuildFailed(Exception):
     """What the engine answered inside the stream of a build."""
+
+
+def build_lines(
+    client: Any, context: Path, tag: str, labels: Mapping[str, str], buildargs: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Build an image and pass on what the engine says meanwhile.
+
+    Raises:
+        BuildFailed: a step of it failed.
+    """
+    output = client.api.build(
+        path=str(context),
+        tag=tag,
+        rm=True,
+        forcerm=True,
+        buildargs=dict(buildargs or {}),
+        # The build downloads packages, and an engine's own network may have no way out.
+        network_mode="host" if _LINUX else None,
+        labels=dict(labels),
+        decode=True,
+        timeout=3600,
+    )
+    for part in output:
+        if "error" in part:
+            raise BuildFailed(part["error"])
+        text = part.get("stream") or (part.get("status") if "progressDetail" not in part else None) or ""
+        yield from (line for line in text.splitlines() if line.strip())
 
 
 class DockerContainer:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ import docker
 import docker.errors
 
 from local_cloud.containers import images
-from local_cloud.containers.docker_engine import BUILD_LINES_SHOWN, LABEL
+from local_cloud.containers.docker_engine import BUILD_LINES_SHOWN, LABEL, BuildFailed, build_lines
 from local_cloud.notebook_runtime.runtime import RuntimeRefused
+
+logger = logging.getLogger(__name__)
 
 IMAGE = Path(__file__).with_name("image")
 SUPERVISOR = Path(__file__).with_name("supervisor")
 REQUIREMENTS = Path(__file__).parents[2] / "requirements-notebook.txt"
 REPOSITORY = "sagestack-local-cloud-notebook"
+LABELS = {LABEL: REPOSITORY, f"{LABEL}.folder": hashlib.sha256(str(REQUIREMENTS.parent).encode()).hexdigest()[:16]}
+"""On each image: that it is of notebook instances, and from which folder of the project it was built."""
 USER_ID = 1000
 """ec2-user's number on an instance, and here where root runs the local cloud, or the engine has a machine of its own."""
 JUPYTER = (
@@ -71,6 +76,7 @@ class InstanceImage:
             (marker / images.COMPLETE).unlink(missing_ok=True)
             images.built(marker, lambda: self._build(tag, on_line), on_line, "the image of notebook instances")
             reference = self._id_of(tag)
+            self._prune()
         if reference is None:
             raise RuntimeRefused(
                 f"The image of notebook instances was built, but the engine does not have it as {tag}."
@@ -111,10 +117,11 @@ class InstanceImage:
                     target = Path(temporary) / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(path, target)
-                for line in self._build_lines(Path(temporary), tag):
+                user = {"EC2_USER_ID": str(self._user_id)}
+                for line in build_lines(self._client, Path(temporary), tag, LABELS, user):
                     last_lines.append(line)
                     on_line(line)
-        except (*_NO_ENGINE, _BuildFailed) as error:
+        except (*_NO_ENGINE, BuildFailed) as error:
             reason = explained(error)
             hint = ""
             if "no space left on device" in f"{reason} {' '.join(last_lines)}".lower():
@@ -124,28 +131,26 @@ class InstanceImage:
                 f"The build of the image of notebook instances failed: {reason}.{hint}\n{tail}"
             ) from error
 
-    def _build_lines(self, context: Path, tag: str) -> Iterator[str]:
-        output = self._client.api.build(
-            path=str(context),
-            tag=tag,
-            rm=True,
-            forcerm=True,
-            buildargs={"EC2_USER_ID": str(self._user_id)},
-            # The build downloads packages, and an engine's own network may have no way out.
-            network_mode="host" if _LINUX else None,
-            labels={LABEL: REPOSITORY},
-            decode=True,
-            timeout=3600,
-        )
-        for part in output:
-            if "error" in part:
-                raise _BuildFailed(part["error"])
-            text = part.get("stream") or (part.get("status") if "progressDetail" not in part else None) or ""
-            yield from (line for line in text.splitlines() if line.strip())
+    def _prune(self) -> None:
+        """Remove the images that the one of this version replaces, of those that were built from this folder of the project.
 
+        Another folder may hold another version, which is not replaced. What a container still uses is left.
+        """
+        for tag in self._replaced():
+            try:
+                self._client.images.remove(tag)
+                logger.info("Removed the image of notebook instances that this version replaces: %s", tag)
+            except _NO_ENGINE as error:
+                logger.info("%s, which this version replaces, is left: %s", tag, explained(error))
 
-class _BuildFailed(Exception):
-    """What the engine answered inside the stream of a build."""
+    def _replaced(self) -> list[str]:
+        ours = [f"{key}={value}" for key, value in LABELS.items()]
+        try:
+            found = self._client.images.list(filters={"label": ours})
+        except _NO_ENGINE:
+            return []
+        tags = [tag for image in found for tag in image.tags]
+        return [tag for tag in tags if tag.startswith(f"{REPOSITORY}:") and tag != self.tag]
 
 
 def context() -> dict[str, Path]:

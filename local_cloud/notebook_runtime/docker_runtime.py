@@ -215,7 +215,6 @@ def settings(spec: InstanceSpec, environment: dict[str, str]) -> SystemSettings:
         "jupyter": list(JUPYTER),
         "tickets": "/run/sagestack-notebook/tickets",
         "jupyter_log": "/var/log/jupyter.log",
-        "sudoers": "/etc/sudoers.d/ec2-user",
         "files": [file.entry() for file in system_files(spec, environment)],
         "services": [["/usr/sbin/cron", "-f"]],
     }

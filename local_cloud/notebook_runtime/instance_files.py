@@ -21,6 +21,7 @@ SETTINGS = {"AWS_DEFAULT_REGION": "region", "AWS_ENDPOINT_URL": "endpoint_url", 
 """The variables that say how to reach the cloud, and what the file of settings calls them."""
 KERNELS = ("python3", "conda_python3")
 """JupyterLab's own name of a Python kernel, and the name of that of the conda environment python3 on AWS."""
+SUDO = "ec2-user ALL=(ALL) NOPASSWD:ALL\n"
 PRIVATE, READABLE = 0o600, 0o644
 
 
@@ -91,7 +92,7 @@ def kernels(python: PurePath, data: PurePath) -> list[InstanceFile]:
 
 
 def system_files(spec: InstanceSpec, environment: Mapping[str, str]) -> list[InstanceFile]:
-    """What a whole system has: metadata, both users' AWS configuration, and variables for logins, sudo and cron.
+    """What a whole system has: metadata, both users' AWS configuration, variables for logins, sudo and cron, root access.
 
     Args:
         spec: the instance.
@@ -106,6 +107,7 @@ def system_files(spec: InstanceSpec, environment: Mapping[str, str]) -> list[Ins
         InstanceFile("/etc/profile.d/sagestack-local-cloud.sh", READABLE, False, exports),
         *aws_files(environment, PurePosixPath("/root"), is_users=False),
         *aws_files(environment, PurePosixPath("/home/ec2-user"), is_users=True),
+        *([InstanceFile("/etc/sudoers.d/ec2-user", 0o440, False, SUDO)] if spec.root_access else []),
     ]
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from local_cloud.notebook_runtime.instance_files import InstanceFile
+from local_cloud.notebook_runtime.instance_files import READABLE, InstanceFile
 
-PROGRAM, READABLE = 0o755, 0o644
+PROGRAM = 0o755
 NO_PIP = '''\
 """Stands where pip would be: this machine's Python came without one (on Debian and Ubuntu it is in python3-venv)."""
 

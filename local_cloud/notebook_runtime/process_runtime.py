@@ -12,7 +12,14 @@ from pathlib import Path
 
 from local_cloud.containers import STARTED_WITH, leftovers
 from local_cloud.containers.engine import NOTE
-from local_cloud.notebook_runtime.instance_files import aws_files, kernels, metadata, without_keys
+from local_cloud.notebook_runtime.instance_files import (
+    READABLE,
+    InstanceFile,
+    aws_files,
+    kernels,
+    metadata,
+    without_keys,
+)
 from local_cloud.notebook_runtime.notebook_python import NotebookPython
 from local_cloud.notebook_runtime.runtime import Hook, InstanceSpec, RuntimeRefused
 from local_cloud.notebook_runtime.started import Started
@@ -213,8 +220,11 @@ def settings(spec: InstanceSpec, jupyter: Path, python: NotebookPython, folder: 
     about = folder / "resource-metadata.json"
     # As on the instance, whose system is Linux; macOS has another place.
     data = home / ".local" / "share" / "jupyter"
+    path = f"{python.programs}:{jupyter.parent}:{STARTED_WITH.get('PATH', '/usr/bin:/bin')}"
     files = [
         metadata(spec, about),
+        # A terminal's shell is a login shell, in which the machine's profile sets PATH anew: its `pip` would be the machine's.
+        InstanceFile(str(home / ".bash_profile"), READABLE, True, f'export PATH="{path}"\n'),
         *aws_files(spec.environment, home, is_users=True),
         *kernels(python.program, data),
         *python.files(),
@@ -227,7 +237,7 @@ def settings(spec: InstanceSpec, jupyter: Path, python: NotebookPython, folder: 
             "LANG": "C.UTF-8",
             **machine,
             **without_keys(spec.environment),
-            "PATH": f"{python.programs}:{jupyter.parent}:{STARTED_WITH.get('PATH', '/usr/bin:/bin')}",
+            "PATH": path,
             "JUPYTER_CONFIG_PATH": str(JUPYTER_SETTINGS),
             "JUPYTER_DATA_DIR": str(data),
             "JUPYTER_RUNTIME_DIR": str(data / "runtime"),
@@ -239,7 +249,6 @@ def settings(spec: InstanceSpec, jupyter: Path, python: NotebookPython, folder: 
         "jupyter": [str(jupyter)],
         "tickets": str(folder / "tickets"),
         "jupyter_log": str(folder / "jupyter.log"),
-        "sudoers": None,
         "files": [file.entry() for file in files],
         "services": [],
     }

@@ -50,7 +50,7 @@ class InstanceSpec:
             The keys become the AWS configuration of root and of ec2-user (`~/.aws/credentials`) rather than variables: so
             they reach kernels, terminals, `sudo -u ec2-user -i` and cron alike, and no list of variables shows them. Sessions
             of this cloud do not expire: the keys must stay valid until `stop` has returned; nothing renews them.
-        root_access: whether ec2-user may become root once JupyterLab runs; lifecycle scripts always run as root.
+        root_access: whether ec2-user may become root by sudo; lifecycle scripts always run as root.
         platform: PlatformIdentifier, told in /etc/sagestack-platform; both runtimes have one system, whatever it says.
         direct_internet: False is told in the log: neither runtime can cut an instance off the internet and leave it this cloud.
         on_line: called with each line that something of the instance prints, from threads of the runtime. The stream is what
@@ -123,7 +123,11 @@ class Instance(Protocol):
         """
 
     def is_running(self) -> bool:
-        """Whether it answers for itself: its system until JupyterLab is started, from then on JupyterLab."""
+        """Whether it answers for itself: its system until JupyterLab is started, from then on JupyterLab.
+
+        JupyterLab that ends is started again, as a service of an instance is on AWS; it has ended once it does so thrice in
+        a minute.
+        """
 
     def stop(self, grace_s: float) -> None:
         """SIGTERM to JupyterLab, SIGKILL after `grace_s` seconds, and the system's end; the volume stays. Harmless twice."""

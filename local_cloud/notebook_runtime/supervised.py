@@ -38,7 +38,6 @@ class SystemSettings(TypedDict):
         jupyter: the program and its first arguments.
         tickets: folder of the files that let people in.
         jupyter_log: a file that gets what JupyterLab prints.
-        sudoers: the file that lets the user become root; None where nobody can.
         files: what is written before anything runs, each `InstanceFile.entry()`.
         services: programs that run from the start.
     """
@@ -50,7 +49,6 @@ class SystemSettings(TypedDict):
     jupyter: list[str]
     tickets: str
     jupyter_log: str
-    sudoers: str | None
     files: list[list[object]]
     services: list[list[str]]
 
@@ -223,7 +221,6 @@ class SupervisedInstance:
                 ip=self._bind_to,
                 port=inside,
                 default_url=landing_page(default_folder),
-                allow_sudo=self._spec.root_access,
                 timeout_s=JUPYTER_TIMEOUT_S,
             )
             if answer["up"]:

@@ -24,6 +24,9 @@ _SETTINGS = {
 }
 """Members of a request for a notebook instance, and the keys they fill; in lower case, as MiniStack looks them up."""
 
+_CONTAINERS = ("TrainingJobName", "ProcessingJobName", "ModelName")
+"""What the name is of that a request makes, where what it makes runs containers with a network or without."""
+
 
 def of_resource(service: Sagemaker, account: str, region: str, resource_arn: str) -> Conditions:
     """`aws:ResourceTag/KEY` and `sagemaker:ResourceTag/KEY`, for each tag of the resource that a request is about."""
@@ -38,7 +41,7 @@ def of_resource(service: Sagemaker, account: str, region: str, resource_arn: str
 
 
 def of_request(body: bytes) -> Conditions:
-    """`aws:RequestTag/KEY` and `aws:TagKeys`, and the keys of the settings of a notebook instance."""
+    """`aws:RequestTag/KEY` and `aws:TagKeys`, and the keys of the settings of a notebook instance, a job and a model."""
     try:
         request = json.loads(body or b"{}")
     except ValueError:
@@ -64,6 +67,22 @@ def of_request(body: bytes) -> Conditions:
             conditions["sagemaker:minimuminstancemetadataserviceversion"] = metadata[
                 "MinimumInstanceMetadataServiceVersion"
             ]
+    if any(name in request for name in _CONTAINERS):
+        conditions |= _of_network(request)
+    return conditions
+
+
+def _of_network(request: dict[str, Any]) -> Conditions:
+    """Whether containers have a network, and which one. Processing has it a level below; the shape is checked only after this."""
+    said = request.get("NetworkConfig")
+    network = said if isinstance(said, dict) else request
+    conditions: Conditions = {
+        "sagemaker:networkisolation": "true" if network.get("EnableNetworkIsolation") is True else "false"
+    }
+    vpc = network.get("VpcConfig")
+    if isinstance(vpc, dict):
+        conditions["sagemaker:vpcsubnets"] = _list(vpc.get("Subnets"))
+        conditions["sagemaker:vpcsecuritygroupids"] = _list(vpc.get("SecurityGroupIds"))
     return conditions
 
 

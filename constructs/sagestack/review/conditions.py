@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sagestack.review.results import (
     Action,
+    CostLine,
     EnvironmentReview,
     Met,
     PermissionChange,
@@ -73,13 +74,14 @@ def _of_change(change: ResourceChange, environment: str) -> str:
         "none": "",
         "kept": "; the old one and its data stay, outside the stack",
         "lost": "; its data are lost",
-        "refused": "; CloudFormation refuses while data are in it",
+        "refused": "; the old one stays while data are in it, outside the stack",
     }[change.data]
     why = next((f" ({reason})" for reason in (change.interruption, *change.reasons) if reason), "")
     return f"{environment}: {resource.type} {resource.path} in {resource.stack} {verb}{data}{why}"
 
 
 def _dearer(condition: Condition, found: EnvironmentReview) -> Iterator[str]:
+    yield from _priced_no_more(found)
     before, after = found.cost_before.total, found.cost_after.total
     more = after - before
     allowed = before * condition.limit / 100 if condition.is_percent else condition.limit
@@ -87,6 +89,29 @@ def _dearer(condition: Condition, found: EnvironmentReview) -> Iterator[str]:
         return
     share = f", {more / before:+.0%}" if before else ", where nothing was paid before"
     yield f"{found.environment}: {before:,.2f} to {after:,.2f} USD a month ({more:+,.2f}{share})"
+
+
+def _priced_no_more(found: EnvironmentReview) -> Iterator[str]:
+    """What had a price and has none: it looks like money saved, and may be any amount, so no limit is kept."""
+    for address, lines in _by_resource(found.cost_after.unknown).items():
+        old, new = (
+            [line for line in side.lines if line.resource.address == address]
+            for side in (found.cost_before, found.cost_after)
+        )
+        unknown = [line for line in lines if line.what not in {each.what for each in old}]
+        was = [line.usd_per_month for line in old if line.usd_per_month]
+        if unknown and len(was) > len([line for line in new if line.usd_per_month]):
+            yield (
+                f"{found.environment}: {unknown[0].resource.path} in {unknown[0].resource.stack} cost {sum(was):,.2f} USD a"
+                f" month, and what it will cost is not known (no price for {unknown[0].what})"
+            )
+
+
+def _by_resource(lines: Iterable[CostLine]) -> dict[str, list[CostLine]]:
+    found: dict[str, list[CostLine]] = {}
+    for line in lines:
+        found.setdefault(line.resource.address, []).append(line)
+    return found
 
 
 def _unpriced(found: EnvironmentReview) -> Iterator[str]:

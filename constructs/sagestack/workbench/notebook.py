@@ -67,6 +67,8 @@ class Notebook(Construct):
         )
         role.grant_own_instance()
         grant_interfaces_in(role, network.subnet_ids[:1], [network.security_group.security_group_id])
+        if notebook.grants.jobs:
+            role.grant_jobs_in(network)
         if lifecycle_config is not None:
             lifecycle_config.grant(role, notebook=name)
         repositories = [

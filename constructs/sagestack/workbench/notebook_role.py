@@ -16,6 +16,7 @@ from sagestack.roles import SageMakerRole, grant_instance_metrics, grant_logs, g
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.notebook import Grants
 from sagestack.training_pipeline import TrainingPipeline
+from sagestack.workbench.private_network import PrivateNetwork
 
 _JOBS = ("processing-job", "training-job", "transform-job")
 _SERVED = ("endpoint", "endpoint-config", "model")
@@ -128,33 +129,33 @@ class NotebookRole(SageMakerRole):
         )
 
     def _grant_jobs(self, models: Sequence[GrantedModel]) -> None:
-        """Jobs and endpoints of its own, named after it, run by this very role."""
+        """Jobs and endpoints of its own, named after it, run by this very role, with no network (but see `grant_jobs_in`)."""
         for model in models:
             model.image.grant_pull(self)
         self._allow(
             [
                 *(
                     f"sagemaker:{verb}{job}Job"
-                    for verb in ("Create", "Describe", "Stop")
+                    for verb in ("Describe", "Stop")
                     for job in ("Processing", "Training", "Transform")
                 ),
                 *(
                     f"sagemaker:{verb}{kind}"
-                    for verb in ("Create", "Delete", "Describe")
+                    for verb in ("Delete", "Describe")
                     for kind in ("Endpoint", "EndpointConfig", "Model")
                 ),
+                "sagemaker:CreateEndpoint",
+                "sagemaker:CreateEndpointConfig",
+                "sagemaker:CreateTransformJob",
                 "sagemaker:UpdateEndpoint",
                 "sagemaker:InvokeEndpoint",
                 "sagemaker:AddTags",
                 "sagemaker:ListTags",
             ],
-            # SageMaker writes names in lower case into ARNs; people in Studio may have others.
-            [
-                self._arn("sagemaker", kind, f"{own}-*")
-                for kind in (*_JOBS, *_SERVED)
-                for own in dict.fromkeys((self._own, self._own.lower()))
-            ],
+            self._own_arns(*_JOBS, *_SERVED),
         )
+        # A notebook without the internet whose containers had it would be a private one in name only.
+        self._grant_containers({"Bool": {"sagemaker:NetworkIsolation": "true"}})
         # To itself only: a job may do what the notebook may, and nothing else.
         self.add_to_policy(
             iam.PolicyStatement(
@@ -167,6 +168,38 @@ class NotebookRole(SageMakerRole):
         grant_logs(self, f"/aws/sagemaker/Endpoints/{self._own}-*")
         grant_instance_metrics(self)
         self._grant_own_logs()
+
+    def grant_jobs_in(self, network: PrivateNetwork) -> None:
+        """Lets its jobs and models have the notebook's own network, where they need one, and reach what the notebook reaches.
+
+        For who may start jobs, and may have network interfaces there. Without it they have no network at all.
+        https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+        """
+        self._grant_containers(
+            {
+                "ForAllValues:StringEquals": {
+                    "sagemaker:VpcSubnets": network.subnet_ids[:1],
+                    "sagemaker:VpcSecurityGroupIds": [network.security_group.security_group_id],
+                },
+                # Of none, all are.
+                "Null": {"sagemaker:VpcSubnets": "false"},
+            }
+        )
+
+    def _grant_containers(self, conditions: Mapping[str, object]) -> None:
+        """Making what runs a container: endpoints and transform jobs run those of models."""
+        self.add_to_policy(
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateModel", "sagemaker:CreateProcessingJob", "sagemaker:CreateTrainingJob"],
+                resources=self._own_arns("model", "processing-job", "training-job"),
+                conditions=conditions,
+            )
+        )
+
+    def _own_arns(self, *kinds: str) -> list[str]:
+        """Of all that is named after it. SageMaker writes names in lower case into ARNs; people in Studio may have others."""
+        owners = dict.fromkeys((self._own, self._own.lower()))
+        return [self._arn("sagemaker", kind, f"{own}-*") for kind in kinds for own in owners]
 
     def _grant_own_logs(self) -> None:
         """Lets the notebook read what its own jobs and endpoints print: the group of all jobs is shared, streams are not.

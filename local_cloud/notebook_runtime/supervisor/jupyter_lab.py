@@ -1,4 +1,4 @@
-"""JupyterLab on an instance: its start, the files that let people in (see `image/jupyter/presigned_urls.py`), and its end."""
+"""JupyterLab on an instance: its start, and again if it crashes, the files that let people in (`presigned_urls.py`), its end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 ENDING_GRACE_S = 2
 """How long JupyterLab may take to end where nobody says how long, in seconds: the local cloud is gone, or it never came up."""
 ANSWER_TIMEOUT_S = 2
+ENDS = 3
+ENDS_WITHIN_S = 60
+"""It is started again when it ends, as a service of an instance is on AWS; one that ended so often in that time stays down."""
 
 
 class JupyterLab:
@@ -44,6 +48,8 @@ class JupyterLab:
         self._tickets = Path(tickets)
         self._log = Path(log)
         self._pid: int | None = None
+        self._changing = threading.Lock()
+        self._is_to_end = False
         self._tickets.mkdir(parents=True, exist_ok=True)
         self._tickets.chmod(0o700)
         user.own(self._tickets)
@@ -60,25 +66,28 @@ class JupyterLab:
             f"--LabApp.default_url={default_url}",
         ]
         try:
-            process = self._children.start(
-                arguments,
-                cwd=self._volume,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                **self._user.options(SAGESTACK_TICKETS=str(self._tickets)),
-            )
+            pid, output = self._launch(arguments)
         except OSError as error:
             return {"up": False, "lines": [f"{arguments[0]} cannot be started: {error.strerror or error}"]}
-        # Before it answers: a stop that comes meanwhile must find it.
-        self._pid = process.pid
-        output = Output("jupyter.log", process.stdout, self._log.open("a", encoding="utf-8"))
-        said = self._awaited(process.pid, port, timeout_s)
+        said = self._awaited(pid, port, timeout_s)
         if said is None:
-            threading.Thread(target=self._tell_end, args=(process.pid,), daemon=True).start()
-            return {"up": True, "pid": process.pid}
-        self._children.end(process.pid, ENDING_GRACE_S, ENDING_GRACE_S)
+            threading.Thread(target=self._keep_up, args=(arguments, pid), daemon=True).start()
+            return {"up": True, "pid": pid}
+        self._children.end(pid, ENDING_GRACE_S, ENDING_GRACE_S)
         output.catch_up()
         return {"up": False, "lines": [*output.last, said]}
+
+    def _launch(self, arguments: list[str]) -> tuple[int, Output]:
+        process = self._children.start(
+            arguments,
+            cwd=self._volume,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **self._user.options(SAGESTACK_TICKETS=str(self._tickets)),
+        )
+        # Before it answers: a stop that comes meanwhile must find it.
+        self._pid = process.pid
+        return process.pid, Output("jupyter.log", process.stdout, self._log.open("a", encoding="utf-8"))
 
     def expect(self, digest: str, expires_at: float, session_seconds: float) -> None:
         """Leave a file for whoever comes with a token.
@@ -96,6 +105,8 @@ class JupyterLab:
 
     def stop(self, grace_s: float) -> None:
         """SIGTERM, and SIGKILL after so many seconds."""
+        with self._changing:
+            self._is_to_end = True
         if self._pid is not None:
             self._children.end(self._pid, grace_s, ENDING_GRACE_S)
 
@@ -112,7 +123,7 @@ class JupyterLab:
 
     def _answers(self, pid: int, port: int) -> bool:
         # Its own note says that it, and not somebody else, listens on the port.
-        if not (self._user.home / ".local/share/jupyter/runtime" / f"jpserver-{pid}.json").exists():
+        if not self._note(pid).exists():
             return False
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -124,5 +135,26 @@ class JupyterLab:
             return False
         return True
 
-    def _tell_end(self, pid: int) -> None:
-        say(ended="jupyter", code=self._children.wait(pid))
+    def _keep_up(self, arguments: list[str], pid: int) -> None:
+        """Start it again whenever it ends by itself, until it does so again and again; then tell."""
+        ends: deque[float] = deque(maxlen=ENDS)
+        while True:
+            code = self._children.wait(pid)
+            ends.append(time.monotonic())
+            is_hopeless = len(ends) == ENDS and ends[-1] - ends[0] < ENDS_WITHIN_S
+            with self._changing:
+                if self._is_to_end or is_hopeless:
+                    break
+                # One that was killed has left it, for programs that look for JupyterLab there.
+                self._note(pid).unlink(missing_ok=True)
+                say(stream="jupyter.log", line=f"JupyterLab has ended with {code}; it is started again.")
+                try:
+                    pid, _ = self._launch(arguments)
+                except OSError as error:
+                    say(stream="jupyter.log", line=f"JupyterLab cannot be started: {error.strerror or error}")
+                    break
+        say(ended="jupyter", code=code)
+
+    def _note(self, pid: int) -> Path:
+        """Where it says that it listens, and on which port."""
+        return self._user.home / ".local/share/jupyter/runtime" / f"jpserver-{pid}.json"

@@ -74,7 +74,6 @@ class System:
         self._children = Children()
         self._user = User(settings["user"], settings["home"], settings["environment"])
         self._volume = Path(settings["volume"])
-        self._sudoers = settings["sudoers"]
         self._jupyter = JupyterLab(
             self._children, self._user, self._volume, settings["jupyter"], settings["tickets"], settings["jupyter_log"]
         )
@@ -124,10 +123,8 @@ class System:
             return {"said": None}
         return {"said": git_clone.clone(self._children, self._user, url, branch, username, password, target)}
 
-    def start_jupyter(self, ip: str, port: int, default_url: str, allow_sudo: bool, timeout_s: float) -> dict[str, Any]:
+    def start_jupyter(self, ip: str, port: int, default_url: str, timeout_s: float) -> dict[str, Any]:
         """Start JupyterLab and wait until it answers: `up`, or the lines with which it did not come up."""
-        if self._sudoers and allow_sudo:
-            self._write(Path(self._sudoers), 0o440, False, "ec2-user ALL=(ALL) NOPASSWD:ALL\n")
         return self._jupyter.start(ip, port, default_url, timeout_s)
 
     def ticket(self, digest: str, expires_at: float, session_seconds: float) -> dict[str, Any]:

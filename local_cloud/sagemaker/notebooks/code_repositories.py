@@ -31,8 +31,16 @@ class Repository:
 
     @property
     def folder(self) -> str:
-        """The folder it is cloned into, as git names it."""
-        return self.url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
+        """The folder it is cloned into, as git names it (git-clone(1): "the humanish part of the source repository").
+
+        Raises:
+            ValidationError: git would not know how to name it.
+        """
+        named = self.url.rstrip("/").removesuffix("/.git").rstrip("/")
+        folder = named.rpartition("/")[2].removesuffix(".git").strip()
+        if folder in ("", ".", ".."):
+            raise ValidationError(f"The repository {self.url} has no name that a folder could have.")
+        return folder
 
 
 @operation("CreateCodeRepository")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 from local_cloud.notebook_runtime.runtime import Instance, InstanceSpec, RuntimeRefused
 from local_cloud.platform import Caller, RoleRefused
@@ -29,6 +31,7 @@ HIDDEN = frozenset({FOLDER, CREATED})
 STOP_GRACE_S = 10.0
 """How long what runs on an instance has to end after SIGTERM, in real seconds; AWS documents no time."""
 WATCH_EVERY_S = 2.0
+WRITE_AGAIN_S = 1.0
 MISSES = 3
 """How often an instance must not answer, one time after the other, before it counts as ended."""
 
@@ -47,22 +50,44 @@ def launch(notebooks: Notebooks, caller: Caller, name: str) -> None:
             f"InternalServerError: The local cloud failed ({error!r}); its log has the traceback. Please try again."
         )
     else:
-        finish(notebooks.service, caller, name, "InService", Url=url)
+        settle(notebooks, caller, name, "InService", Url=url)
         return
-    # The end of the local cloud fails everything; the next start takes it up again.
-    if not notebooks.closing.is_set():
-        finish(notebooks.service, caller, name, "Failed", reason, Url=None)
+    settle(notebooks, caller, name, "Failed", reason, Url=None)
 
 
 def halt(notebooks: Notebooks, caller: Caller, name: str) -> None:
     """Stop an instance that is Stopping."""
-    _end(notebooks, caller, name)
-    finish(notebooks.service, caller, name, "Stopped", Url=None)
+    _end(notebooks, key_for(caller, name))
+    settle(notebooks, caller, name, "Stopped", Url=None)
 
 
 def settle_update(notebooks: Notebooks, caller: Caller, name: str) -> None:
     """End the update of an instance: there is nothing to change but what the next start reads."""
-    finish(notebooks.service, caller, name, "Stopped")
+    settle(notebooks, caller, name, "Stopped")
+
+
+def settle(
+    notebooks: Notebooks, caller: Caller, name: str, status: str, reason: str | None = None, **more: Any
+) -> None:
+    """Write the status that something led to, and try again while the disk is full: an instance that stays in the status
+    before it can neither be started, nor stopped, nor deleted. Nothing is written once the local cloud ends: that fails
+    everything, and the next start takes it up again.
+
+    Args:
+        notebooks: the notebook instances.
+        caller: whose instance it is.
+        name: of the instance.
+        status: the status.
+        reason: FailureReason.
+        more: see `notebook_status.finish`.
+    """
+    while not notebooks.closing.is_set():
+        try:
+            finish(notebooks.service, caller, name, status, reason, **more)
+            return
+        except sqlite3.OperationalError as error:
+            logger.warning("Notebook instance %s is %s, which cannot be written down yet: %s", name, status, error)
+            notebooks.closing.wait(WRITE_AGAIN_S)
 
 
 def remove(notebooks: Notebooks, caller: Caller, name: str) -> None:
@@ -75,7 +100,7 @@ def remove(notebooks: Notebooks, caller: Caller, name: str) -> None:
         if not notebooks.closing.is_set():
             logger.exception("The volume of notebook instance %s cannot be deleted", name)
             reason = f"InternalServerError: The volume cannot be deleted ({error}). Delete the notebook instance again."
-            finish(notebooks.service, caller, name, "Failed", reason)
+            settle(notebooks, caller, name, "Failed", reason)
         return
     shutil.rmtree(folder, ignore_errors=True)
     with notebooks.service.store.transaction():
@@ -113,26 +138,27 @@ def _fail_ended(notebooks: Notebooks, key: Key) -> None:
     account, region, name = key
     caller = Caller(account=account, region=region, arn=f"arn:aws:iam::{account}:root")
     document = notebooks.service.store.get(KIND, *key)
-    if document is None or notebooks.closing.is_set():
+    # One that is being stopped ends on purpose.
+    if document is None or document["NotebookInstanceStatus"] != "InService":
         return
     reason = (
-        f"InternalServerError: JupyterLab has ended by itself; log group {GROUP}, stream "
+        f"InternalServerError: JupyterLab has ended by itself again and again; log group {GROUP}, stream "
         f"{document['NotebookInstanceName']}/jupyter.log. Start the notebook instance again: its volume is as it was."
     )
-    # One that is being stopped ends on purpose.
-    if finish(notebooks.service, caller, name, "Failed", reason, only_if="InService", Url=None):
-        _end(notebooks, caller, name)
+    # What is left of it goes first: once it is Failed, somebody may start it on the same volume.
+    _end(notebooks, key)
+    settle(notebooks, caller, name, "Failed", reason, only_if="InService", Url=None)
 
 
-def _end(notebooks: Notebooks, caller: Caller, name: str) -> None:
-    running = notebooks.running.pop(key_for(caller, name), None)
+def _end(notebooks: Notebooks, key: Key) -> None:
+    running = notebooks.running.pop(key, None)
     if running is None:
         return
     try:
         running.instance.stop(STOP_GRACE_S)
     except Exception:
         # What cannot be stopped is gone, or the runtime ends it with the local cloud; nobody can use it any more.
-        logger.exception("Notebook instance %s did not stop cleanly", name)
+        logger.exception("Notebook instance %s did not stop cleanly", key[-1])
     # Only now: what runs on the instance may use its role to the end.
     running.logs.close()
     notebooks.service.platform.forget_session(running.credentials)

@@ -15,8 +15,9 @@ from local_cloud.sagemaker.store import Document
 
 SESSION = "SageMaker"
 """The session that an instance's role is assumed with: it ends the ARN that `GetCallerIdentity` tells on an instance."""
-ENDED_PLATFORMS = ("notebook-al1-v1", "notebook-al2-v1")
-"""The API still has them in its pattern; SageMaker refuses the second in these words, and Amazon Linux 1 ended before it."""
+ENDED_PLATFORMS = ("notebook-al1-v1", "notebook-al2-v1", "notebook-al2-v2", "notebook-al2-v3")
+"""The API still has them in its pattern; SageMaker refuses the second in these words, and the others have ended, too:
+https://docs.aws.amazon.com/sagemaker/latest/dg/nbi-al2.html"""
 
 
 def check(service: Sagemaker, caller: Caller, request: Request, current: Document | None = None) -> None:

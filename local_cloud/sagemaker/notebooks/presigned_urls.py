@@ -27,6 +27,9 @@ def create_presigned_url(service: Sagemaker, caller: Caller, request: Request) -
     document = notebook_status.find(service, caller, request["NotebookInstanceName"])
     status, arn = document["NotebookInstanceStatus"], document["NotebookInstanceArn"]
     running = notebooks_of(service).running.get(key_for(caller, document["NotebookInstanceName"]))
+    if status == "InService" and running is None:
+        # Its JupyterLab has ended by itself a moment ago, and it is about to be Failed.
+        raise _refusal(arn, "JupyterLab does not run on this notebook instance.")
     if status != "InService" or running is None:
         raise ValidationError(
             f"Status ({status}) not in ([InService]). Unable to create a presigned URL for Notebook Instance ({arn})."
@@ -35,5 +38,9 @@ def create_presigned_url(service: Sagemaker, caller: Caller, request: Request) -
     try:
         url = running.instance.authorize(secrets.token_urlsafe(32), time.time() + VALID_S, session_s)
     except RuntimeRefused as error:
-        raise ValidationError(f"Unable to create a presigned URL for Notebook Instance ({arn}): {error}") from error
+        raise _refusal(arn, str(error)) from error
     return {"AuthorizedUrl": url}
+
+
+def _refusal(arn: str, why: str) -> ValidationError:
+    return ValidationError(f"Unable to create a presigned URL for Notebook Instance ({arn}): {why}")

@@ -1,14 +1,23 @@
-"""Versions of custom images: each stands for one container image in ECR, which must be there and readable by the image's role."""
+"""Versions of custom images: each stands for one container image, which must be there and readable by the image's role.
+
+It is in ECR, or, as everywhere in the local cloud, which needs no Docker, the zipped build context of one in S3.
+"""
 
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_cloud.platform import Caller, RoleRefused
+from local_cloud.containers.engine import ContainerError
+from local_cloud.containers.images import dockerfile_of, is_build_context
+from local_cloud.platform import Caller, Credentials, RoleRefused
 from local_cloud.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationError
+from local_cloud.sagemaker.jobs.job_data import Location
+from local_cloud.sagemaker.model_data import fetch_object
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation, page
 from local_cloud.sagemaker.store import Document
 from local_cloud.sagemaker.studio import image_events, images, kinds
@@ -32,29 +41,49 @@ _SUMMARY = (
 
 
 def _resolve(service: Sagemaker, caller: Caller, version: Document) -> dict[str, Any]:
-    """Look the container image up as the image's role: ContainerImage names it by its digest."""
+    """Look the container image up as the image's role: ContainerImage names it by what cannot change."""
     image = images.IMAGE.find(service, caller, version["ImageName"].lower())
     try:
         credentials = service.platform.assume_role(image["RoleArn"], "SageMaker")
     except RoleRefused as error:
         raise Failed(str(error)) from None
-    address = _ECR.fullmatch(version["BaseImage"])
-    assert address is not None, "refused when it was created"
-    wanted = {"imageDigest": address["digest"]} if address["digest"] else {"imageTag": address["tag"] or "latest"}
+    find = _in_s3 if is_build_context(version["BaseImage"]) else _in_ecr
     try:
-        found = service.platform.client("ecr", address["region"], credentials).batch_get_image(
-            registryId=address["registry"], repositoryName=address["repository"], imageIds=[wanted]
-        )["images"]
+        return {"ContainerImage": find(service, caller, version["BaseImage"], credentials)}
     except ClientError as error:
         raise Failed(f"{version['BaseImage']}: {error.response['Error']['Message']}") from None
     finally:
         service.platform.forget_session(credentials)
+
+
+def _in_ecr(service: Sagemaker, _caller: Caller, base: str, credentials: Credentials) -> str:
+    """The image by its digest."""
+    address = _ECR.fullmatch(base)
+    assert address is not None, "refused when it was created"
+    wanted = {"imageDigest": address["digest"]} if address["digest"] else {"imageTag": address["tag"] or "latest"}
+    found = service.platform.client("ecr", address["region"], credentials).batch_get_image(
+        registryId=address["registry"], repositoryName=address["repository"], imageIds=[wanted]
+    )["images"]
     if not found:
-        raise Failed(f"The container image {version['BaseImage']} does not exist in Amazon ECR.")
-    base = version["BaseImage"].partition("@")[0]
+        raise Failed(f"The container image {base} does not exist in Amazon ECR.")
+    repository = base.partition("@")[0]
     if address["tag"]:
-        base = base.rpartition(":")[0]
-    return {"ContainerImage": f"{base}@{found[0]['imageId']['imageDigest']}"}
+        repository = repository.rpartition(":")[0]
+    return f"{repository}@{found[0]['imageId']['imageDigest']}"
+
+
+def _in_s3(service: Sagemaker, caller: Caller, base: str, credentials: Credentials) -> str:
+    """The build context itself, which has the hash of its content in its name; nothing is built, for no app runs here."""
+    location = Location.parse(base)
+    s3 = service.platform.client("s3", caller.region, credentials)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder, "context.zip")
+        fetch_object(s3, location.bucket, location.key, archive)
+        try:
+            dockerfile_of(archive, base)
+        except ContainerError as error:
+            raise Failed(str(error)) from None
+    return base
 
 
 VERSION = Entity(
@@ -82,9 +111,15 @@ def find(service: Sagemaker, caller: Caller, image_name: str, number: int) -> Do
 @operation("CreateImageVersion")
 def create_image_version(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """CreateImageVersion: the next number, CREATING; the same ClientToken once more is the same version."""
-    if not _ECR.fullmatch(request["BaseImage"]):
+    base = request["BaseImage"]
+    if is_build_context(base):
+        if not all(base.removeprefix("s3://").partition("/")):
+            raise ValidationError(
+                f"BaseImage {base} names no object: s3://BUCKET/KEY of a zipped build context is expected."
+            )
+    elif not _ECR.fullmatch(base):
         raise ValidationError(
-            f"BaseImage {request['BaseImage']} is no address in Amazon ECR: "
+            f"BaseImage {base} is no address in Amazon ECR: "
             "ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY[:TAG or @DIGEST] is expected."
         )
     with service.store.transaction():

@@ -135,6 +135,19 @@ def _image_request(properties: Properties) -> Properties:
     return {_RENAMED.get(name, name): value for name, value in properties.items()}
 
 
+def _app_image_config_request(properties: Properties) -> Properties:
+    """Variables of a container are a list of keys and values in a template, and a map in the API."""
+    request = dict(properties)
+    for member in ("JupyterLabAppImageConfig", "CodeEditorAppImageConfig"):
+        container = (request.get(member) or {}).get("ContainerConfig") or {}
+        listed = container.get("ContainerEnvironmentVariables")
+        if isinstance(listed, list):
+            variables = {each["Key"]: each["Value"] for each in listed}
+            changed = {**container, "ContainerEnvironmentVariables": variables}
+            request[member] = {**request[member], "ContainerConfig": changed}
+    return request
+
+
 def _version_request(properties: Properties) -> Properties:
     # Tags of the stack come with every type; this one has none.
     request = {name: value for name, value in properties.items() if name not in ("Alias", "Aliases", "Tags")}
@@ -193,6 +206,7 @@ RESOURCE_TYPES: dict[ResourceType, type[Provisioner]] = {
         "AppImageConfigName",
         "AppImageConfigArn",
         replacing=("AppImageConfigName",),
+        to_request=_app_image_config_request,
     ): AppImageConfigProvisioner,
     ResourceType(
         "AWS::SageMaker::Image",

@@ -69,8 +69,8 @@ def bootstrap(
     if github and github.delivery.repository.github_ids is None:
         name = github.delivery.repository.name
         out.warn(
-            f"repository.github_ids is not in delivery.yaml: the roles of GitHub trust {name} by its name alone. A repository that was"
-            " made, renamed or transferred since 2026-07-15 needs them, or its jobs get no role:"
+            f"repository.github_ids is not in delivery.yaml: the roles of GitHub trust {name} by its name alone. A repository"
+            " that was made, renamed or transferred since 2026-07-15 needs them, or its jobs get no role:"
             f" gh api repos/{name} --jq '{{owner: .owner.id, repository: .id}}'"
         )
     if lost:

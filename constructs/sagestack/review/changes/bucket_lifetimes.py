@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagestack.review.assembly import Assembly, Resource
-from sagestack.review.changes.drafts import Context, Draft
+from sagestack.review.changes.drafts import Context, Draft, plural
 from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Severity
 
@@ -43,8 +43,8 @@ def judge_bucket(draft: Draft, context: Context) -> None:
 
 
 def _shorter(draft: Draft, rule: _Rule, was: float | None, context: Context, *, is_versioned: bool) -> None:
-    when = f"{rule.days:g} days" if rule.days else "a date"
-    before = f"{was:g} days" if was is not None else "for ever"
+    when = plural(rule.days, "day") if rule.days else "a date"
+    before = plural(was, "day") if was is not None else "for ever"
     below = f" ({rule.where})" if rule.where else ""
     if rule.is_old:
         draft.say(

@@ -23,6 +23,8 @@ from sagestack.review.results import Action, ResourceChange, Severity
 
 _SEVERITIES = list(Severity)
 _ACTIONS = list(Action)
+_PARAMETERS = " A stack that is deployed keeps the values that it has: `cdk deploy` gives it no new default."
+"""https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-deploy.html (`--previous-parameters`)"""
 _FATES = ["lost", "refused", "kept", "none"]
 
 
@@ -54,6 +56,7 @@ def change_notes(before: Assembly | None, after: Assembly | None) -> tuple[str, 
             if changed:
                 notes.append(
                     f"Stack {new.name} has other {part.lower()} ({', '.join(changed)}); what depends on them is not followed."
+                    + (_PARAMETERS if part == "Parameters" else "")
                 )
     return (*notes, *problems())
 

@@ -9,6 +9,8 @@ from sagestack.review.assembly import Assembly, Resource
 from sagestack.review.changes.held_data import Fate
 from sagestack.review.results import Action, PropertyChange, ResourceChange, Severity
 
+FAILS = "The deployment fails"
+"""How every reason begins that says so."""
 _BADNESS = {Severity.NOTICE: 0, Severity.WARNING: 1, Severity.DANGER: 2}
 
 
@@ -61,7 +63,8 @@ class Draft:
         )
 
     def done(self) -> ResourceChange:
-        reasons = sorted(self.reasons, key=lambda reason: -_BADNESS[reason[0]])
+        # What fails happens to nobody: whoever reads on knows that the rest of it is what would be.
+        reasons = sorted(self.reasons, key=lambda reason: (-_BADNESS[reason[0]], not reason[1].startswith(FAILS)))
         return ResourceChange(
             before=self.before,
             after=self.after,
@@ -92,3 +95,8 @@ class Context:
     @staticmethod
     def _of(assembly: Assembly, stack: str, logical_id: str | None) -> Resource | None:
         return assembly.stacks[stack].resources.get(logical_id or "") if stack in assembly.stacks else None
+
+
+def plural(count: float, unit: str) -> str:
+    """`1 day`, `1,209,600 seconds`."""
+    return f"{count:,.0f} {unit}{'' if count == 1 else 's'}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sagestack.review.changes.bucket_lifetimes import judge_bucket
-from sagestack.review.changes.drafts import Context, Draft
+from sagestack.review.changes.drafts import Context, Draft, plural
 from sagestack.review.changes.templates import canonical
 from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, Severity
@@ -83,15 +83,15 @@ def _key(draft: Draft, context: Context) -> None:
 
 
 def _log_group(draft: Draft, context: Context) -> None:
-    _sooner(draft, "RetentionInDays", "days", "log events")
+    _sooner(draft, "RetentionInDays", "day", "log events")
 
 
 def _queue(draft: Draft, context: Context) -> None:
-    _sooner(draft, "MessageRetentionPeriod", "seconds", "messages", missing=345_600)
+    _sooner(draft, "MessageRetentionPeriod", "second", "messages", missing=345_600)
 
 
 def _stream(draft: Draft, context: Context) -> None:
-    _sooner(draft, "RetentionPeriodHours", "hours", "records", missing=24)
+    _sooner(draft, "RetentionPeriodHours", "hour", "records", missing=24)
 
 
 def _sooner(draft: Draft, name: str, unit: str, what: str, *, missing: float | None = None) -> None:
@@ -102,11 +102,11 @@ def _sooner(draft: Draft, name: str, unit: str, what: str, *, missing: float | N
     was, is_now = number(change.before, missing), number(change.after, missing)
     if is_now is None or (was is not None and was <= is_now):
         return
-    before = f"{was:,g} {unit}" if was is not None else "for ever"
+    before = plural(was, unit) if was is not None else "for ever"
     draft.data = "lost"
     draft.say(
         Severity.WARNING,
-        f"AWS deletes {what} that are older than {is_now:,g} {unit}, also those that are there; they were kept {before}.",
+        f"AWS deletes {what} that are older than {plural(is_now, unit)}, also those that are there; they were kept {before}.",
     )
 
 

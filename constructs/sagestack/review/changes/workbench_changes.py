@@ -106,10 +106,11 @@ def _domain(draft: Draft, context: Context) -> None:
 
 def _domain_network(draft: Draft) -> None:
     """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateDomain.html"""
-    access, subnets = draft.changed("AppNetworkAccessType"), draft.changed("SubnetIds")
-    if access is None and subnets is None:
-        return
-    draft.say(Severity.WARNING, "The deployment fails while an app of the domain runs: stop all of them first.")
+    access = draft.changed("AppNetworkAccessType")
+    if access is not None or any(
+        change.path.startswith("SubnetIds") and change.before is not None for change in draft.properties
+    ):
+        draft.say(Severity.WARNING, "The deployment fails while an app of the domain runs: stop all of them first.")
     if access is not None and access.before == "VpcOnly":
         draft.say(Severity.WARNING, "Its apps reach the internet past your network, whatever that lets through.")
 

@@ -12,6 +12,7 @@ from sagestack.review.permissions.references import Names, Reader
 from sagestack.review.permissions.rows import Sides, scope_changes
 from sagestack.review.permissions.scopes import PRINCIPALS, scopes
 from sagestack.review.permissions.switches import switch_changes
+from sagestack.review.permissions.worn_roles import worn_role_changes
 from sagestack.review.results import PermissionChange, Severity
 
 __all__ = ["permission_changes"]
@@ -76,6 +77,7 @@ def _changes(before: Assembly | None, after: Assembly | None) -> Iterator[Permis
         if _type(was, is_now) in PRINCIPALS:
             yield from attachment_changes(was, is_now, old, new, sides)
         yield from switch_changes(was, is_now, old, new)
+        yield from worn_role_changes(was, is_now, old, new, sides)
 
 
 def _stacks(*sides: Assembly | None) -> Iterator[StackTemplate]:

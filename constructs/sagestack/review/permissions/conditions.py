@@ -5,9 +5,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_con
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from sagestack.review.permissions.globs import matches
 
@@ -20,6 +22,7 @@ _ENOUGH = 4096
 """Contexts; beyond, the conditions are compared as a whole and not by their values."""
 _LIKE = {"stringlike", "arnlike", "arnequals"}
 _EQUAL = {"stringequals", "stringequalsignorecase", "bool"}
+_IP = "ipaddress"
 _NEGATED = {
     "stringnotequals": "stringequals",
     "stringnotequalsignorecase": "stringequalsignorecase",
@@ -80,8 +83,13 @@ class Condition:
 
     @property
     def is_by_value(self) -> bool:
-        """Whether the key's value alone decides, and there is one: no sets, numbers, dates, addresses."""
-        return self.base in _LIKE | _EQUAL | {"null"}
+        """Whether the key's value alone decides, and there is one: no sets, numbers, dates."""
+        return self.base in _LIKE | _EQUAL | {"null"} or self.is_by_network
+
+    @property
+    def is_by_network(self) -> bool:
+        """Whether addresses decide, and all of them are known."""
+        return self.base == _IP and all(_network(value) is not None for value in self.values)
 
     def holds(self, world: World) -> bool:
         if not self.is_by_value:
@@ -94,6 +102,9 @@ class Condition:
         return any(self._takes(value, wanted) for wanted in self.values) != self.is_negated
 
     def _takes(self, value: str, wanted: str) -> bool:
+        if self.base == _IP:
+            address, network = _network(value), _network(wanted)
+            return address is not None and network is not None and address.network_address in network
         if self.base in _LIKE:
             return matches(value, wanted)
         if self.base == "stringequals":
@@ -185,6 +196,8 @@ def _candidates(conditions: set[Condition]) -> dict[tuple[str, ...], list[str | 
 def _values(conditions: set[Condition]) -> set[str | None]:
     if all(condition.base in ("bool", "null") for condition in conditions):
         return {"true", "false", None}
+    addresses = _addresses(condition for condition in conditions if condition.base == _IP)
+    conditions = {condition for condition in conditions if condition.base != _IP}
     values = {value for condition in conditions if condition.base != "null" for value in condition.values}
     patterns = {
         value
@@ -197,4 +210,22 @@ def _values(conditions: set[Condition]) -> set[str | None]:
     pieces = {_OTHER, ""} | ({value.strip("*") for value in values} if patterns else set())
     tried = {pattern.replace("*", piece).replace("?", _OTHER) for pattern in patterns for piece in pieces}
     exact = {value for condition in conditions if condition.base not in _LIKE for value in condition.values}
-    return {_OTHER, None, *exact, *(values - patterns), *tried}
+    return {_OTHER, None, *exact, *(values - patterns), *tried, *addresses}
+
+
+def _addresses(conditions: Iterable[Condition]) -> set[str]:
+    """Addresses enough to tell networks apart: where each begins, and what follows its end."""
+    networks = [found for each in conditions for value in each.values if (found := _network(value)) is not None]
+    begins = {network.network_address for network in networks}
+    ends = [network.broadcast_address for network in networks]
+    after = {end + 1 for end in ends if int(end) + 1 < 2**end.max_prefixlen}
+    first = {ipaddress.ip_address("0.0.0.0"), ipaddress.ip_address("::")} if networks else set()  # noqa: S104  no socket
+    return {str(address) for address in begins | after | first}
+
+
+@cache
+def _network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return None

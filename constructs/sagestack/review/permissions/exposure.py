@@ -50,12 +50,13 @@ _WIDEST_NETWORK = {4: 8, 6: 32}
 _FIXING = {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "foranyvalue:stringequals"}
 
 
-def exposure(principal: str, conditions: Conditions, account: str, names: Names) -> Exposure:
+def exposure(principal: str, conditions: Conditions, account: str, names: Names, *, is_trust: bool = False) -> Exposure:
     """Who gets in.
 
     Args:
         principal: as in a statement.
         account: that of the stack whose resource it is.
+        is_trust: whether it is about who may take a role: whom an address or a network lets in there may be of any account.
     """
     narrowing = [each for each in conditions if _narrows(each)]
     accounts = {found for each in narrowing for found in _accounts_of(each, names)}
@@ -65,7 +66,8 @@ def exposure(principal: str, conditions: Conditions, account: str, names: Names)
         if accounts:
             return "own" if accounts <= {account} else "cross-account"
         # An organization is more than this account; a VPC, an ARN without an account and addresses say nothing of accounts.
-        return "cross-account" if any("principalorg" in each.key.lower() for each in narrowing) else "own"
+        is_wider = is_trust or any("principalorg" in each.key.lower() for each in narrowing)
+        return "cross-account" if is_wider else "own"
     kind, _, name = principal.partition(":")
     if kind == "Federated":
         return _federated(conditions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 
 from sagestack.review.permissions import actions as known
@@ -66,7 +66,7 @@ def flags(facts: Facts) -> frozenset[PermissionFlag]:
         found.add(PermissionFlag.LOST_DENIAL)
     if not facts.denied and facts.kind in ("identity", "boundary") and _is_wildcard(facts):
         found.add(PermissionFlag.NEW_WILDCARD)
-    if not facts.denied and _MANAGES in known.levels(_beyond_work(facts)) and not _is_root_of_key(facts):
+    if not facts.denied and _MANAGES in levels_of(_beyond_work(facts)) and not _is_root_of_key(facts):
         found.add(PermissionFlag.PERMISSIONS_MANAGEMENT)
     return frozenset(found)
 
@@ -74,7 +74,7 @@ def flags(facts: Facts) -> frozenset[PermissionFlag]:
 def severity(facts: Facts) -> Severity:
     """The table of docs/reference/review.md, from the top."""
     marks = flags(facts)
-    levels = set(known.levels(facts.actions))
+    levels = set(levels_of(facts.actions))
     if marks & {PermissionFlag.PUBLIC, PermissionFlag.CROSS_ACCOUNT, PermissionFlag.LOST_DENIAL}:
         return Severity.DANGER
     if facts.kind == "trust":
@@ -95,8 +95,13 @@ def severity(facts: Facts) -> Severity:
     return Severity.WARNING if _changes_something(facts) and not facts.is_new_target else Severity.NOTICE
 
 
+def levels_of(actions: Collection[str]) -> tuple[str, ...]:
+    """The access levels of actions; of all but some (`not iam:*`) those of all, since what is left has them as well."""
+    return known.levels(["*"] if any(action.startswith("not ") for action in actions) else actions)
+
+
 def _changes_something(facts: Facts) -> bool:
-    return "Write" in known.levels(_beyond_work(facts))
+    return "Write" in levels_of(_beyond_work(facts))
 
 
 def _beyond_work(facts: Facts) -> list[str]:

@@ -13,7 +13,7 @@ from sagestack.review.permissions.comparison import Gain, gains
 from sagestack.review.permissions.conditions import Conditions
 from sagestack.review.permissions.exposure import exposure
 from sagestack.review.permissions.globs import matches
-from sagestack.review.permissions.judgement import Facts, flags, severity
+from sagestack.review.permissions.judgement import Facts, flags, levels_of, severity
 from sagestack.review.permissions.references import Names
 from sagestack.review.permissions.scopes import GUARDS_OF_MANY, VPC_ENDPOINT, Scope
 from sagestack.review.permissions.sentences import (
@@ -125,7 +125,8 @@ def _rows(found: Iterable[Gain]) -> list[_Row]:
     """Gains with the same principal, service and conditions: first their actions by target, then their targets by actions."""
     by_target: dict[tuple[_Group, str], set[str]] = {}
     for gain in found:
-        service = gain.action.removeprefix("not ").partition(":")[0]
+        # What is all but some actions is of no service.
+        service = "" if gain.action.startswith("not ") else gain.action.partition(":")[0]
         group = _Group(gain.denied, gain.principal, service, gain.conditions, gain.before)
         by_target.setdefault((group, gain.resource), set()).add(gain.action)
     by_actions: dict[tuple[_Group, tuple[str, ...]], list[str]] = {}
@@ -171,7 +172,7 @@ def _told(row: _Row, scope: Scope, sides: Sides, direction: Direction, is_whole:
         conditions=row.group.conditions,
         exposures=frozenset()
         if is_self or row.group.denied
-        else {exposure(row.group.principal, row.group.conditions, account, names)},
+        else {exposure(row.group.principal, row.group.conditions, account, names, is_trust=scope.kind == "trust")},
         is_own_account=row.group.principal.startswith("Account:"),
         is_new_owner=is_whole,
         is_new_target=all(
@@ -191,9 +192,7 @@ def _told(row: _Row, scope: Scope, sides: Sides, direction: Direction, is_whole:
         resource=scope.resource,
         principal=who,
         actions=tuple(action_labels(row.actions)),
-        access_levels=known.levels(action.removeprefix("not ") for action in row.actions)
-        if not any(action.startswith("not ") for action in row.actions)
-        else known.levels(["*"]),
+        access_levels=levels_of(row.actions),
         targets=targets,
         conditions=conditions,
         severity=_severity(facts, scope, direction),
@@ -222,6 +221,8 @@ def _sentence(
         mine = f"{who}: " if row.group.principal == SELF else ""
         verb = "is no longer denied" if direction == "wider" else "is now denied"
         return f"{mine}{what} {verb}{whom}{only_if(conditions)}"
+    if row.actions[0].startswith("not "):
+        what = f"do {what}"
     if is_whole and row.group.principal == SELF:
         return f"{who} (a new {kind_in_words(scope.resource.type)}) may {what}{only_if(conditions)}"
     verb = "may now" if direction == "wider" else "may no longer"

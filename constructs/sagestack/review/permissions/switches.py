@@ -86,6 +86,37 @@ def _bucket(resource: Resource, was: Mapping[str, Any] | None, now: Mapping[str,
             wider=False,
         )
 
+    yield from _copies(resource, was, now)
+
+
+def _copies(resource: Resource, was: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterator[PermissionChange]:
+    """What is written is copied to another bucket, whoever may read that one.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication.html
+    """
+    for target, account in sorted(_replicas(now) - _replicas(was or {})):
+        where = f"{target} in account {account}" if account else target
+        yield _row(
+            resource,
+            f"account {account}" if account else "who reads the copy",
+            ("replication",),
+            f"What is written to {resource.path} is now copied to {where}",
+            severity=Severity.DANGER if account else Severity.WARNING,
+            flags={PermissionFlag.CROSS_ACCOUNT} if account else set(),
+        )
+
+
+def _replicas(properties: Mapping[str, Any]) -> set[tuple[str, str]]:
+    configuration = properties.get("ReplicationConfiguration")
+    rules = listed_values(configuration.get("Rules")) if isinstance(configuration, dict) else []
+    return {
+        (str(target.get("Bucket", "")), str(target.get("Account", "")))
+        for rule in rules
+        if isinstance(rule, dict) and rule.get("Status") != "Disabled"
+        for target in [rule.get("Destination")]
+        if isinstance(target, dict)
+    }
+
 
 def _blocks(properties: Mapping[str, Any], *, is_new: bool) -> set[str]:
     found = properties.get("PublicAccessBlockConfiguration")

@@ -151,11 +151,15 @@ def _table(review: Review) -> list[str]:
             *(f"**{number}**" if number else "0" for number in (count.deleted, count.replaced, count.may_be_replaced)),
             *(str(number) for number in (count.updated, count.created)),
             *(f"**{number}**" if number else "0" for number in (count.wider, count.new_findings)),
-            f"{plain(words.money(bill.after))} ({plain(words.money_change(bill.change))})",
+            f"{plain(words.money(bill.after))} ({plain(words.money_change(bill.change))}{_unknown(bill)})",
         ]
         rows.append(f"| {' | '.join(cells)} |")
     missing = len(review.environments) - _ENVIRONMENTS_AT_MOST
     return [*rows, "", f"{missing} more environments are on the page."] if missing > 0 else rows
+
+
+def _unknown(bill: bills.Bill) -> str:
+    return f", {words.plural(len(bill.newly_unknown), 'unknown price')}" if bill.newly_unknown else ""
 
 
 def _sections(review: Review, folding: bool) -> list[_Section]:

@@ -83,7 +83,10 @@ class FsxLustreMount(Settings):
         "fsx"
     )
     path: MountPath
-    security_group_id: Annotated[SecurityGroupId | None, Allowed("the file system's security group, or null")] = None
+    security_group_id: Annotated[
+        SecurityGroupId, Allowed("the file system's security group, like sg-0123456789abcdef0")
+    ]
+    """Always: Lustre's servers call their clients back, so the instances must let in whom they do not know otherwise."""
 
 
 class FsxOntapMount(Settings):

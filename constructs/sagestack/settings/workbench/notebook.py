@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sagestack.settings.base import Settings
 from sagestack.settings.errors import Allowed, Misfit
 from sagestack.settings.instance_types import check_instance_type
 from sagestack.settings.schedules import check_schedule, check_time_zone
 
-Platform = Literal["notebook-al2-v3", "notebook-al2023-v1", "notebook-al2023-v2"]
+# Amazon Linux 2 has ended: https://docs.aws.amazon.com/sagemaker/latest/dg/nbi-al2.html
+_ENDED = re.compile(r"notebook-al[12]-v\d+")
+# https://docs.aws.amazon.com/sagemaker/latest/dg/nbi-al2023.html (supported instance types)
+_NOT_ON_AL2023 = ("ml.p2.", "ml.p3.", "ml.p3dn.", "ml.inf1.", "ml.g3.")
+
+
+def _not_ended(platform: object) -> object:
+    if isinstance(platform, str) and _ENDED.fullmatch(platform):
+        raise ValueError(
+            f"{platform!r} has ended: since July 2026 AWS makes and starts no instances with it (allowed: notebook-al2023-v1,"
+            " notebook-al2023-v2); docs/how-to/work-in-a-notebook.md says how an instance moves"
+        )
+    return platform
+
+
+Platform = Annotated[Literal["notebook-al2023-v1", "notebook-al2023-v2"], BeforeValidator(_not_ended)]
 Owner = Annotated[str, Field(pattern=r"^[\w.@+=-]{1,64}$"), Allowed("a person's user name, up to 64 characters")]
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"), Allowed("the name of a bucket")]
 SecretArn = Annotated[
@@ -102,9 +118,7 @@ class Notebook(Settings):
 
     instance_type: NotebookType
     volume_size_in_gb: Annotated[int, Field(ge=5, le=16384), Allowed("a whole number of GB, 5 to 16384")] = 20
-    platform: Annotated[Platform, Allowed("notebook-al2-v3, notebook-al2023-v1 or notebook-al2023-v2")] = (
-        "notebook-al2023-v1"
-    )
+    platform: Annotated[Platform, Allowed("notebook-al2023-v1 or notebook-al2023-v2")] = "notebook-al2023-v1"
     root_access: Annotated[bool, Allowed("true or false")] = False
     owner: Annotated[Owner | None, Allowed("the user name of who may open it, or null: everybody with a persona")] = (
         None
@@ -114,6 +128,18 @@ class Notebook(Settings):
     repositories: Annotated[list[Repository], Field(max_length=4), Allowed("up to 4; the first one is opened")] = []
     grants: Grants = Grants()
     hours: Annotated[Hours | None, Allowed("null, or start, stop and time_zone")] = None
+
+    @model_validator(mode="after")
+    def _its_system_runs_there(self) -> Notebook:
+        if self.instance_type.startswith(_NOT_ON_AL2023):
+            raise Misfit(
+                (
+                    ("instance_type",),
+                    f"{self.instance_type!r} does not run Amazon Linux 2023, and AWS starts notebook instances with no other"
+                    " system; choose a newer one, like 'ml.g5.xlarge' for a GPU",
+                )
+            )
+        return self
 
     @model_validator(mode="after")
     def _each_repository_has_a_folder(self) -> Notebook:

@@ -103,7 +103,8 @@ def grant(option: Sequence[AnyMount], role: iam.IRole, context: GrantContext) ->
 def connect(scope: Construct, mounts: Sequence[AnyMount], notebooks: ec2.ISecurityGroup) -> None:
     """Lets notebooks and their file systems reach each other, on the ports of each kind and no others.
 
-    A file system whose security group is not named must let the notebooks' security group in by rules of its own.
+    A file system whose security group is not named must let the notebooks' security group in by rules of its own; out they may
+    go to its port at any address, for nobody knows which one it has.
 
     Args:
         scope: what the rules belong to.
@@ -111,6 +112,8 @@ def connect(scope: Construct, mounts: Sequence[AnyMount], notebooks: ec2.ISecuri
         notebooks: the security group of the instances.
     """
     groups = {mount.security_group_id for mount in mounts if mount.security_group_id is not None}
+    if any(mount.security_group_id is None for mount in mounts):
+        notebooks.connections.allow_to_any_ipv4(ec2.Port.tcp(_NFS), "NFS to file systems with rules of their own")
     for group_id in sorted(groups):
         group = ec2.SecurityGroup.from_security_group_id(
             scope, f"FileSystem{group_id}", group_id, allow_all_outbound=False

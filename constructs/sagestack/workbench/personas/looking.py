@@ -64,7 +64,7 @@ class Looking(Scope):
             allow(
                 "logs",
                 ["DescribeLogStreams", "FilterLogEvents", "GetLogEvents"],
-                [self._log_group(f"/aws/sagemaker/{group}:*") for group in groups],
+                [self._log_group(f"/aws/sagemaker/{group}{streams}") for group in groups for streams in ("", ":*")],
             )
         ]
 
@@ -84,7 +84,8 @@ class Looking(Scope):
 
     def names_of_notebook_logs(self) -> list[iam.PolicyStatement]:
         """Which streams of notebooks there are."""
-        return [allow("logs", ["DescribeLogStreams"], self._log_group(f"{_NOTEBOOK_GROUP}:*"))]
+        groups = [self._log_group(f"{_NOTEBOOK_GROUP}{streams}") for streams in ("", ":*")]
+        return [allow("logs", ["DescribeLogStreams"], groups)]
 
     def _log_group(self, name: str) -> str:
         return self.arn("logs", "log-group", name, cdk.ArnFormat.COLON_RESOURCE_NAME)

@@ -122,6 +122,7 @@ class PersonaPermissions(Scope):
                 {"ForAllValues:StringEquals": {"aws:TagKeys": [KEEP_TAG]}, "Null": {"aws:TagKeys": "false"}},
             ),
             *self._studio_of_all(),
+            *self._registry([]),
             allow(
                 "sagemaker",
                 ["StopPipelineExecution"],

@@ -17,6 +17,10 @@ _NEVER_PROXIED = ("localhost", "127.0.0.1", "169.254.169.254", "169.254.170.2", 
 """The app itself, its credentials, and AWS, which the workbench's network reaches by its own endpoints."""
 
 
+_END = "SAGESTACK_PROGRAM"
+"""Ends a program in the script, where quotes would have to be written otherwise."""
+
+
 @dataclass(frozen=True)
 class Examples:
     """The example notebooks.
@@ -58,10 +62,11 @@ def app_script(config: StudioLifecycleConfig, examples: Examples | None = None) 
         "SAGESTACK_GIT_USER_EMAIL": config.git.user_email if config.git else "",
         "SAGESTACK_PACKAGES": " ".join(config.packages),
         "SAGESTACK_EXAMPLES_URL": copied.url if copied else "",
-        "SAGESTACK_COPY_EXAMPLES": program("copy_examples.py") if copied else "",
     }
     shebang, _, rest = _text().partition("\n")
     lines = [f"{name}={shlex.quote(value)}" for name, value in assigned.items() if value]
+    if copied:
+        lines.append(f"SAGESTACK_COPY_EXAMPLES=$(cat <<'{_END}'\n{program('copy_examples.py')}{_END}\n)")
     return "\n".join([shebang, *lines, rest])
 
 

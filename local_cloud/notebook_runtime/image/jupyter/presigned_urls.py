@@ -96,7 +96,9 @@ class PresignedUrls(IdentityProvider):  # type: ignore[misc]
         # The token leaves the address, and with it the browser's history.
         rest = [(key, value) for key, value in parse_qsl(handler.request.query) if key != PARAMETER]
         handler.set_header("Cache-Control", "no-store")
-        handler.redirect(handler.request.path + ("?" + urlencode(rest) if rest else ""))
+        # One slash: two would begin the name of another host.
+        page = "/" + handler.request.path.lstrip("/")
+        handler.redirect(page + ("?" + urlencode(rest) if rest else ""))
         raise web.Finish
 
     def _redeem(self, token: str) -> float | None:

@@ -40,12 +40,15 @@
       drawing.style.height = "auto";
       drawing.style.width = width ? `${width}px` : "100%";
     });
-    // The corner of a large drawing may be empty: begin where something is drawn.
+    // The corner of a large drawing may be empty, and says little: begin where the gravest change is drawn.
     const begin = () => {
-      const first = drawing.querySelector("text");
+      const marks = ["deleted", "replaced", "updated", "created"].map((mark) => `text[fill^="var(--${mark}"]`);
+      const first = [...marks, "text"].map((mark) => drawing.querySelector(mark)).find(Boolean);
       if (!first || !drawing.getBoundingClientRect().width) return;
       const canvas = tools.nextElementSibling, at = first.getBoundingClientRect(), frame = canvas.getBoundingClientRect();
-      if (at.left > frame.right || at.top > frame.bottom) canvas.scrollBy(at.left - frame.left - 40, at.top - frame.top - 40);
+      if (at.right > frame.right || at.bottom > frame.bottom) {
+        canvas.scrollBy(at.left - frame.left - frame.width / 3, at.top - frame.top - frame.height / 3);
+      }
     };
     tools.closest("details").addEventListener("toggle", begin, { once: true });
     begin();

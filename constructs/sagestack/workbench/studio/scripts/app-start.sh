@@ -69,7 +69,7 @@ install_packages() {
 
 copy_examples() {
   [ -n "${SAGESTACK_EXAMPLES_URL:-}" ] || return 0
-  printf '%s' "$SAGESTACK_COPY_EXAMPLES" >"$mine/copy_examples.py"
+  printf '%s\n' "$SAGESTACK_COPY_EXAMPLES" >"$mine/copy_examples.py"
   SAGESTACK_EXAMPLES_URL="$SAGESTACK_EXAMPLES_URL" SAGESTACK_VOLUME="$home" SAGESTACK_HOME="$mine" \
     "$python" "$mine/copy_examples.py" >>"$mine/log/examples.log" 2>&1 </dev/null &
   disown
