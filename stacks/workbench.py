@@ -52,7 +52,11 @@ class WorkbenchStack(cdk.Stack):
 
         tag_workbench(self, self._names)
         self.network = PrivateNetwork(
-            self, "Network", network=self._workbench.network, proxy_ports=self._workbench.proxy_ports
+            self,
+            "Network",
+            network=self._workbench.network,
+            proxy_ports=self._workbench.proxy_ports,
+            has_studio=self._workbench.studio is not None,
         )
         mounts.connect(self, self._workbench.mounts, self.network.security_group)
         self.notebooks = self._notebooks()

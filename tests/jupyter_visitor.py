@@ -66,6 +66,10 @@ class Visitor:
             with error:
                 return error.code, error.url, error.read().decode()
 
+    def cookies(self) -> str:
+        """The header with which it sends what it has been given."""
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._cookies)
+
     def status(self, path: str = "lab") -> int:
         return self.open(self.base_url + path)[0]
 
@@ -108,8 +112,7 @@ class Visitor:
 
     def _over_websocket(self, program: str, path: str, said: str) -> str:
         url = f"{self.base_url.replace('http', 'ws', 1)}{path}"
-        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._cookies)
-        asked = json.dumps([url, [f"Cookie: {cookies}"], said])
+        asked = json.dumps([url, [f"Cookie: {self.cookies()}"], said])
         done = subprocess.run(
             [PYTHON, "-c", program], input=asked, capture_output=True, text=True, timeout=90, check=False
         )

@@ -51,6 +51,9 @@ class Cloud:
         self.interfaces: list[dict[str, Any]] = []
         self.scripts: dict[str, dict[str, str]] = {}
         self.denied: set[str] = set()
+        self._people = 0
+        self.busy = 0
+        """How many more requests are too many."""
         self.deleted: list[str] = []
 
     @property
@@ -60,7 +63,9 @@ class Cloud:
     # What there is
 
     def add_profile(self, name: str) -> None:
-        self.profiles.append({"UserProfileName": name, "Status": "InService"})
+        self._people += 1
+        uid = str(200_000 + 5 * self._people)
+        self.profiles.append({"UserProfileName": name, "Status": "InService", "HomeEfsFileSystemUid": uid})
 
     def add_space(self, name: str, owner: str, sharing: str = "Private") -> None:
         self.spaces.append(
@@ -141,7 +146,11 @@ class Cloud:
             raise refusal("ValidationException", "domainId failed to satisfy constraint")
         if self.status is None or DomainId != DOMAIN_ID:
             raise refusal(self.gone_as, f"Domain [{DomainId}] does not exist.")
-        return {"Status": self.status}
+        return {"Status": self.status, **({"HomeEfsFileSystemId": "fs-1"} if self.systems else {})}
+
+    def describe_user_profile(self, DomainId: str, UserProfileName: str) -> dict[str, Any]:  # noqa: N803
+        (profile,) = (each for each in self.profiles if each["UserProfileName"] == UserProfileName)
+        return profile
 
     def delete_app(self, **request: Any) -> None:
         self._allow("DeleteApp")
@@ -174,6 +183,9 @@ class Cloud:
         del self.scripts[f"arn:{StudioLifecycleConfigName}"]
 
     # EFS
+
+    def describe_file_systems(self, FileSystemId: str) -> dict[str, Any]:  # noqa: N803
+        return {"FileSystems": [each for each in self.systems if each["FileSystemId"] == FileSystemId]}
 
     def describe_mount_targets(self, FileSystemId: str) -> dict[str, Any]:  # noqa: N803
         self._pass("targets")
@@ -295,6 +307,9 @@ class Cloud:
         group[key] = []
 
     def _allow(self, action: str) -> None:
+        if self.busy > 0:
+            self.busy -= 1
+            raise refusal("ThrottlingException", "Rate exceeded")
         if action in self.denied:
             raise refusal("AccessDeniedException", f"not authorized to perform {action}")
 

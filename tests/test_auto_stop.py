@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import auto_stop
+import auto_stop_processes
 import auto_stop_signs
 import keep_running
 import pytest
@@ -697,11 +698,13 @@ def test_what_it_says_is_said_once(instance: Instance, capsys: pytest.CaptureFix
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
-@pytest.mark.parametrize("module", [auto_stop, auto_stop_signs, keep_running], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [auto_stop, auto_stop_processes, auto_stop_signs, keep_running], ids=lambda module: module.__name__
+)
 def test_the_programs_run_on_python_3_8_with_nothing_installed(module: object) -> None:
     tree = ast.parse(Path(str(module.__file__)).read_text(), feature_version=(3, 8))  # type: ignore[attr-defined]
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     others = {name.split(".")[0] for name in imported} - sys.stdlib_module_names
     # boto3 where it is: the command line of AWS does it, too.
-    assert others <= {"auto_stop_signs", "boto3", "botocore"}
+    assert others <= {"auto_stop_processes", "auto_stop_signs", "boto3", "botocore"}

@@ -124,6 +124,13 @@ def test_the_code_of_a_pull_request_never_runs_where_something_may_be_written(do
         assert "head.repo.full_name == github.repository" in job["if"], where
 
 
+def test_findings_can_be_uploaded_from_a_private_repository_too(documents: dict[str, Any]) -> None:
+    # https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/uploading-a-sarif-file-to-github
+    comment = documents[REVIEW]["jobs"]["comment"]
+    assert any("upload-sarif@" in step.get("uses", "") for step in comment["steps"])
+    assert {"security-events": "write", "actions": "read", "contents": "read"}.items() <= comment["permissions"].items()
+
+
 def test_no_checkout_leaves_its_token_behind(documents: dict[str, Any]) -> None:
     for where, step in _steps(documents):
         if step.get("uses", "").startswith("actions/checkout@"):

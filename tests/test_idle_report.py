@@ -23,6 +23,8 @@ from tests import cost_stack
 
 NOW = datetime.datetime(2026, 11, 23, 7, 0, tzinfo=datetime.UTC)
 HOUR = datetime.timedelta(hours=1)
+BY_HOURS = stopped_by(cost_stack.NOTEBOOKS["late-shift"], {})[0]
+STILL_THERE = "it runs for more than a day although something should stop it"
 PRICES = Prices({"notebook ml.t3.medium": 0.05}, "list prices of us-east-1, of 2026-10-01")
 
 
@@ -63,17 +65,41 @@ def mail(*everything: Running, **changes: Any) -> Report | None:
         ({"last_used": None, "since": NOW - HOUR}, []),
         ({"stopped_by": ()}, ["nothing stops it"]),
         ({"stopped_by": (), "is_kept": True}, []),
-        ({"since": NOW - 29 * HOUR}, ["it runs for more than a day although something should stop it"]),
+        ({"since": NOW - 29 * HOUR, "stopped_by": (BY_HOURS,)}, [STILL_THERE]),
+        ({"since": NOW - 29 * HOUR, "stopped_by": ("auto-stop after 60 min", BY_HOURS)}, [STILL_THERE]),
+        ({"since": NOW - 29 * HOUR}, []),
+        ({"since": NOW - 29 * HOUR, "last_used": NOW - 5 * HOUR}, ["not used for 5 hours", STILL_THERE]),
+        ({"since": NOW - 29 * HOUR, "last_used": None}, ["nothing tells whether it is used", STILL_THERE]),
         ({"is_managed": False}, ["no settings file names it: it was made by hand"]),
         ({"last_used": NOW - 5 * HOUR, "is_kept": True}, ["not used for 5 hours"]),
     ],
     ids=[
         "used", "idle", "just-idle", "almost-idle", "never-used", "started-an-hour-ago", "unknown-use", "unknown-but-new",
-        "nothing-stops", "kept", "should-have-stopped", "by-hand", "kept-and-idle",
+        "nothing-stops", "kept", "should-have-stopped", "should-have-stopped-all-the-same", "works-for-two-days",
+        "idles-for-two-days", "should-have-stopped-unknown", "by-hand", "kept-and-idle",
     ],
 )  # fmt: skip
 def test_it_names_what_a_person_would(changes: dict[str, Any], why: list[str]) -> None:
     assert reasons(running(**changes), NOW, 4 * HOUR) == why
+
+
+def test_a_mail_about_thousands_is_one_that_sns_takes_and_names_the_dearest() -> None:
+    forgotten = [
+        running(name=f"notebook-number-{number:04}", stopped_by=(), since=NOW - number * HOUR) for number in range(2000)
+    ]
+    not_seen = [f"whose notebook {number} is: An error occurred (ThrottlingException)" for number in range(2000)]
+    found = mail(*forgotten, not_seen=not_seen)
+    assert found is not None
+    assert len(found.text.encode()) < 262_144
+    assert found.subject == "Sagestack: 2000 of 2000 running notebooks to look at in dev"
+    assert "notebook notebook-number-1999" in found.text
+    assert "notebook notebook-number-0001" not in found.text
+    assert "And 1800 more, which have cost $" in found.text
+    assert "  sagestack notebook idle --env dev\n" in found.text
+    assert "  - and 1800 more\n" in found.text
+    everything = mail(*forgotten, most=None)
+    assert everything is not None
+    assert "notebook notebook-number-0001" in everything.text
 
 
 def test_with_nothing_to_say_it_says_nothing() -> None:

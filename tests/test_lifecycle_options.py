@@ -416,6 +416,7 @@ def mountable(instance: Instance, server: int) -> Instance:
     instance.command("mount", f"touch {instance.root}/mounted")
     instance.command("mount.efs", "")
     instance.command("mount.lustre", "")
+    instance.command("mount.nfs4", "")
     instance.command("getent", "")
     instance.environment = {
         "MOUNT_AT": str(instance.root / "volume" / "shared"),
@@ -464,8 +465,10 @@ def test_file_systems_are_mounted_as_aws_says(mountable: Instance, mount: dict[s
 
 def test_efs_without_its_helper_is_mounted_by_nfs_and_said_to_be_unencrypted(mountable: Instance) -> None:
     (mountable.root / "bin/mount.efs").unlink()
+    mountable.command("dnf", "exit 1")
     code, said = mountable.run(steps(mounts=[EFS])["mount-1"])
     assert code == 0
+    assert "dnf -y -q install amazon-efs-utils" in mountable.calls
     assert "not encrypted on its way" in said
     assert mount_calls(mountable)[0].startswith(
         f"mount -t nfs4 -o {NFS} fs-0123456789abcdef0.efs.eu-central-1.amazonaws"
@@ -474,9 +477,29 @@ def test_efs_without_its_helper_is_mounted_by_nfs_and_said_to_be_unencrypted(mou
 
 def test_a_file_system_that_asks_who_mounts_it_is_never_mounted_unencrypted(mountable: Instance) -> None:
     (mountable.root / "bin/mount.efs").unlink()
+    mountable.command("dnf", "exit 1")
     code, said = mountable.run(steps(mounts=[{**EFS, "iam": True}])["mount-1"])
     assert (code, mount_calls(mountable)) == (1, [])
     assert "amazon-efs-utils is not installed" in said
+
+
+@pytest.mark.parametrize(
+    ("mount", "program", "package"),
+    [
+        ({**EFS, "iam": True}, "mount.efs", "amazon-efs-utils"),
+        (ONTAP, "mount.nfs4", "nfs-utils"),
+        (LUSTRE, "mount.lustre", "lustre-client"),
+    ],
+    ids=["efs", "nfs", "lustre"],
+)
+def test_a_client_that_is_missing_comes_from_the_systems_own_repositories(
+    mountable: Instance, mount: dict[str, Any], program: str, package: str
+) -> None:
+    (mountable.root / "bin" / program).unlink()
+    mountable.command("dnf", "")
+    code, said = mountable.run(steps(mounts=[mount])["mount-1"])
+    assert code == 0, said
+    assert f"dnf -y -q install {package}" in mountable.calls
 
 
 def test_what_is_mounted_already_is_left_alone(mountable: Instance) -> None:
@@ -529,15 +552,12 @@ def test_root_follows_no_link_that_people_put_at_the_place(mountable: Instance, 
     assert "There is a link" in said
 
 
-def test_the_client_of_lustre_is_installed_where_it_is_missing(mountable: Instance) -> None:
+def test_without_a_client_of_lustre_nothing_is_mounted(mountable: Instance) -> None:
     (mountable.root / "bin/mount.lustre").unlink()
     mountable.command("dnf", "exit 1")
-    mountable.command("amazon-linux-extras", "exit 1")
     code, said = mountable.run(steps(mounts=[LUSTRE])["mount-1"])
     assert (code, mount_calls(mountable)) == (1, [])
     assert "There is no Lustre client here, and none could be installed" in said
-    mountable.command("dnf", "")
-    assert mountable.run(steps(mounts=[LUSTRE])["mount-1"])[0] == 0
 
 
 def test_in_china_file_systems_have_other_names() -> None:

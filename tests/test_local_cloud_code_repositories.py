@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from local_cloud.sagemaker.errors import ValidationError
+from local_cloud.sagemaker.notebooks.code_repositories import Repository
 from tests.notebook_fakes import PREFIX, ROLE, NotebookCloud, notebook_cloud
 
 URL = "https://git.example.org/team/analysis.git"
@@ -134,3 +135,28 @@ def test_a_secret_that_opens_nothing_fails_the_instance_with_a_reason(
     private.create(DefaultCodeRepository="analysis")
     assert re.search(why, private.until("Failed")["FailureReason"])
     assert not private.runtime.instances[0].cloned
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("https://git.example/team/analysis.git", "analysis"),
+        ("https://git.example/team/analysis/", "analysis"),
+        ("https://git.example/team/analysis/.git", "analysis"),
+        ("https://git.example/team/analysis.git/", "analysis"),
+        ("https://git.example", "git.example"),
+    ],
+)
+def test_a_repository_is_cloned_into_the_folder_that_git_would_choose(url: str, folder: str) -> None:
+    assert Repository(url).folder == folder
+
+
+@pytest.mark.parametrize("end", ["..", "a/..", ".", "a/.git.git"])
+def test_a_repository_without_a_name_has_no_folder(end: str) -> None:
+    with pytest.raises(ValidationError, match="has no name that a folder could have"):
+        _ = Repository(f"https://git.example/{end}").folder
+
+
+def test_a_repository_without_a_name_is_refused_with_the_instance(cloud: NotebookCloud) -> None:
+    with pytest.raises(ValidationError, match="has no name that a folder could have"):
+        cloud.create(DefaultCodeRepository="https://git.example/..")

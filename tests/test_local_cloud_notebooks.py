@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from local_cloud.sagemaker.errors import AccessDenied, ApiError, ValidationError
 from local_cloud.sagemaker.jobs.job_logs import JobLog
 from local_cloud.sagemaker.notebooks import instance_life
 from local_cloud.sagemaker.notebooks.notebook_cloudformation import RESOURCE_TYPES, NotebookInstanceProvisioner
+from local_cloud.sagemaker.notebooks.running import notebooks_of
+from local_cloud.sagemaker.store import Document
 from tests.local_cloud_fakes import USER, patiently
 from tests.notebook_fakes import PREFIX, ROLE, NotebookCloud, encoded, notebook_cloud
 
@@ -137,6 +140,42 @@ def test_an_instance_that_ends_by_itself_is_failed(cloud: NotebookCloud, monkeyp
     reason = cloud.until("Failed")["FailureReason"]
     assert reason.startswith("InternalServerError: JupyterLab has ended by itself")
     assert cloud.restart_instance().runs
+
+
+def test_what_is_left_of_an_instance_that_ended_goes_before_somebody_starts_it_again(
+    cloud: NotebookCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_life, "WATCH_EVERY_S", 0.005)
+    cloud.restart()
+    release = cloud.runtime.hanging("stop")
+    cloud.ready().runs = False
+    for _ in patiently("the end to be noticed"):
+        if not notebooks_of(cloud.service).running:
+            break
+    for operation in ("StartNotebookInstance", "CreatePresignedNotebookInstanceUrl"):
+        with pytest.raises(ValidationError, match=r"Status \(InService\) not in|JupyterLab does not run"):
+            cloud.call(operation, NotebookInstanceName="mine")
+    release()
+    cloud.until("Failed")
+
+
+def test_a_status_is_written_as_soon_as_a_full_disk_has_room_again(
+    cloud: NotebookCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_life, "WRITE_AGAIN_S", 0.005)
+    refused: list[str] = []
+    put = cloud.service.store.put
+
+    def full(kind: str, account: str, region: str, name: str, document: Document) -> None:
+        if document.get("NotebookInstanceStatus") == "InService" and len(refused) < 3:
+            refused.append(name)
+            raise sqlite3.OperationalError("database or disk is full")
+        put(kind, account, region, name, document)
+
+    monkeypatch.setattr(cloud.service.store, "put", full)
+    cloud.ready()
+    assert refused == ["mine"] * 3
+    assert cloud.statuses() == ["Pending", "InService"], "what was not written was not told"
 
 
 def test_an_instance_that_breaks_while_it_is_stopped_is_stopped(cloud: NotebookCloud) -> None:

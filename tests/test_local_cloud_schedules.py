@@ -14,7 +14,7 @@ from local_cloud.clock import Clock
 from local_cloud.platform import Credentials, RoleRefused
 from local_cloud.schedules import universal
 from local_cloud.schedules.firing import Caller, Firing
-from local_cloud.schedules.timetable import Timetable
+from local_cloud.schedules.timetable import Timetable, parsed
 from tests.local_cloud_fixtures import LocalCloud
 from tests.waiting import wait_for
 
@@ -69,6 +69,21 @@ def test_an_hour_is_one_of_the_schedules_time_zone_in_winter_and_in_summer() -> 
     table = Timetable(Clock())
     due(table, record, "2026-07-01T16:59:00+00:00")
     assert due(table, record, "2026-07-01T17:00:01+00:00") == [at("2026-07-01T17:00:00+00:00")]
+
+
+@pytest.mark.parametrize(
+    ("now", "then"),
+    [
+        ("2027-03-27T12:00:00+01:00", "2027-03-29T02:30:00+02:00"),
+        ("2027-10-30T12:00:00+02:00", "2027-10-31T02:30:00+02:00"),
+        ("2027-10-31T02:30:00+02:00", "2027-11-01T02:30:00+01:00"),
+        ("2027-10-31T02:15:00+01:00", "2027-11-01T02:30:00+01:00"),
+    ],
+    ids=["an hour that is skipped", "an hour that comes twice", "its second time", "asked between both times"],
+)
+def test_clocks_that_are_put_forward_skip_an_hour_and_put_back_do_not_repeat_it(now: str, then: str) -> None:
+    schedule = parsed({"ScheduleExpression": "cron(30 2 * * ? *)", "ScheduleExpressionTimezone": "Europe/Berlin"})
+    assert schedule.next_after(at(now), Clock()) == at(then)
 
 
 def test_what_was_due_while_nobody_looked_is_missed_and_a_changed_schedule_is_a_new_one() -> None:

@@ -327,6 +327,8 @@ def test_the_budget_counts_the_workbench_and_warns_before_it_stops() -> None:
     budget = budget_resource()["Budget"]
     assert budget["BudgetLimit"] == {"Amount": 200, "Unit": "USD"}
     assert budget["CostFilters"] == {"TagKeyValue": ["user:sagestack:workbench$dev"]}
+    # Credits make nothing free that runs.
+    assert budget["CostTypes"] == {"IncludeCredit": False, "IncludeRefund": False}
     told = [
         (each["Notification"]["NotificationType"], each["Notification"]["Threshold"], len(each["Subscribers"]))
         for each in budget_resource()["NotificationsWithSubscribers"]

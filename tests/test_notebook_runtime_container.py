@@ -218,6 +218,29 @@ def test_with_root_access_ec2_user_becomes_root(runtime: NotebookRuntime, tmp_pa
     started.instance.stop(10)
 
 
+def test_a_lifecycle_script_restarts_jupyterlab_as_awss_examples_do(runtime: NotebookRuntime, tmp_path: Path) -> None:
+    started = Started(runtime, tmp_path)
+    restart = "sudo -u ec2-user -i <<'END'\nsudo systemctl --no-block restart jupyter-server.service\nEND\n"
+    assert started.printed_by(restart) == [], "before it runs there is nothing to do"
+    visitor = started.visitor(started.instance.start_jupyter(None))
+    started.printed_by("systemctl daemon-reload\n" + restart)
+    assert started.printed.has("jupyter.log", "it is started again")
+
+    def is_in() -> bool:
+        try:
+            return visitor.status("api/contents") == 200
+        except OSError:
+            return False
+
+    wait_for(is_in, 120)
+    assert started.hook("systemctl enable --now docker") == 1
+    assert started.printed.has(
+        "LifecycleConfigOnStart", "systemctl enable --now docker: refused. The notebook instances"
+    )
+    assert started.printed_by("sudo -u ec2-user systemctl restart jupyter-server 2>&1 || echo $?")[-1] == "4"
+    started.instance.stop(10)
+
+
 def test_the_volume_survives_a_stop_and_the_system_does_not(runtime: NotebookRuntime, tmp_path: Path) -> None:
     started = Started(runtime, tmp_path)
     started.printed_by("echo kept >/home/ec2-user/SageMaker/kept; echo lost >/etc/lost")

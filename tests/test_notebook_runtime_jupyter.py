@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import secrets
@@ -219,6 +220,32 @@ def test_a_kernels_websocket_is_closed_to_others(started: Started) -> None:
     visitor = started.visitor()
     kernel = visitor.ask("POST", "api/kernels", {"name": "python3"})[1]["id"]
     assert Visitor(started.base_url).execute(kernel, "print(1)").strip() == "refused 403"
+    visitor.ask("DELETE", f"api/kernels/{kernel}")
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("{own}", 101), ("http://evil.example", 403), ("http://127.0.0.1:1", 403), ("null", 403)],
+    ids=["own", "another host", "another port", "none"],
+)
+def test_a_visitors_websocket_is_opened_by_jupyterlabs_own_page_only(
+    started: Started, origin: str, status: int
+) -> None:
+    visitor = started.visitor()
+    kernel = visitor.ask("POST", "api/kernels", {"name": "python3"})[1]["id"]
+    host = started.base_url.partition("://")[2].rstrip("/")
+    connection = http.client.HTTPConnection(host, timeout=60)
+    headers = {
+        "Cookie": visitor.cookies(),
+        "Origin": origin.format(own=started.base_url.rstrip("/")),
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "c29tZXRoaW5nIHJhbmRvbQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    connection.request("GET", f"/api/kernels/{kernel}/channels", headers=headers)
+    assert connection.getresponse().status == status
+    connection.close()
     visitor.ask("DELETE", f"api/kernels/{kernel}")
 
 

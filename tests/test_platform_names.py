@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,6 +106,23 @@ def test_jobs_run_as_the_notebook_or_in_studio_as_the_person(parameters: dict[st
     assert Platform().role_arn == "arn:aws:iam::111111111111:role/StudioRole-Ada"
     parameters["/sagestack/dev/notebooks/my-own/role-arn"] = "arn:of-the-notebook"
     assert Platform().role_arn == "arn:of-the-notebook"
+
+
+def test_jobs_that_need_a_network_have_the_notebooks_own(
+    parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = Platform()
+    instance: dict[str, Any] = {"SubnetId": "subnet-1", "SecurityGroups": ["sg-1"]}
+
+    def describe(NotebookInstanceName: str) -> dict[str, Any]:  # noqa: N803  as boto3 has it
+        assert NotebookInstanceName == "sagestack-dev-my-own"
+        return instance
+
+    monkeypatch.setattr("boto3.client", lambda _: SimpleNamespace(describe_notebook_instance=describe))
+    assert platform.vpc_config == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    instance.clear()
+    with pytest.raises(NotThere, match="say EnableNetworkIsolation=True"):
+        _ = platform.vpc_config
 
 
 def test_names_are_those_that_the_role_may_use_and_never_too_long(

@@ -191,7 +191,125 @@ STOP_SCHEDULE = one(
 )
 BUDGET = one("AWS::Budgets::Budget", Budget={"BudgetName": "b", "BudgetType": "COST", "TimeUnit": "MONTHLY"})
 
+LOGS = one("AWS::Logs::LogGroup", RetentionInDays=365)
+TABLE = one("AWS::DynamoDB::Table", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True})
+SCALED = one(
+    "AWS::ApplicationAutoScaling::ScalableTarget",
+    ResourceId="endpoint/housing/variant/AllTraffic",
+    MinCapacity=2,
+    MaxCapacity=6,
+)
+ROUTE = {
+    **one("AWS::EC2::Route", DestinationCidrBlock="0.0.0.0/0", RouteTableId={"Ref": "Table"}, NatGatewayId="nat-1"),
+    "Table": one("AWS::EC2::RouteTable", VpcId="vpc-1")["It"],
+    "Gateway": one("AWS::EC2::InternetGateway")["It"],
+}
+ABOVE = {"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 2}
+
+
+def expiring(*rules: dict[str, Any]) -> dict[str, Any]:
+    return bucket(LifecycleConfiguration={"Rules": [{"Status": "Enabled", **rule} for rule in rules]})
+
+
+def ringing(**properties: Any) -> Resources:
+    it = alarm("a")
+    it["Properties"] |= ABOVE | properties
+    return {"It": it}
+
+
 RULES: dict[str, tuple[tuple[Resources, Resources], str]] = {
+    "an alarm rings later: by its threshold, its data points, or what it takes missing data for": (
+        (ringing(), ringing(Threshold=90)),
+        "It",
+    ),
+    "a subscription is deleted": ((one("AWS::SNS::Subscription", Endpoint="ada@example.org"), {}), "It"),
+    "a scaled endpoint may shrink to one instance": (changed(SCALED, put("It.Properties.MinCapacity", 1)), "It"),
+    "a scaled endpoint may grow larger": (changed(SCALED, put("It.Properties.MaxCapacity", 60)), "It"),
+    "a notebook instance gets a lifecycle config without auto-stop, or none": (
+        changed(lifecycle("auto-stop"), put("Notebook.Properties.LifecycleConfigName", None)),
+        "Notebook",
+    ),
+    "a budget gets another limit": (
+        (
+            one("AWS::Budgets::Budget", Budget={"BudgetLimit": {"Amount": 200}}),
+            one("AWS::Budgets::Budget", Budget={"BudgetLimit": {"Amount": 2000}}),
+        ),
+        "It",
+    ),
+    "a Studio domain gets another way to the network, which fails while an app runs": (
+        (studio(AppNetworkAccessType="VpcOnly"), studio(AppNetworkAccessType="PublicInternetOnly")),
+        "It",
+    ),
+    "a route to everywhere is deleted, and its subnets stay": (without(ROUTE, "It"), "It"),
+    "a route leads to an internet gateway, so that its subnets become public": (
+        changed(
+            ROUTE,
+            lambda new: new["It"]["Properties"].update(NatGatewayId=None, GatewayId={"Ref": "Gateway"}),
+        ),
+        "It",
+    ),
+    "a VPC endpoint no longer answers to the service's own name": (
+        changed(
+            one("AWS::EC2::VPCEndpoint", VpcId="vpc-1", ServiceName="sts", PrivateDnsEnabled=True),
+            put("It.Properties.PrivateDnsEnabled", False),
+        ),
+        "It",
+    ),
+    "a subnet gives public addresses": (
+        changed(one("AWS::EC2::Subnet", VpcId="vpc-1"), put("It.Properties.MapPublicIpOnLaunch", True)),
+        "It",
+    ),
+    "protection from deletion is switched off": (
+        (one("AWS::DynamoDB::Table", DeletionProtectionEnabled=True), one("AWS::DynamoDB::Table")),
+        "It",
+    ),
+    "objects of a whole bucket are deleted sooner": (
+        ({"It": expiring({"ExpirationInDays": 365})}, {"It": expiring({"ExpirationInDays": 30})}),
+        "It",
+    ),
+    "objects below a prefix are deleted sooner": (
+        (
+            {"It": expiring({"Prefix": "captured/", "ExpirationInDays": 30})},
+            {"It": expiring({"Prefix": "captured/", "ExpirationInDays": 7})},
+        ),
+        "It",
+    ),
+    "a new rule deletes what is below a prefix that nothing named before": (
+        ({"It": bucket()}, {"It": expiring({"Prefix": "captured/", "ExpirationInDays": 30})}),
+        "It",
+    ),
+    "old versions of objects are deleted sooner, or kept no more": (
+        changed(
+            {"It": bucket(VersioningConfiguration={"Status": "Enabled"})},
+            put("It.Properties.VersioningConfiguration.Status", "Suspended"),
+        ),
+        "It",
+    ),
+    "log events, messages or records are deleted sooner": (
+        changed(LOGS, put("It.Properties.RetentionInDays", 1)),
+        "It",
+    ),
+    "items of a table expire that did not": (
+        changed(TABLE, put("It.Properties.TimeToLiveSpecification", {"AttributeName": "until", "Enabled": True})),
+        "It",
+    ),
+    "backups of a table or a file system are switched off": (
+        changed(TABLE, put("It.Properties.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled", False)),
+        "It",
+    ),
+    "images of a repository are deleted by another rule": (
+        changed(one("AWS::ECR::Repository"), put("It.Properties.LifecyclePolicy", {"LifecyclePolicyText": "{}"})),
+        "It",
+    ),
+    "a key is switched off": (changed(KEY, put("It.Properties.Enabled", False)), "It"),
+    "a key gets another spec, use, origin or more regions, so that the deployment fails": (
+        changed(KEY, put("It.Properties.MultiRegion", True)),
+        "It",
+    ),
+    "a volume of a notebook or a space gets smaller, so that the deployment fails": (
+        changed(one("AWS::SageMaker::NotebookInstance", VolumeSizeInGB=20), put("It.Properties.VolumeSizeInGB", None)),
+        "It",
+    ),
     "something is created": (({}, KEY), "It"),
     "tags change": (changed(KEY, put("It.Properties.Tags", [{"Key": "a", "Value": "b"}])), "It"),
     "an instance type changes": (

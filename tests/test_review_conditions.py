@@ -222,6 +222,17 @@ def test_only_what_is_unpriced_since_the_change_counts() -> None:
     assert sentence == f"prod: no price for another, Data in {STACK}: no price in the table"
 
 
+def test_what_had_a_price_and_has_none_keeps_no_limit_of_cost() -> None:
+    (sentence,) = met("cost>1000%", cost_before=costs(167.9), cost_after=costs(None, "2 x ml.p5.48xlarge"))
+    assert sentence == (
+        f"prod: Data in {STACK} cost 167.90 USD a month, and what it will cost is not known (no price for 2 x ml.p5.48xlarge)"
+    )
+    assert met("cost>1000%", cost_before=costs(None), cost_after=costs(None)) == []
+    assert met("cost>1000%", cost_before=costs(167.9), cost_after=CostEstimate()) == []
+    beside = CostEstimate((*costs(80.0, "1 x ml.m5.large").lines, *costs(None, "another volume").lines))
+    assert met("cost>1000%", cost_before=costs(167.9), cost_after=beside) == []
+
+
 @pytest.mark.parametrize("part", ["is_new", "is_gone"])
 def test_an_environment_that_comes_or_goes_is_a_change(part: str) -> None:
     assert met("any-change", **{part: True})

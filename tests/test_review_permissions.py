@@ -239,6 +239,7 @@ def test_another_value_in_a_condition_is_wider_for_that_value() -> None:
     ("condition", "wider"),
     [
         ({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "192.168.0.0/16"]}}, {"wider"}),
+        ({"IpAddress": {"aws:SourceIp": {"Ref": "Office"}}}, {"wider", "narrower"}),
         ({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"wider", "narrower"}),
         ({"NumericLessThan": {"s3:max-keys": "10"}}, {"wider", "narrower"}),
         ({"ForAllValues:StringEquals": {"aws:TagKeys": ["a"]}}, {"wider", "narrower"}),
@@ -249,6 +250,57 @@ def test_what_cannot_be_computed_counts_as_changed(condition: Raw, wider: set[st
     after = with_role(allow("s3:GetObject", OBJECTS, Condition=condition))
 
     assert {each.direction for each in changes(before, after)} == wider
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "directions"),
+    [
+        pytest.param(["203.0.113.0/24"], ["203.0.0.0/16"], ["wider"], id="a larger network"),
+        pytest.param(["203.0.113.0/24"], ["203.0.113.0/25"], ["narrower"], id="half of it"),
+        pytest.param(["203.0.113.0/24"], ["203.0.113.0/25", "203.0.113.128/25"], [], id="its two halves"),
+        pytest.param(["203.0.113.7"], ["203.0.113.7/32"], [], id="an address"),
+        pytest.param(["203.0.113.0/24"], ["198.51.100.0/24"], ["wider", "narrower"], id="another"),
+        pytest.param(["2001:db8::/48"], ["2001:db8::/32"], ["wider"], id="of IPv6"),
+        pytest.param(["203.0.113.0/24"], ["0.0.0.0/0"], ["wider"], id="everywhere"),
+    ],
+)
+@pytest.mark.parametrize("effect", ["allow", "deny"])
+def test_networks_are_compared_by_their_addresses(
+    effect: str, before: list[str], after: list[str], directions: list[str]
+) -> None:
+    def within(networks: list[str]) -> Raw:
+        if effect == "allow":
+            return with_role(allow("s3:GetObject", OBJECTS, Condition={"IpAddress": {"aws:SourceIp": networks}}))
+        guard = deny("s3:GetObject", OBJECTS, Condition={"NotIpAddressIfExists": {"aws:SourceIp": networks}})
+        return with_role(allow("s3:GetObject", OBJECTS), guard)
+
+    assert [each.direction for each in changes(within(before), within(after))] == directions
+
+
+def test_all_but_some_actions_are_told_as_such_and_manage_permissions() -> None:
+    found = only(with_role(), with_role({"Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}))
+
+    assert found.sentence == "Role may now do anything but iam:* on anything"
+    assert found.severity == "danger"
+    assert found.flags == {PermissionFlag.NEW_WILDCARD, PermissionFlag.PERMISSIONS_MANAGEMENT}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}},
+        {"StringEquals": {"aws:SourceVpc": "vpc-1"}},
+    ],
+)
+def test_a_role_that_anyone_may_take_from_a_network_is_open_to_other_accounts(condition: Raw) -> None:
+    before, after = (
+        {"Role": role(AssumeRolePolicyDocument=each)}
+        for each in (trust({"Service": "lambda.amazonaws.com"}), trust({"AWS": "*"}, **condition))
+    )
+    (found,) = [each for each in changes(before, after) if each.direction == "wider"]
+
+    assert found.severity == "danger"
+    assert found.flags == {PermissionFlag.CROSS_ACCOUNT}
 
 
 def test_many_conditions_are_compared_without_trying_every_request() -> None:

@@ -269,6 +269,66 @@ def test_a_door_that_asks_nobody_who_he_is_is_public(kind: str, name: str) -> No
     assert only(door("NONE"), door("AWS_IAM")).direction == "narrower"
 
 
+def function(acts_as: Any) -> Raw:
+    properties = {"Role": acts_as, "Code": {"ZipFile": ""}}
+    return {"Role": role(), "Other": role(), "It": {"Type": "AWS::Lambda::Function", "Properties": properties}}
+
+
+ITS_ROLE = {"Fn::GetAtt": ["Role", "Arn"]}
+ADMINISTRATOR = "arn:aws:iam::111111111111:role/Administrator"
+
+
+@pytest.mark.parametrize(
+    ("acts_as", "sentence"),
+    [
+        ({"Fn::GetAtt": ["Other", "Arn"]}, "It acts as Other (Role), before as Role: compare what the two may"),
+        (ADMINISTRATOR, f"It acts as {ADMINISTRATOR} (Role), before as Role: compare what the two may"),
+    ],
+)
+def test_who_acts_as_another_role_may_what_that_one_may(acts_as: Any, sentence: str) -> None:
+    found = only(function(ITS_ROLE), function(acts_as))
+
+    assert (found.direction, found.severity, found.sentence) == ("wider", Severity.WARNING, sentence)
+
+
+def test_a_new_function_is_looked_at_where_nobody_reads_its_role() -> None:
+    before = {name: each for name, each in function(ITS_ROLE).items() if name != "It"}
+
+    assert changes(before, function(ITS_ROLE)) == ()
+    assert only(before, function(ADMINISTRATOR)).sentence == (
+        f"It acts as {ADMINISTRATOR} (Role): what that may is not in this review"
+    )
+
+
+def test_a_role_of_the_service_itself_is_nobodys_gain() -> None:
+    linked = "arn:aws:iam::111111111111:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/x"
+    target = {"It": {"Type": "AWS::ApplicationAutoScaling::ScalableTarget", "Properties": {"RoleARN": linked}}}
+
+    assert changes({}, target) == ()
+
+
+@pytest.mark.parametrize(
+    ("destination", "severity", "flags"),
+    [
+        ({"Bucket": "arn:aws:s3:::copy", "Account": OTHER_ACCOUNT}, "danger", {PermissionFlag.CROSS_ACCOUNT}),
+        ({"Bucket": "arn:aws:s3:::copy"}, "warning", set()),
+    ],
+)
+def test_a_bucket_that_is_copied_elsewhere_is_read_there(
+    destination: Raw, severity: str, flags: set[PermissionFlag]
+) -> None:
+    copied = {
+        "Type": "AWS::S3::Bucket",
+        "Properties": {"ReplicationConfiguration": {"Rules": [{"Status": "Enabled", "Destination": destination}]}},
+    }
+    found = only({"Data": DATA}, {"Data": copied})
+
+    assert found.severity == severity
+    assert found.flags == flags
+    assert "What is written to Data is now copied to arn:aws:s3:::copy" in found.sentence
+    assert changes({"Data": copied}, {"Data": copied}) == ()
+
+
 def test_a_provider_of_identities_is_looked_at() -> None:
     def provider(*clients: str) -> Raw:
         properties = {"Url": "https://token.actions.githubusercontent.com", "ClientIdList": list(clients)}

@@ -22,7 +22,15 @@ from sagestack.review.render.drawings import drawn
 from sagestack.review.render.html import to_html
 from sagestack.review.render.markdown import LIMIT, MARKER, to_markdown
 from sagestack.review.render.terminal import summary
-from sagestack.review.results import Action, EnvironmentReview, PropertyChange, Review, RuleFinding, Severity
+from sagestack.review.results import (
+    Action,
+    CostEstimate,
+    EnvironmentReview,
+    PropertyChange,
+    Review,
+    RuleFinding,
+    Severity,
+)
 
 from tests import review_reports
 from tests.review_reports import HOSTILE, HOSTILE_SVG
@@ -447,6 +455,32 @@ def test_a_narrow_terminal_and_one_without_colours_show_the_same_words(monkeypat
     assert max(len(line) for line in re.sub("\x1b\\[[0-9;]*m", "", narrow).splitlines()) <= 40
     assert not re.search("\x1b\\[[0-9;]*3[0-9]", narrow)
     assert "replacement-with-data" in narrow
+
+
+FAILING = "The deployment of sagestack-prod-foundation fails: it takes back an export."
+
+
+def with_a_failing_deployment() -> Review:
+    review = review_reports.rich()
+    first, *others = review.environments
+    noted = dataclasses.replace(first, notes=(*first.notes, FAILING))
+    return dataclasses.replace(review, notes=("One thing.", "Another.", "A third."), environments=(noted, *others))
+
+
+@pytest.mark.parametrize("told", [to_markdown, lambda review: shown(review, width=400)], ids=["comment", "terminal"])
+def test_a_deployment_that_fails_is_noted_before_everything_else(told: Callable[[Review], str]) -> None:
+    text = told(with_a_failing_deployment())
+    assert 0 < text.index("it takes back an export") < text.index("One thing.")
+
+
+def test_a_price_that_got_lost_stands_beside_what_seems_to_be_saved() -> None:
+    review = review_reports.rich()
+    first, *others = review.environments
+    line = dataclasses.replace(first.cost_before.lines[0], what="2 x ml.new.large", usd_per_month=None)
+    cheaper = dataclasses.replace(first, cost_after=CostEstimate((line,)))
+    changed = dataclasses.replace(review, environments=(cheaper, *others))
+    assert "1 unknown price" in to_markdown(changed)
+    assert "1 unknown price" in to_html(changed)
 
 
 def test_a_value_cannot_speak_to_the_terminal() -> None:

@@ -18,15 +18,17 @@ import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from aws_cdk.assertions import Match, Template
+from aws_cdk.assertions import Annotations, Match, Template
 from botocore.validate import ParamValidator
 from pydantic import TypeAdapter
 from sagestack import settings
 from sagestack.review.changes.schemas import schema_of
 from sagestack.settings import EnvironmentNames, shipped
+from sagestack.settings.workbench.network import WorkbenchNetwork
 from sagestack.settings.workbench.studio import Studio, StudioLifecycleConfig
 from sagestack.settings.workbench.studio_people import DefaultType, known_studio_types, takes_space_type
 from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
+from sagestack.workbench.private_network import PrivateNetwork
 from sagestack.workbench.studio.app_script import Examples, app_script
 from sagestack.workbench.studio.domain import StudioDomain
 from sagestack.workbench.studio.studio_lifecycle_config import StudioLifecycleConfig as LifecycleConfig
@@ -111,6 +113,22 @@ def test_a_domain_is_in_the_private_network_alone_and_encrypted(template: Templa
     assert users["SharingSettings"] == {"NotebookOutputOption": "Disabled"}
     assert domain["DomainSettings"]["DockerSettings"] == {"EnableDockerAccess": "DISABLED"}
     assert domain["TagPropagation"] == "ENABLED"
+
+
+@pytest.mark.parametrize("has_studio", [True, False])
+def test_a_network_that_is_made_for_it_reaches_studio_itself(has_studio: bool) -> None:
+    """Among what a domain needs where there is no internet; each endpoint costs, so a network without Studio has none of it."""
+    stack = cdk.Stack()
+    PrivateNetwork(stack, "Network", network=WorkbenchNetwork(cidr="10.42.0.0/22"), has_studio=has_studio)
+    found = Template.from_stack(stack).find_resources("AWS::EC2::VPCEndpoint").values()
+    names = {
+        "".join(part for part in each["Properties"]["ServiceName"]["Fn::Join"][1] if isinstance(part, str))
+        for each in found
+    }
+    assert ("aws.sagemaker..studio" in names) == has_studio
+    assert names >= {
+        f"com.amazonaws..{name}" for name in ("s3", "sagemaker.api", "sagemaker.runtime", "sts", "logs", "kms")
+    }
 
 
 @pytest.mark.parametrize("kind", ["Domain", "UserProfile", "Space"])
@@ -468,6 +486,20 @@ def test_the_first_resource_knows_the_domain_by_its_name_in_the_stack(template: 
 def test_home_directories_become_what_is_said(said: str | None, policy: Any, becomes: str) -> None:
     keeps = Studio.model_validate({"home_directories": said}).keeps_home_directories(policy)
     assert keeps == (becomes == "keep")
+
+
+@pytest.mark.parametrize(("policy", "warned"), [("destroy", True), ("retain", False)])
+def test_directories_that_outlive_their_key_are_warned_of(policy: str, warned: bool) -> None:
+    """The file system stays with `keep`, and the environment's key goes with `destroy`."""
+    stack = stack_with({"home_directories": "keep", "user_profiles": {"ada": {}}}, removal_policy=policy)
+    said = Annotations.from_stack(stack).find_warning("*", Match.string_like_regexp("home_directories: keep outlives"))
+    assert bool(said) == warned
+    residue = [
+        each["Properties"]
+        for kind in (RESIDUE, DOMAIN, PROFILE)
+        for each in Template.from_stack(stack).find_resources(kind).values()
+    ]
+    assert [each["HomeDirectories"] for each in residue] == ["keep"] * 3
 
 
 def test_the_function_deletes_in_efs_and_ec2_only_what_is_marked_as_this_stacks(template: Template) -> None:

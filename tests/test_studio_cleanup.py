@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.studio_cleanup.handler import PATIENCE_S, is_complete, on_event
-from functions.studio_cleanup.names import DOMAIN, KEPT, MANAGED_BY, MARK, PROFILE, RESIDUE, SPACE
+from functions.studio_cleanup.names import DOMAIN, HOME, KEPT, MANAGED_BY, MARK, PROFILE, RESIDUE, SPACE
 from functions.studio_cleanup.problems import Problem
 from tests.studio_fakes import ARN, DOMAIN_ID, PREFIX, STACK, VPC, Cloud, refusal
 
@@ -22,8 +22,8 @@ PROPERTIES: dict[str, dict[str, Any]] = {
         "HomeDirectories": "delete",
         "Fixed": json.dumps(FIXED),
     },
-    DOMAIN: {"DomainId": DOMAIN_ID, "DomainArn": ARN, "VpcId": VPC},
-    PROFILE: {"DomainId": DOMAIN_ID, "UserProfileName": "ada"},
+    DOMAIN: {"DomainId": DOMAIN_ID, "DomainArn": ARN, "VpcId": VPC, "HomeDirectories": "delete"},
+    PROFILE: {"DomainId": DOMAIN_ID, "UserProfileName": "ada", "HomeDirectories": "delete"},
     SPACE: {"DomainId": DOMAIN_ID, "SpaceName": "research"},
 }
 
@@ -87,9 +87,9 @@ def delete_stack(cloud: Cloud, home_directories: str = "delete") -> None:
     """In CloudFormation's order: the space of git with its app, ada's profile, the rest, the domain, what it left."""
     delete(cloud, SPACE)
     take_out(cloud, "spaces", "SpaceName", "research")
-    delete(cloud, PROFILE)
+    delete(cloud, PROFILE, HomeDirectories=home_directories)
     take_out(cloud, "profiles", "UserProfileName", "ada")
-    delete(cloud, DOMAIN)
+    delete(cloud, DOMAIN, HomeDirectories=home_directories)
     cloud.delete_domain()
     delete(cloud, RESIDUE, HomeDirectories=home_directories)
 
@@ -132,6 +132,65 @@ def test_what_is_kept_is_ours_until_nothing_of_it_keeps_the_network() -> None:
     assert is_complete(sent, None, cloud.clients) == {"IsComplete": False}
 
     assert {"Key": MARK, "Value": STACK} in cloud.systems[0]["Tags"]
+
+
+def homes(cloud: Cloud) -> dict[str, str]:
+    """Whose each directory is, as the file system says."""
+    (system,) = cloud.systems
+    return {tag["Key"].removeprefix(HOME): tag["Value"] for tag in system["Tags"] if tag["Key"].startswith(HOME)}
+
+
+def test_a_kept_file_system_says_whose_each_directory_is() -> None:
+    """SageMaker numbers them, and forgets the numbers with the profiles; also of somebody whom no git knows."""
+    cloud = a_domain()
+    cloud.add_profile("somebody")
+
+    delete_stack(cloud, "keep")
+
+    assert homes(cloud) == {"200005": "ada", "200010": "grace", "200015": "somebody"}
+
+
+def test_whose_directory_finds_no_place_on_the_file_system_is_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """And keeps nothing from being deleted."""
+    cloud = a_domain()
+    cloud.denied.add("TagResource")
+
+    delete(cloud, PROFILE, HomeDirectories="keep")
+
+    said = capsys.readouterr().out
+    assert '"directory": "/200005", "profile": "ada"' in said
+    assert '"outcome": "home directories not noted"' in said
+
+
+def test_directories_that_are_deleted_need_no_names() -> None:
+    cloud = a_domain()
+    delete(cloud, PROFILE)
+    assert homes(cloud) == {}
+
+
+@pytest.mark.parametrize("resource", [SPACE, PROFILE, DOMAIN, RESIDUE])
+def test_too_many_requests_are_asked_again_later(resource: str) -> None:
+    """A service that is busy for a moment must not end a deletion of an hour."""
+    cloud = gone() if resource == RESIDUE else a_domain()
+    sent = send(cloud, event(resource))
+    cloud.busy = 2
+
+    assert is_complete(sent, None, cloud.clients) == {"IsComplete": False}
+    poll(cloud, sent)
+
+
+def test_what_does_not_go_in_an_update_is_said_to_be_forgotten() -> None:
+    """Another deployment would not try again: the stack does not know it any more."""
+    cloud = a_domain()
+    cloud.stack_status = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+    cloud.denied.add("DeleteSpace")
+    delete(cloud, SPACE)
+    sent = send(cloud, event(PROFILE))
+    for _ in range(10):
+        is_complete(sent, None, cloud.clients)
+
+    with pytest.raises(Problem, match=r"space mine \(InService\): .* CloudFormation forgets what it could not delete"):
+        is_complete(late(sent), None, cloud.clients)
 
 
 # In the domain

@@ -9,6 +9,11 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+BY_THE_CLOCK = "hours, "
+"""What `stopped_by` begins with where a schedule stops something, used or not."""
+MOST = 200
+"""How many a mail names. SNS takes 256 KB, of which this is half: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -77,11 +82,19 @@ def reasons(running: Running, now: datetime.datetime, idle_after: datetime.timed
         found.append("nothing tells whether it is used")
     if not running.stopped_by and not running.is_kept:
         found.append("nothing stops it")
-    elif running.stopped_by and age >= datetime.timedelta(hours=24) + idle_after:
+    elif age >= datetime.timedelta(hours=24) + idle_after and _should_have_been_stopped(running, now, idle_after):
         found.append("it runs for more than a day although something should stop it")
     if not running.is_managed:
         found.append("no settings file names it: it was made by hand")
     return found
+
+
+def _should_have_been_stopped(running: Running, now: datetime.datetime, idle_after: datetime.timedelta) -> bool:
+    """Hours stop whatever happens there; what looks whether somebody works rightly leaves a training of two days alone."""
+    if any(each.startswith(BY_THE_CLOCK) for each in running.stopped_by):
+        return True
+    is_used = running.last_used is not None and now - running.last_used < idle_after
+    return bool(running.stopped_by) and not is_used
 
 
 def report(
@@ -93,6 +106,7 @@ def report(
     prices: Prices,
     not_seen: Sequence[str] = (),
     says_nothing_idles: bool = False,
+    most: int | None = MOST,
 ) -> Report | None:
     """The mail about all that runs; None where nothing is worth one.
 
@@ -104,6 +118,7 @@ def report(
         prices: of the region.
         not_seen: what could not be looked at, and why: never left out, for silence means that all is well.
         says_nothing_idles: whether to say so where nothing is.
+        most: how many are named one by one, the dearest first; None for all.
     """
     named = [(each, why) for each in everything if (why := reasons(each, now, idle_after))]
     # What costs most first; what has no known price before that, since it may be worse.
@@ -117,10 +132,19 @@ def report(
         lines += [_sum(named, everything, now, prices), ""]
     else:
         lines += [f"{total}, and none of them idles." if everything else "Nothing runs.", ""]
-    for each, why in named:
+    for each, why in named[:most]:
         lines += [*_entry(each, why, now, prices, environment), ""]
+    if more := named[len(named[:most]) :]:
+        cost = sum(_cost(each, now, prices, unknown=0) for each, _ in more)
+        lines += [
+            f"And {len(more)} more, which have cost ${cost:.2f} since they were started. All of them:",
+            f"  sagestack notebook idle --env {environment}",
+            "",
+        ]
     if not_seen:
-        lines += ["Could not be looked at:", *(f"  - {each}" for each in not_seen), ""]
+        lines += ["Could not be looked at:", *(f"  - {each}" for each in not_seen[:most])]
+        lines += [f"  - and {len(not_seen) - most} more"] if most is not None and len(not_seen) > most else []
+        lines.append("")
     lines.append(f"Prices: {prices.source}. Volumes, data and taxes come on top.")
     subject = (
         f"Sagestack: {idle} in {environment}" if named or not not_seen else f"Sagestack: {environment} not looked at"

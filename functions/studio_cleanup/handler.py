@@ -16,9 +16,10 @@ import boto3
 from botocore.exceptions import ClientError
 
 from .contents import Contents
+from .homes import note_homes
 from .names import DOMAIN, PROFILE, RESIDUE, SPACE
 from .old_scripts import remove_old_scripts
-from .problems import Problem, in_words, is_gone
+from .problems import Problem, in_words, is_gone, is_transient
 from .residue import Clients, Residue, marked_domains
 
 PATIENCE_S = 52 * 60
@@ -59,10 +60,15 @@ def is_complete(event: Event, _context: object, clients: Clients | None = None) 
         return {"IsComplete": kind != DOMAIN or _is_marked(clients, event) or is_late}
     if kind == DOMAIN:
         _is_marked(clients, event)
-    left = _remove_residue(clients, event) if kind == RESIDUE else _remove_contents(clients, event)
+    try:
+        left = _remove_residue(clients, event) if kind == RESIDUE else _remove_contents(clients, event)
+    except ClientError as error:
+        if is_late or not is_transient(error):
+            raise
+        left = [in_words(error)]
     _tell("left" if left else "removed", event, left=left)
     if left and is_late:
-        raise Problem(_still_there(kind, left))
+        raise Problem(_still_there(kind, left, is_tried_again=_is_whole_stack(clients, event)))
     return {"IsComplete": not left}
 
 
@@ -74,6 +80,8 @@ def _remove_contents(clients: Clients, event: Event) -> list[str]:
     """
     properties, kind = event["ResourceProperties"], event["ResourceType"]
     is_one_person = kind == PROFILE and not _is_whole_stack(clients, event)
+    if kind != SPACE and properties["HomeDirectories"] == "keep":
+        note_homes(clients, properties["DomainId"], profile=properties.get("UserProfileName"))
     contents = Contents(
         clients.sagemaker,
         properties["DomainId"],
@@ -178,7 +186,7 @@ def _replaced(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     )
 
 
-def _still_there(kind: str, left: list[str]) -> str:
+def _still_there(kind: str, left: list[str], *, is_tried_again: bool) -> str:
     what = {
         RESIDUE: "The Studio domain is gone, and this is left of it",
         DOMAIN: "The Studio domain cannot be deleted while this is in it",
@@ -186,11 +194,15 @@ def _still_there(kind: str, left: list[str]) -> str:
         SPACE: "The space cannot be deleted while this runs",
     }[kind]
     named = "; ".join(left[:10]) + (f"; and {len(left) - 10} more" if len(left) > 10 else "")
-    what_now = (
-        "Delete it by hand where something else uses it or a right is missing, then delete the stack again."
-        if kind == RESIDUE
-        else "Look in SageMaker's console what keeps it, then delete the stack (or deploy) again: it goes on from here."
-    )
+    if not is_tried_again:
+        what_now = (
+            "Delete it by hand, and then what it is in or belongs to: CloudFormation forgets what it could not delete in an"
+            " update. What a domain leaves carries the tag sagestack:studio."
+        )
+    elif kind == RESIDUE:
+        what_now = "Delete it by hand where something else uses it or a right is missing, then delete the stack again."
+    else:
+        what_now = "Look in SageMaker's console what keeps it, then delete the stack again: it goes on from here."
     return f"{what}: {named}. {what_now}"
 
 

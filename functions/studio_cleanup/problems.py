@@ -18,6 +18,13 @@ def is_gone(error: ClientError) -> bool:
     return code == "ValidationException" and "does not exist" in message
 
 
+def is_transient(error: ClientError) -> bool:
+    """Whether an error is gone when the same is asked a little later: too many requests, or the service's own trouble."""
+    code = error.response["Error"]["Code"]
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return "Throttl" in code or code in ("RequestLimitExceeded", "TooManyRequestsException") or status >= 500
+
+
 def in_words(error: ClientError) -> str:
     """What a service said, with its code: for the end of a sentence."""
     return f"{error.response['Error']['Code']}: {error.response['Error'].get('Message', '')}".rstrip(": ")

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -60,6 +61,20 @@ def end_all(folder: Path) -> int:
             ended += 1
         path.unlink(missing_ok=True)
     return ended
+
+
+def run_folder(runs: Path) -> tuple[Path, int]:
+    """A folder for the records of a run that begins, once those of runs that were killed are gone with their processes.
+
+    Returns:
+        The folder, and how many process groups were left.
+    """
+    ended = 0
+    for folder in runs.glob("run-*"):
+        ended += end_all(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    runs.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="run-", dir=runs)), ended
 
 
 def main() -> None:

@@ -38,13 +38,9 @@ class ProcessEngine:
         self._lock = threading.Lock()
         self._running: set[ProcessContainer] = set()
         self._closed = False
-        runs = state_dir / "containers"
-        for folder in runs.glob("run-*"):
-            if leftovers.end_all(folder):
-                logger.info("Ended processes that a killed local cloud had left")
-            shutil.rmtree(folder, ignore_errors=True)
-        runs.mkdir(parents=True, exist_ok=True)
-        self._run_folder = Path(tempfile.mkdtemp(prefix="run-", dir=runs))
+        self._run_folder, ended = leftovers.run_folder(state_dir / "containers")
+        if ended:
+            logger.info("Ended processes that a killed local cloud had left")
         self._builder = Builder(self._images, self._run_folder)
         # Its standard input closes when this program ends, even by SIGKILL: then it kills what is on record.
         self._watcher = subprocess.Popen(

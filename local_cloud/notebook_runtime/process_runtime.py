@@ -71,14 +71,10 @@ class ProcessRuntime:
     def __init__(self, state_dir: Path, project: Path = PROJECT) -> None:
         self._project = project
         self._started: Started[ProcessInstance] = Started()
-        runs = state_dir / "notebook-instances"
-        for folder in runs.glob("run-*"):
-            # Supervisors end with the local cloud by themselves; this is for one that was killed, too.
-            if leftovers.end_all(folder):
-                logger.info("Ended notebook instances that a killed local cloud had left")
-            shutil.rmtree(folder, ignore_errors=True)
-        runs.mkdir(parents=True, exist_ok=True)
-        self._run_folder = Path(tempfile.mkdtemp(prefix="run-", dir=runs))
+        # Supervisors end with the local cloud by themselves; what is left is of one that was killed, too.
+        self._run_folder, ended = leftovers.run_folder(state_dir / "notebook-instances")
+        if ended:
+            logger.info("Ended notebook instances that a killed local cloud had left")
 
     @property
     def kind(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -107,6 +108,11 @@ def answer(service: Api, caller: Caller, target: str, body: bytes) -> tuple[int,
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(response).encode()
     except ApiError as error:
         return error_answer(error)
+    except sqlite3.OperationalError as error:
+        logger.exception("%s failed", name)
+        return error_answer(
+            InternalFailure(f"The local cloud cannot write its state: {error}. Call {name} again later.")
+        )
     except Exception:
         logger.exception("%s failed", name)
         return error_answer(InternalFailure(f"The local cloud failed in {name}; see its log (sagestack logs --cloud)."))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 _METADATA = "/opt/ml/metadata/resource-metadata.json"
 _PREFIX = "sagestack"
@@ -82,6 +83,25 @@ class Platform:
         """The role of this notebook, which its jobs and endpoints run with, too."""
         found = self._parameters.get(self._path(f"notebooks/{self.notebook}/role-arn"))
         return found or _role_of_caller()
+
+    @property
+    def vpc_config(self) -> dict[str, list[str]]:
+        """This notebook's network as `VpcConfig`, for jobs and models that cannot do with `EnableNetworkIsolation`.
+
+        Their containers reach what the notebook reaches: S3 and the services of AWS, and the internet only where it does. Without
+        either of the two the role of a notebook makes no container: it would have the internet.
+
+        Raises:
+            NotThere: this is no notebook instance in a network; in Studio containers have none.
+        """
+        name = f"{_PREFIX}-{self.environment}-{self.notebook}"
+        try:
+            instance = boto3.client("sagemaker").describe_notebook_instance(NotebookInstanceName=name)
+            return {"Subnets": [instance["SubnetId"]], "SecurityGroupIds": instance["SecurityGroups"]}
+        except (ClientError, KeyError) as error:
+            raise NotThere(
+                f"{name} is no notebook instance with a network ({error}): its jobs and models say EnableNetworkIsolation=True"
+            ) from None
 
     @property
     def endpoint_name(self) -> str:

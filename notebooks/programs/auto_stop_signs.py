@@ -17,6 +17,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
+from auto_stop_processes import Process, people
+
 STARTING_S = 600
 """A kernel that still starts after this does not work: it hangs."""
 
@@ -26,19 +28,9 @@ STEP_S = 24 * 3600
 FILES = 5000
 """How many files and folders of the volume are looked at, those nearest to its top first."""
 
-SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "fish")
-WITH_WORD = ("--init-file", "--rcfile", "--init-command", "-o", "+o", "-O", "+O")
-"""Options of shells that take the next word: the terminals of VS Code are `bash --init-file FILE`, at a prompt like any other."""
-WAITERS = ("su", "sudo", "login", "tmux", "screen", "ssh-agent")
-"""What stands between a person and a shell. What runs in that shell is a process of its own."""
-
-CONTAINERS = "containerd-shim"
-"""What Docker starts each container below; the kernel keeps 15 characters of a name."""
-
 STARTING_BYTES = 32_000_000
 """What a program of this project reads before it does anything: Python itself and the clients of AWS, twice over."""
 
-NOBODY = 65534
 HERTZ = os.sysconf("SC_CLK_TCK")
 
 
@@ -169,89 +161,36 @@ class Look:
 
     # --- Processes ---
 
-    def people(self) -> dict[int, tuple[str, list[str], bool]]:
-        """Name, fields (as in `proc(5)`, from the state on) and whether it is in a container, of the processes of people.
-
-        Those of the volume's owner and of other accounts that log in; of root where one of theirs is above (sudo), or was at
-        the last look; and what runs in containers, which Docker starts as root for whoever asks it.
-        """
-        found: dict[int, tuple[str, list[str]]] = {}
-        theirs, containers = set(), set()
-        owner = self.world.home.parent.stat().st_uid
-        for path in self.world.proc.glob("[0-9]*/stat"):
-            try:
-                head, _, tail = path.read_text(errors="replace").rpartition(")")
-                uid, pid, fields = path.stat().st_uid, int(path.parent.name), tail.split()
-            except OSError:
-                continue  # it ended
-            if fields[0] not in "ZX":
-                name = head.partition("(")[2]
-                found[pid] = (name, fields)
-                if uid == owner or 1000 <= uid < NOBODY or f"cpu {pid} {fields[19]}" in self.last:
-                    theirs.add(pid)
-                if name == CONTAINERS:
-                    containers.add(pid)
-
-        def is_below(pid: int, tops: set[int], depth: int = 0) -> bool:
-            return pid in tops or (pid in found and depth < 99 and is_below(int(found[pid][1][1]), tops, depth + 1))
-
-        return {
-            pid: (name, fields, is_below(pid, containers))
-            for pid, (name, fields) in found.items()
-            if is_below(pid, theirs | containers)
-        }
-
-    def words(self, pid: int) -> list[str]:
-        """The command line of a process; nothing of one that ended."""
-        try:
-            return list((self.world.proc / str(pid) / "cmdline").read_text(errors="replace").split("\0")[:-1])
-        except OSError:
-            return []
-
-    def waits_at_prompt(self, pid: int, name: str) -> bool:
-        """Whether it is a shell with no script and no command, or only leads to one."""
-        if name not in SHELLS:
-            return name.partition(":")[0] in WAITERS
-        words = iter(self.words(pid)[1:])
-        for word in words:
-            if word in WITH_WORD:
-                next(words, None)
-            elif not word.startswith("-"):
-                return False
-        return True
-
-    def is_ours(self, pid: int) -> bool:
+    def is_ours(self, process: Process) -> bool:
         """Whether it is a program of this project, which begins anew by a timer, whether somebody works or not."""
-        return any(word.startswith(f"{self.world.programs}{os.sep}") for word in self.words(pid)[1:3])
+        return any(word.startswith(f"{self.world.programs}{os.sep}") for word in process.words[1:3])
 
     def processes(self, servers: list[int]) -> None:
         """Jobs in terminals, processes that compute, transfers that go on, terminals that are typed in."""
         settings = self.world.settings
-        for pid, (name, fields, contained) in self.people().items():
-            if pid in (os.getpid(), os.getppid()):
+        known = {key[len("cpu ") :] for key in self.last if key.startswith("cpu ")}
+        for process in people(self.world.proc, self.world.home.parent.stat().st_uid, known):
+            if process.pid in (os.getpid(), os.getppid()):
                 continue
-            who, key, tty = f"{name} ({pid})", f"{pid} {fields[19]}", int(fields[4])
-            ours = self.is_ours(pid)
-            # A pseudo-terminal: major numbers from 136 on, 256 of them each. Those of containers have numbers of their own.
-            if 136 <= tty >> 8 & 0xFFF < 144 and pid not in servers and not contained:
-                number = ((tty >> 8 & 0xFFF) - 136) * 256 + (tty & 0xFF)
-                self.ttys.add(self.world.dev / "pts" / str(number))
-                if not self.waits_at_prompt(pid, name):
+            who, is_server, is_ours = f"{process.name} ({process.pid})", process.pid in servers, self.is_ours(process)
+            # Terminals of containers have numbers of their own.
+            if process.terminal is not None and not is_server and not process.in_container:
+                self.ttys.add(self.world.dev / "pts" / str(process.terminal))
+                if not process.waits_at_prompt:
                     self.active.append(f"{who} runs in a terminal")
             # With its children's that ended: a script of many short commands works, though none of them lives until we look.
-            percent = 100 / HERTZ * self.rate("cpu " + key, sum(map(int, fields[11:15])))
+            percent = 100 / HERTZ * self.rate("cpu " + process.key, process.ticks)
             # Jupyter itself answers to open tabs, which is no work.
-            if percent >= settings["cpu_percent"] and pid not in servers and not ours:
+            if percent >= settings["cpu_percent"] and not is_server and not is_ours:
                 self.active.append(f"{who} uses {percent:.0f} % of a processor")
             try:
-                lines = (self.world.proc / str(pid) / "io").read_text().split()
-                moved = int(lines[1]) + int(lines[3])
-                # A backup moves more than that; what only looks whether there is anything to do must hold no instance.
-                speed = self.rate("io " + key, max(0, moved - STARTING_BYTES) if ours else moved) / 1000
-            except (OSError, IndexError):
+                moved = process.moved
+            except OSError:
                 continue  # another account's: its processor time is what we may see
+            # A backup moves more than that; what only looks whether there is anything to do must hold no instance.
+            speed = self.rate("io " + process.key, max(0, moved - STARTING_BYTES) if is_ours else moved) / 1000
             if speed >= settings["transfer_kilobytes_per_second"]:
-                if pid in servers:
+                if is_server:
                     # A download by the browser; or a tab that asks for its folder of thousands of files all the time.
                     self.open_tab = True
                 else:

@@ -6,7 +6,6 @@ https://docs.github.com/en/rest/deployments/deployments, /rest/deployments/statu
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,9 @@ from sagestack.cli.errors import CliError
 if TYPE_CHECKING:
     from sagestack.cli.hosted_repository import HostedRepository
 
-VERSION = {"X-GitHub-Api-Version": "2022-11-28"}
+PERMISSIONS = "Deployments: read"
+"""Of a token."""
+_VERSION = {"X-GitHub-Api-Version": "2022-11-28"}
 _PAGE = 100
 """The most that a page may have."""
 _PAGES = 3
@@ -39,11 +40,11 @@ def deployed_commit(hosted: HostedRepository, environment: str) -> str | None:
         )
     from functions.version_pin.http_api import Api, quoted
 
-    headers = {"Authorization": f"Bearer {hosted.token}", "Accept": "application/vnd.github+json", **VERSION}
-    api, asking = Api(hosted.address, headers), replace(hosted, permissions="Deployments: read")
+    headers = {"Authorization": f"Bearer {hosted.token}", "Accept": "application/vnd.github+json", **_VERSION}
+    api = Api(hosted.address, headers)
 
     def asked(path: str) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = asking.ask(lambda: api.call("GET", path))
+        answer: list[dict[str, Any]] = hosted.ask(lambda: api.call("GET", path))
         return answer
 
     root = f"repos/{hosted.name}/deployments"

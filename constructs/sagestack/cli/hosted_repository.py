@@ -112,8 +112,12 @@ class HostedRepository:
         return None
 
 
-def open_repository(root: Path) -> HostedRepository:
+def open_repository(root: Path, permissions: str | None = None) -> HostedRepository:
     """The repository that delivery.yaml names.
+
+    Args:
+        root: the project.
+        permissions: that the token needs, in the host's words; None for those of whoever opens pull requests.
 
     Raises:
         SettingsError: delivery.yaml is not valid.
@@ -125,11 +129,13 @@ def open_repository(root: Path) -> HostedRepository:
     make_functions_importable()
     from functions.version_pin.git_hosts import APIS, HOSTS, HostError
 
-    token = os.environ.get(TOKEN) or os.environ.get(_TOKENS[repository.host])
+    kind = repository.host
+    permissions = permissions or _PERMISSIONS[kind]
+    token = os.environ.get(TOKEN) or os.environ.get(_TOKENS[kind])
     if not token:
         raise CliError(
-            f"There is no token for {repository.name} on {repository.host}.",
-            hint=f"Set {_TOKENS[repository.host]} (or {TOKEN}) to a token with {_PERMISSIONS[repository.host]}.",
+            f"There is no token for {repository.name} on {kind}.",
+            hint=f"Set {_TOKENS[kind]} (or {TOKEN}) to a token with {permissions}.",
             code="set-up",
         )
     override = os.environ.get(API)
@@ -141,8 +147,7 @@ def open_repository(root: Path) -> HostedRepository:
         host = HOSTS[repository.host](address, repository.name, token)
     except HostError as error:
         raise CliError(f"{error}.", code="settings") from error
-    kind = repository.host
-    return HostedRepository(host, kind, repository.name, repository.branch, address, token, _PERMISSIONS[kind])
+    return HostedRepository(host, kind, repository.name, repository.branch, address, token, permissions)
 
 
 def make_functions_importable() -> None:

@@ -78,6 +78,7 @@ def look(session: Session, hours: float | None) -> Found:
         prices=prices,
         not_seen=seen.not_seen,
         says_nothing_idles=True,
+        most=None,
     )
     assert mail is not None
     running = [

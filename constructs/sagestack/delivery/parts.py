@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sagestack.delivery.actions import Action
 
 Access = Literal["read", "write"]
-Scope = Literal["contents", "deployments", "id-token", "pull-requests", "security-events"]
+Scope = Literal["actions", "contents", "deployments", "id-token", "pull-requests", "security-events"]
 
 
 @dataclass(frozen=True)

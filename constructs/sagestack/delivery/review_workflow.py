@@ -91,7 +91,8 @@ def _comment() -> Job:
         needs=["review"],
         condition=_OF_THIS_REPOSITORY,
         timeout_minutes=15,
-        permissions={"contents": "read", "pull-requests": "write", "security-events": "write"},
+        # The last two for the findings: in a private repository their upload looks at the run that it belongs to.
+        permissions={"contents": "read", "pull-requests": "write", "security-events": "write", "actions": "read"},
         steps=[
             checkout(ref="${{ github.event.pull_request.base.sha }}"),
             *set_up(),

@@ -76,6 +76,8 @@ def _of_change(change: ResourceChange, environment: str) -> str:
         "lost": "; its data are lost",
         "refused": "; the old one stays while data are in it, outside the stack",
     }[change.data]
+    if change.data == "lost" and change.action is Action.UPDATED:
+        data = "; data in it are lost"
     why = next((f" ({reason})" for reason in (change.interruption, *change.reasons) if reason), "")
     return f"{environment}: {resource.type} {resource.path} in {resource.stack} {verb}{data}{why}"
 

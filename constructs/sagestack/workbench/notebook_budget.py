@@ -94,6 +94,10 @@ class NotebookBudget(Construct):
                 time_unit="MONTHLY",
                 budget_limit=budgets.CfnBudget.SpendProperty(amount=budget.monthly_usd, unit="USD"),
                 cost_filters=filters,
+                # What is used, whoever pays: with credits, which AWS Budgets counts against it, an account would seem to spend
+                # nothing, and be stopped by nothing, until they are gone.
+                # https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_CostTypes.html
+                cost_types=budgets.CfnBudget.CostTypesProperty(include_credit=False, include_refund=False),
             ),
             notifications_with_subscribers=notifications,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from functions.idle_report.report import BY_THE_CLOCK
 from sagestack.review.prices import Prices
 from sagestack.settings.workbench import LifecycleOptions, Notebook
 
@@ -19,7 +20,7 @@ def stopped_by(notebook: Notebook, lifecycle_configs: Mapping[str, LifecycleOpti
     if options is not None and options.auto_stop is not None:
         found.append(f"auto-stop after {options.auto_stop.idle_minutes} min")
     if notebook.hours is not None and notebook.hours.stop is not None:
-        found.append(f"hours, {notebook.hours.stop} {notebook.hours.time_zone}")
+        found.append(f"{BY_THE_CLOCK}{notebook.hours.stop} {notebook.hours.time_zone}")
     return found
 
 

@@ -29,9 +29,7 @@ class JobKind:
         prefix: begins the members of the API: `TrainingJob` gives TrainingJobName, TrainingJobArn, TrainingJobStatus.
         log_group: of CloudWatch Logs.
         event: the detail-type of its EventBridge events.
-        out_of_time: the reason of a job that was stopped after its MaxRuntimeInSeconds.
-        stopping: writes into the Describe response that the job is being stopped.
-        finish: writes the end into the Describe response: a status of `TERMINAL`, and the reason if there is one.
+        out_of_time: the reason of a job that was stopped after its MaxRuntimeInSeconds; empty where the API has no such limit.
     """
 
     resource: str
@@ -39,9 +37,7 @@ class JobKind:
     prefix: str
     log_group: str
     event: str
-    out_of_time: str
-    stopping: Callable[[Document], None]
-    finish: Callable[[Document, str, str | None], None]
+    out_of_time: str = ""
 
     @property
     def name_key(self) -> str:
@@ -64,6 +60,17 @@ class JobKind:
         shape = model().operation_model(f"Describe{self.prefix}").output_shape
         assert isinstance(shape, StructureShape)
         return shape
+
+    def stopping(self, job: Document) -> None:
+        """Write into a job's Describe response that it is being stopped."""
+        job[self.status_key] = "Stopping"
+
+    def finish(self, job: Document, status: str, reason: str | None) -> None:
+        """Write the end into a job's Describe response: a status of `TERMINAL`, and the reason if there is one."""
+        job[self.status_key] = status
+        if reason and (status == "Failed" or reason == self.out_of_time):
+            job["FailureReason"] = reason
+        job[f"{self.prefix.removesuffix('Job')}EndTime"] = time.time()
 
 
 def new_job(kind: JobKind, caller: Caller, request: Request) -> Document:

@@ -24,24 +24,10 @@ from local_cloud.sagemaker.jobs.job_runs import (
 )
 from local_cloud.sagemaker.request_checks import check_instances, check_s3, check_unique, refuse, refuse_members
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
-from local_cloud.sagemaker.store import Document
 
 ML = "/opt/ml/"
 PROCESSING = "/opt/ml/processing/"
 """Where inputs and outputs must be (ProcessingS3Input and ProcessingS3Output in the API reference)."""
-
-
-def _stopping(job: Document) -> None:
-    """Write into a processing job's Describe response that it is being stopped."""
-    job["ProcessingJobStatus"] = "Stopping"
-
-
-def _finish(job: Document, status: str, reason: str | None) -> None:
-    """Write the end of a processing job into its Describe response."""
-    job["ProcessingJobStatus"] = status
-    if reason and (status == "Failed" or reason == KIND.out_of_time):
-        job["FailureReason"] = reason
-    job["ProcessingEndTime"] = time.time()
 
 
 KIND = JobKind(
@@ -51,8 +37,6 @@ KIND = JobKind(
     log_group="/aws/sagemaker/ProcessingJobs",
     event="SageMaker Processing Job State Change",
     out_of_time="ClientError: The processing job exceeded its MaxRuntimeInSeconds and was stopped.",
-    stopping=_stopping,
-    finish=_finish,
 )
 
 

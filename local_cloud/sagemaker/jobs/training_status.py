@@ -36,24 +36,26 @@ def transition(job: Document, status: str, message: str | None = None) -> None:
     job["SecondaryStatus"] = status
 
 
-def _stopping(job: Document) -> None:
-    """Write into a training job's Describe response that it is being stopped."""
-    job["TrainingJobStatus"] = "Stopping"
-    transition(job, "Stopping")
+class TrainingKind(JobKind):
+    """Training jobs: their secondary status tells of each change, and times are counted."""
 
+    def stopping(self, job: Document) -> None:
+        """See JobKind."""
+        super().stopping(job)
+        transition(job, "Stopping")
 
-def _finish(job: Document, status: str, reason: str | None) -> None:
-    """Write the end of a training job into its Describe response."""
-    job["TrainingJobStatus"] = status
-    if reason and status == "Failed":
-        job["FailureReason"] = reason
-    transition(job, _LIMITS.get(reason or "", status) if status == "Stopped" else status)
-    ended = job["SecondaryStatusTransitions"][-1]["EndTime"] = time.time()
-    if "TrainingStartTime" in job:
-        job["TrainingEndTime"] = ended
-        total = ended - job["TrainingStartTime"]
-        job["TrainingTimeInSeconds"] = _seconds(total)
-        job["BillableTimeInSeconds"] = _seconds(total - _without_capacity(job))
+    def finish(self, job: Document, status: str, reason: str | None) -> None:
+        """See JobKind; a job that was out of time says so by its secondary status."""
+        job["TrainingJobStatus"] = status
+        if reason and status == "Failed":
+            job["FailureReason"] = reason
+        transition(job, _LIMITS.get(reason or "", status) if status == "Stopped" else status)
+        ended = job["SecondaryStatusTransitions"][-1]["EndTime"] = time.time()
+        if "TrainingStartTime" in job:
+            job["TrainingEndTime"] = ended
+            total = ended - job["TrainingStartTime"]
+            job["TrainingTimeInSeconds"] = _seconds(total)
+            job["BillableTimeInSeconds"] = _seconds(total - _without_capacity(job))
 
 
 def _seconds(duration: float) -> int:
@@ -71,13 +73,11 @@ def _without_capacity(job: Document) -> float:
     return sum(gaps)
 
 
-KIND = JobKind(
+KIND = TrainingKind(
     resource="training-job",
     noun="training job",
     prefix="TrainingJob",
     log_group="/aws/sagemaker/TrainingJobs",
     event="SageMaker Training Job State Change",
     out_of_time=MESSAGES["MaxRuntimeExceeded"],
-    stopping=_stopping,
-    finish=_finish,
 )

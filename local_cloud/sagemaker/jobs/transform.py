@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from local_cloud.platform import Caller
 from local_cloud.sagemaker.jobs.job_operations import create_job, stop_job
 from local_cloud.sagemaker.jobs.job_records import JobKind, describe, list_jobs, new_job
 from local_cloud.sagemaker.jobs.transform_request import check, model_of, with_defaults
 from local_cloud.sagemaker.jobs.transform_run import MODEL, TransformRun
 from local_cloud.sagemaker.service import Request, Response, Sagemaker, operation
-from local_cloud.sagemaker.store import Document
-
-
-def _stopping(job: Document) -> None:
-    """Write into a transform job's Describe response that it is being stopped."""
-    job["TransformJobStatus"] = "Stopping"
-
-
-def _finish(job: Document, status: str, reason: str | None) -> None:
-    """Write the end of a transform job into its Describe response."""
-    job["TransformJobStatus"] = status
-    if reason and status == "Failed":
-        job["FailureReason"] = reason
-    job["TransformEndTime"] = time.time()
-
 
 KIND = JobKind(
     resource="transform-job",
@@ -32,9 +15,6 @@ KIND = JobKind(
     prefix="TransformJob",
     log_group="/aws/sagemaker/TransformJobs",
     event="SageMaker Transform Job State Change",
-    out_of_time="",  # The API has no limit of a transform job's time.
-    stopping=_stopping,
-    finish=_finish,
 )
 
 

@@ -38,7 +38,7 @@ class Repository:
         """
         named = self.url.rstrip("/").removesuffix("/.git").rstrip("/")
         folder = named.rpartition("/")[2].removesuffix(".git").strip()
-        if folder in ("", ".", ".."):
+        if folder in ("", ".", "..", ".git"):
             raise ValidationError(f"The repository {self.url} has no name that a folder could have.")
         return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -100,7 +101,7 @@ def _sooner(draft: Draft, name: str, unit: str, what: str, *, missing: float | N
     if change is None:
         return
     was, is_now = number(change.before, missing), number(change.after, missing)
-    if is_now is None or (was is not None and was <= is_now):
+    if is_now is None or math.isnan(is_now) or (was is not None and not is_now < was):
         return
     before = plural(was, unit) if was is not None else "for ever"
     draft.data = "lost"
@@ -158,11 +159,21 @@ def is_on(value: object) -> bool:
 
 
 def number(value: object, missing: float | None = None) -> float | None:
-    """A number, also one that is written as text; `missing` where nothing stands or only the deployment knows."""
-    try:
-        return float(str(value)) if value is not None else missing
-    except ValueError:
+    """A number, also one that is written as text.
+
+    Args:
+        value: as a template has it.
+        missing: what nothing stands for.
+
+    Returns:
+        Not a number, which is neither more nor less than any, for what only the deployment knows.
+    """
+    if value is None:
         return missing
+    try:
+        return float(str(value))
+    except ValueError:
+        return math.nan
 
 
 _BY_TYPE: Mapping[str, Callable[[Draft, Context], None]] = {

@@ -128,8 +128,7 @@ def _head(review: Review, folding: bool) -> str:
         lines += [f"  - and {more:,} more"] if more > 0 else []
     if review.environments and not words.changes_nothing(review):
         lines += ["", *_table(review)]
-    notes: list[tuple[str | None, str]] = [(None, note) for note in review.notes]
-    notes += [(one.environment, note) for one in review.environments for note in one.notes]
+    notes = words.notes(review)
     for name, note in notes[:_WHERE_AT_MOST]:
         lines += ["", f"> {f'**{plain(name, 80)}:** ' if name else ''}{sentence(note, 400)}"]
     if len(notes) > _WHERE_AT_MOST:

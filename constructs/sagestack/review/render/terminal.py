@@ -18,6 +18,7 @@ _LINE_LIMIT = 160
 """Characters of a line; a narrower terminal wraps it."""
 _LOAD_LIMIT = 480
 _NOTE_LIMIT = 320
+_NOTES_AT_MOST = 2
 
 
 def summary(review: Review, output: Output) -> None:
@@ -49,9 +50,12 @@ def summary(review: Review, output: Output) -> None:
         output.say(f"  and {words.plural(len(review.environments) - _COUNTS_AT_MOST, 'environment')} more")
         used += 1
     used += _loads(review, output)
-    _worst(review, output, _LINES - used - len(review.notes[:2]) - 3)
-    for note in review.notes[:2]:
-        output.say(_line(f"Note: {_bare(note)}", _NOTE_LIMIT), style="dim")
+    # Of what is about one environment only that which stops its deployment; the page has the rest.
+    notes = [(name, note) for name, note in words.notes(review) if name is None or words.fails(note)][:_NOTES_AT_MOST]
+    _worst(review, output, _LINES - used - len(notes) - 3)
+    for name, note in notes:
+        text = f"Note: {f'{name}: ' if name else ''}{_bare(note)}"
+        output.say(_line(text, _NOTE_LIMIT), style="yellow" if words.fails(note) else "dim")
     output.say(_next(review))
 
 

@@ -39,7 +39,7 @@ DATA_WORDS = {"kept": "data kept", "lost": "data lost", "refused": "deletion ref
 """What becomes of the data; `none` has no word."""
 DATA_SENTENCES = {
     "kept": "The old one stays with its data; from then on no stack looks after it.",
-    "lost": "The data that it holds is lost.",
+    "lost": "Data that it holds is lost.",
     "refused": "AWS does not delete it while anything is in it: CloudFormation tries, goes on, and leaves it behind.",
 }
 
@@ -214,6 +214,18 @@ def counts(environment: EnvironmentReview) -> Counts:
         new_findings=sum(is_open(finding) for finding in environment.findings),
         fixed_findings=sum(finding.state == "fixed" for finding in environment.findings),
     )
+
+
+def notes(review: Review) -> list[tuple[str | None, str]]:
+    """All notes, each with its environment (None for what is about all of them); what makes a deployment fail before the rest."""
+    found: list[tuple[str | None, str]] = [(None, note) for note in review.notes]
+    found += [(one.environment, note) for one in review.environments for note in one.notes]
+    return sorted(found, key=lambda each: not fails(each[1]))
+
+
+def fails(note: str) -> bool:
+    """Whether a note says that a deployment fails."""
+    return note.startswith("The deployment of ")
 
 
 def web_link(finding: RuleFinding) -> str | None:

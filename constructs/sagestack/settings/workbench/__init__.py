@@ -102,9 +102,9 @@ class Workbench(Settings):
 
     @model_validator(mode="after")
     def _network_has_room(self) -> Workbench:
-        # All notebooks are in the first subnet, and Studio has its mount target and an interface for each app there.
+        # All notebooks are in the first subnet; Studio has its endpoint, its mount target and an interface for each app there.
         needed = len(self.notebooks) + (
-            1 + max(len(self.studio.user_profiles), len(self.studio.spaces)) if self.studio else 0
+            2 + max(len(self.studio.user_profiles), len(self.studio.spaces)) if self.studio else 0
         )
         room = self.network.addresses
         if room is not None and needed > room:

@@ -24,6 +24,9 @@ INTERFACE_ENDPOINTS = (
     "sts",
 )
 """The services that the project's own notebooks call. Each costs by the hour in each availability zone."""
+STUDIO_ENDPOINT = "studio"
+"""Studio itself, where there is a domain: `aws.sagemaker.REGION.studio`, one of those that a domain without internet needs by
+https://docs.aws.amazon.com/sagemaker/latest/dg/studio-updated-and-internet-access.html"""
 
 _PRIVATE = tuple(
     ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")

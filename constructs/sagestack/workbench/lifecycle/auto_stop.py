@@ -8,6 +8,8 @@ from sagestack.settings.workbench.lifecycle import AutoStop
 from sagestack.workbench.lifecycle.context import LifecycleContext
 from sagestack.workbench.lifecycle.steps import Step, program, script
 
+PROGRAMS = ("auto_stop.py", "auto_stop_processes.py", "auto_stop_signs.py", "keep_running.py")
+
 
 def steps(option: AutoStop, context: LifecycleContext) -> tuple[Step, ...]:
     """A timer that runs `notebooks/programs/auto_stop.py` once a minute. It stops itself with the right that its role has."""
@@ -17,7 +19,7 @@ def steps(option: AutoStop, context: LifecycleContext) -> tuple[Step, ...]:
             script=script("auto-stop.sh"),
             files={
                 "every.sh": script("every.sh"),
-                **{name: program(name) for name in ("auto_stop.py", "auto_stop_signs.py", "keep_running.py")},
+                **{name: program(name) for name in PROGRAMS},
                 "auto-stop-settings.json": json.dumps(option.model_dump(), sort_keys=True) + "\n",
             },
         ),

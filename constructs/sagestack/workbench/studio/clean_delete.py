@@ -60,7 +60,7 @@ class CleanDelete(Construct):
         """
         super().__init__(scope, id)
         stack = cdk.Stack.of(self)
-        self._domain = domain
+        self._domain, self._home_directories = domain, "keep" if keep_home_directories else "delete"
         on_event, is_complete = (
             Function(
                 self,
@@ -95,7 +95,7 @@ class CleanDelete(Construct):
                 "DomainLogicalId": stack.get_logical_id(domain),
                 "DomainArnPrefix": self._arn("sagemaker", "domain", ""),
                 "VpcId": network.vpc_id,
-                "HomeDirectories": "keep" if keep_home_directories else "delete",
+                "HomeDirectories": self._home_directories,
                 "Fixed": stack.to_json_string(dict(sorted(fixed.items()))),
             },
         )
@@ -106,24 +106,30 @@ class CleanDelete(Construct):
             self,
             "Contents",
             DOMAIN,
-            {"DomainId": domain.attr_domain_id, "DomainArn": domain.attr_domain_arn, "VpcId": network.vpc_id},
+            {
+                "DomainId": domain.attr_domain_id,
+                "DomainArn": domain.attr_domain_arn,
+                "VpcId": network.vpc_id,
+                "HomeDirectories": self._home_directories,
+            },
         )
         """Whatever is made in the domain comes after it."""
         self.contents.node.add_dependency(self._grant_in_domain(is_complete))
 
     def of_profile(self, profile: sagemaker.CfnUserProfile) -> cdk.CustomResource:
         """Deletes, before the profile is, what would keep SageMaker from deleting it."""
-        return self._below(profile, PROFILE, "UserProfileName", profile.user_profile_name)
+        properties = {"UserProfileName": profile.user_profile_name, "HomeDirectories": self._home_directories}
+        return self._below(profile, PROFILE, properties)
 
     def of_space(self, space: sagemaker.CfnSpace) -> cdk.CustomResource:
         """Deletes, before the space is, its app."""
-        return self._below(space, SPACE, "SpaceName", space.space_name)
+        return self._below(space, SPACE, {"SpaceName": space.space_name})
 
-    def _below(self, resource: cdk.CfnResource, kind: str, key: str, name: str) -> cdk.CustomResource:
+    def _below(self, resource: cdk.CfnResource, kind: str, properties: Mapping[str, str]) -> cdk.CustomResource:
         resource.node.add_dependency(self.contents)
         scope = resource.node.scope
         assert isinstance(scope, Construct)
-        contents = self._resource(scope, "Contents", kind, {"DomainId": self._domain.attr_domain_id, key: name})
+        contents = self._resource(scope, "Contents", kind, {"DomainId": self._domain.attr_domain_id, **properties})
         contents.node.add_dependency(resource)
         return contents
 
@@ -221,6 +227,11 @@ class CleanDelete(Construct):
                 actions=["sagemaker:DeleteApp", "sagemaker:DeleteSpace", "sagemaker:DeleteUserProfile"],
                 resources=[self._arn("sagemaker", kind, f"{domain_id}/*") for kind in ("app", "space", "user-profile")],
             ),
+            # Whose home directory is whose, where they are kept.
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeUserProfile"],
+                resources=[self._arn("sagemaker", "user-profile", f"{domain_id}/*")],
+            ),
             iam.PolicyStatement(
                 actions=["ec2:CreateTags", "elasticfilesystem:TagResource"],
                 resources=[
@@ -237,7 +248,7 @@ class CleanDelete(Construct):
         policy = iam.Policy(self, "InDomain", roles=[function.role], statements=statements)
         # Those of the domain's own ARNs are in accepted_risks.py: its id is not known here.
         acknowledge_wildcards(
-            policy, statements[1:], "What SageMaker made for this domain, by its tag: the names are its own."
+            policy, statements[-1:], "What SageMaker made for this domain, by its tag: the names are its own."
         )
         return policy
 

@@ -1,8 +1,14 @@
 # Mounts one file system. MOUNT_KIND, MOUNT_FROM (as mount wants it), MOUNT_HOST and MOUNT_PORT (who must answer), MOUNT_AT,
 # MOUNT_OPTIONS; of EFS: MOUNT_EFS (file system:/folder), MOUNT_TLS (options with which the helper encrypts), MOUNT_TLS_ONLY.
+# client PROGRAM PACKAGE: what mounts is there, or comes from the system's own repositories, which S3's endpoint reaches.
+client() {
+    command -v "$1" >/dev/null && return
+    echo "installs $2 from the system's own repositories"
+    timeout -k 10 600 dnf -y -q install "$2"
+}
 type=nfs4
 if [ "$MOUNT_KIND" = efs ]; then
-    if command -v mount.efs >/dev/null; then
+    if client mount.efs amazon-efs-utils; then
         type=efs MOUNT_FROM=$MOUNT_EFS MOUNT_OPTIONS=$MOUNT_TLS
     elif [ -n "$MOUNT_TLS_ONLY" ]; then
         echo "amazon-efs-utils is not installed here, and without it there is neither IAM nor an access point: not mounted."
@@ -12,14 +18,12 @@ if [ "$MOUNT_KIND" = efs ]; then
     fi
 elif [ "$MOUNT_KIND" = fsx-lustre ]; then
     type=lustre
-    if ! command -v mount.lustre >/dev/null; then
-        echo "installs the Lustre client from the system's own repositories"
-        timeout -k 10 600 dnf -y -q install lustre-client || timeout -k 10 600 amazon-linux-extras install -y lustre || {
-            echo "There is no Lustre client here, and none could be installed: not mounted."
-            exit 1
-        }
+    if ! client mount.lustre lustre-client; then
+        echo "There is no Lustre client here, and none could be installed: not mounted."
+        exit 1
     fi
 fi
+[ "$type" != nfs4 ] || client mount.nfs4 nfs-utils || echo "There is no NFS client here, and none could be installed."
 say_why() {
     if ! timeout 10 getent hosts "$MOUNT_HOST" >/dev/null; then
         echo "The name $MOUNT_HOST is not known: is the file system there, in this VPC, with a mount target in this zone?"

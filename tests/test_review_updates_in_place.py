@@ -1,0 +1,183 @@
+"""What a review says of updates that replace nothing: what they make AWS delete, switch off, or refuse."""
+
+from typing import Any
+
+import pytest
+from sagestack.review.changes import comparison, resource_changes
+from sagestack.review.changes.cdk_diff import Impact, SecondOpinion
+from sagestack.review.results import Action, ResourceChange, Severity
+
+from tests.review_samples import STACK, assembly
+
+
+@pytest.fixture(autouse=True)
+def without_second_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node process costs half a second."""
+    monkeypatch.setattr(comparison, "second_opinion", lambda pairs: SecondOpinion())
+
+
+def change(type_name: str, before: dict[str, Any], after: dict[str, Any]) -> ResourceChange:
+    """The one change between two definitions of a resource."""
+    (found,) = resource_changes(
+        *(assembly({"It": {"Type": type_name, "Properties": properties}}) for properties in (before, after))
+    )
+    return found
+
+
+def expiring(days: int | None, versioned: bool = False, **rule: Any) -> dict[str, Any]:
+    rules = [{"Status": "Enabled", "ExpirationInDays": days, **rule}] if days else []
+    versions = {"VersioningConfiguration": {"Status": "Enabled"}} if versioned else {}
+    return {"LifecycleConfiguration": {"Rules": rules}, **versions}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "data"),
+    [
+        pytest.param(expiring(None), expiring(30), "lost", id="a first rule"),
+        pytest.param(expiring(365), expiring(30), "lost", id="a shorter one"),
+        pytest.param(expiring(30), expiring(365), "none", id="a longer one"),
+        pytest.param(expiring(30), expiring(None), "none", id="none any more"),
+        pytest.param(expiring(30), expiring(30, Id="other"), "none", id="another name"),
+        pytest.param(expiring(30), expiring(30, Prefix="raw/"), "none", id="a part of what is deleted anyway"),
+        pytest.param(expiring(30, Prefix="raw/"), expiring(30), "lost", id="the whole instead of a part"),
+        pytest.param(expiring(None), expiring(30, Status="Disabled"), "none", id="a rule that is off"),
+    ],
+)
+def test_data_is_lost_where_objects_are_deleted_that_were_kept(
+    before: dict[str, Any], after: dict[str, Any], data: str
+) -> None:
+    found = change("AWS::S3::Bucket", before, after)
+    assert (found.action, found.data) == (Action.UPDATED, data)
+    assert found.severity is (Severity.DANGER if data == "lost" else Severity.NOTICE)
+
+
+def test_a_rule_for_a_prefix_that_the_stack_named_before_loses_data() -> None:
+    before, after = ({"BucketName": "data", **expiring(days, Prefix="raw/")} for days in (None, 30))
+    parameter = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "s3://data/raw/"}}
+    (found,) = resource_changes(
+        *(assembly({"It": {"Type": "AWS::S3::Bucket", "Properties": each}, "P": parameter}) for each in (before, after))
+    )
+    assert (found.data, found.severity) == ("lost", Severity.WARNING)
+
+
+def test_what_is_deleted_from_a_versioned_bucket_is_said_to_have_a_version() -> None:
+    (reason,) = change("AWS::S3::Bucket", expiring(None, versioned=True), expiring(30, versioned=True)).reasons
+    assert reason == (
+        "S3 deletes what is older than 30 days, also what is there now; it was kept for ever."
+        " Its version stays for as long as old versions do."
+    )
+
+
+@pytest.mark.parametrize(
+    ("type_name", "name", "before", "after", "is_sooner"),
+    [
+        ("AWS::Logs::LogGroup", "RetentionInDays", 365, 1, True),
+        ("AWS::Logs::LogGroup", "RetentionInDays", None, 365, True),
+        ("AWS::Logs::LogGroup", "RetentionInDays", 30, None, False),
+        ("AWS::SQS::Queue", "MessageRetentionPeriod", None, 60, True),
+        ("AWS::SQS::Queue", "MessageRetentionPeriod", None, 1_209_600, False),
+        ("AWS::Kinesis::Stream", "RetentionPeriodHours", 168, None, True),
+    ],
+)
+def test_what_is_kept_for_less_time_is_lost_and_defaults_count(
+    type_name: str, name: str, before: int | None, after: int | None, is_sooner: bool
+) -> None:
+    old, new = ({name: days} if days is not None else {} for days in (before, after))
+    found = change(type_name, old, new)
+    assert (found.data, found.severity) == (("lost", Severity.WARNING) if is_sooner else ("none", Severity.NOTICE))
+
+
+def alarm(**properties: Any) -> dict[str, Any]:
+    defaults = {"AlarmName": "a", "Threshold": 1, "EvaluationPeriods": 2, "ComparisonOperator": "GreaterThanThreshold"}
+    return {**defaults, **properties}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_later"),
+    [
+        pytest.param(alarm(), alarm(Threshold=90), True, id="a higher threshold"),
+        pytest.param(alarm(), alarm(Threshold=0.5), False, id="a lower threshold"),
+        pytest.param(
+            alarm(ComparisonOperator="LessThanThreshold"),
+            alarm(ComparisonOperator="LessThanThreshold", Threshold=0.5),
+            True,
+            id="a lower threshold where low is bad",
+        ),
+        pytest.param(alarm(), alarm(EvaluationPeriods=30), True, id="more periods"),
+        pytest.param(
+            alarm(), alarm(EvaluationPeriods=3, DatapointsToAlarm=2), False, id="more periods, as many points"
+        ),
+        pytest.param(
+            alarm(TreatMissingData="breaching"), alarm(TreatMissingData="ignore"), True, id="no data is no alarm"
+        ),
+        pytest.param(alarm(), alarm(TreatMissingData="breaching"), False, id="no data is an alarm"),
+        pytest.param(alarm(), alarm(AlarmDescription="Other words"), False, id="other words"),
+    ],
+)
+def test_an_alarm_that_rings_later_is_a_warning(before: dict[str, Any], after: dict[str, Any], is_later: bool) -> None:
+    found = change("AWS::CloudWatch::Alarm", before, after)
+    assert found.severity is (Severity.WARNING if is_later else Severity.NOTICE)
+    assert any("rings later or never" in reason for reason in found.reasons) == is_later
+
+
+@pytest.mark.parametrize(
+    ("size", "fails"), [(5, True), (20, False), (100, False), (None, True), ({"Ref": "Size"}, False)]
+)
+def test_a_volume_that_gets_smaller_fails(size: object, fails: bool) -> None:
+    sizes = {} if size is None else {"VolumeSizeInGB": size}
+    found = change(
+        "AWS::SageMaker::NotebookInstance", {"VolumeSizeInGB": 20, "RoleArn": "a"}, {**sizes, "RoleArn": "b"}
+    )
+    assert any(reason.startswith("The deployment fails") for reason in found.reasons) == fails
+
+
+def test_what_fails_is_said_before_what_would_be_lost() -> None:
+    found = change(
+        "AWS::SageMaker::NotebookInstance",
+        {"NotebookInstanceName": "n", "SubnetId": "a"},
+        {"NotebookInstanceName": "n", "SubnetId": "b"},
+    )
+    assert found.data == "lost"
+    assert found.reasons[0].startswith("The deployment fails")
+
+
+def test_a_domain_that_aws_updates_is_not_replaced_though_cdk_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    opinion = SecondOpinion({STACK: {"It": Impact("WILL_REPLACE", {"AppNetworkAccessType": "WILL_REPLACE"})}})
+    monkeypatch.setattr(comparison, "second_opinion", lambda pairs: opinion)
+    found = change(
+        "AWS::SageMaker::Domain", {"AppNetworkAccessType": "VpcOnly"}, {"AppNetworkAccessType": "PublicInternetOnly"}
+    )
+    assert (found.action, found.data) == (Action.UPDATED, "none")
+    assert any("past your network" in reason for reason in found.reasons)
+
+
+def test_a_subnet_more_of_a_domain_stops_nobody() -> None:
+    found = change("AWS::SageMaker::Domain", {"SubnetIds": ["a"]}, {"SubnetIds": ["a", "b"]})
+    assert (found.action, found.severity) == (Action.UPDATED, Severity.NOTICE)
+
+
+def test_a_route_that_goes_with_its_table_is_said_of_neither() -> None:
+    resources = {
+        "It": {
+            "Type": "AWS::EC2::Route",
+            "Properties": {"DestinationCidrBlock": "0.0.0.0/0", "RouteTableId": {"Ref": "Table"}},
+        },
+        "Table": {"Type": "AWS::EC2::RouteTable", "Properties": {"VpcId": "vpc-1"}},
+    }
+    found = resource_changes(assembly(resources), assembly({}))
+    assert {each.interruption for each in found} == {None}
+
+
+def test_a_count_that_only_the_deployment_knows_is_not_zero() -> None:
+    def endpoint(count: object) -> dict[str, Any]:
+        variant = {"VariantName": "All", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": count}
+        return {
+            "Config": {"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ProductionVariants": [variant]}},
+            "It": {
+                "Type": "AWS::SageMaker::Endpoint",
+                "Properties": {"EndpointConfigName": {"Fn::GetAtt": ["Config", "EndpointConfigName"]}},
+            },
+        }
+
+    found = resource_changes(assembly(endpoint(2)), assembly(endpoint({"Ref": "Count"})))
+    assert not any("instances" in reason for each in found for reason in each.reasons)
