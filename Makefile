@@ -16,7 +16,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help setup demo up down test test-long test-workflow test-container test-sdk test-browser test-notebook lint format synth review deploy bench lock clean
+.PHONY: help setup demo up down test test-long test-workflow test-container test-sdk test-browser test-notebook jupyterlab lint format synth review deploy bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -95,6 +95,8 @@ test-browser: setup .venv/.browser .venv-notebook/.installed  ## Look at the pag
 
 test-notebook: setup .venv-notebook/.installed  ## Run the tests that need a real JupyterLab: auto-stop, the example notebooks
 	@pytest -m notebook --run-notebook -n 2 --dist loadfile
+
+jupyterlab: .venv-notebook/.installed  ## Install JupyterLab: for notebooks of the local cloud where no container engine answers
 
 .venv-notebook/.installed: .venv/.uv requirements-notebook.txt
 	@echo "Installing JupyterLab"

@@ -507,7 +507,7 @@ def test_what_was_started_with_sudo_counts_when_its_terminal_is_closed(
     training = FakeProcess(instance, 201, "training", parent=200)
     look(instance)
     shutil.rmtree(instance.proc / "200")
-    for minute in range(1, 20):
+    for minute in range(1, 13):
         training.works(ticks=minute * 60 * auto_stop_signs.HERTZ)
         assert look(instance)["why"] == "training (201) uses 100 % of a processor"
 
@@ -540,7 +540,7 @@ def test_programs_of_this_project_that_begin_anew_hold_no_instance(instance: Ins
 def test_a_backup_that_uploads_is_not_broken_off(instance: Instance) -> None:
     backup = FakeProcess(instance, 100, "python3", "python3", f"{instance.programs}/back_up_volume.py", "due")
     look(instance)
-    for minute in range(1, 20):
+    for minute in range(1, 13):
         backup.works(read=minute * 60_000_000)
         assert look(instance)["state"] == "in use"
 

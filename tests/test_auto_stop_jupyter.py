@@ -247,7 +247,7 @@ def test_what_a_cell_left_running_counts_when_it_computes(server: JupyterServer,
     assert instance.seconds_until_stop(20)
 
 
-@pytest.mark.parametrize("code", ["input('Which one? ')", "import pdb; pdb.run('1')"])
+@pytest.mark.parametrize("code", ["input('Which one? ')", "import pdb; pdb.run('1')"], ids=["input", "debugger"])
 def test_a_kernel_that_waits_for_an_answer_is_busy(server: JupyterServer, instance: Instance, code: str) -> None:
     """What it holds in memory is somebody's, who comes back to it."""
     kernel = server.start_kernel()

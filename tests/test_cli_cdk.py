@@ -224,6 +224,26 @@ def test_a_failure_keeps_the_clis_exit_code_and_shows_the_end_of_its_log(
     assert "no such thing" in error["message"]
 
 
+def test_what_a_construct_refuses_is_told_in_its_own_words_without_the_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = """\
+Traceback (most recent call last):
+  File "/p/app.py", line 1, in <module>
+    raise ValueError(f"{where}: there is no file {path}")
+ValueError: workbench.studio.script: there is no file a.sh
+Give another one.
+.venv/bin/python app.py: Subprocess exited with error 1
+"""
+    root = _project(tmp_path / "p", said=said, code=1)
+    _deploy(root, monkeypatch)
+    result = runner.invoke(app, ["deploy"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "Error: workbench.studio.script: there is no file a.sh\nGive another one.\nEverything that"
+    )
+
+
 @pytest.mark.parametrize("stack", ["CDKToolkit", "sagestack-dev-bootstrap"])
 def test_an_account_that_nobody_bootstrapped_is_refused_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: str

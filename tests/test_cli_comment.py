@@ -178,6 +178,7 @@ def test_a_busy_host_is_asked_again_and_a_refusal_is_not(monkeypatch: pytest.Mon
     for error, hint in (
         (HostError("no", 403), "needs Contents: read"),
         (HostError("no", 401), "is not valid, or not any more"),
+        (HostError("no", 501), ""),
     ):
         with pytest.raises(CliError, match="refused: no") as caught:
             ask(error)

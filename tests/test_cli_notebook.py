@@ -273,3 +273,18 @@ def test_a_time_that_is_none_is_a_mistake_of_who_wrote_it(session: cli_fakes.Fak
     result = runner.invoke(app, ["notebook", "idle", "--hours", hours, "--json"])
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"]["code"] == "usage"
+
+
+def test_what_a_spent_budget_stopped_is_not_a_matter_of_rights_alone(session: cli_fakes.FakeSession) -> None:
+    _is(session, "Stopped")
+    denied = "User: ada is not authorized to perform: sagemaker:StartNotebookInstance with an explicit deny"
+    session.refuse("sagemaker", "start_notebook_instance", "AccessDeniedException", denied)
+    arn = f"arn:aws:sagemaker:us-east-1:000000000000:notebook-instance/{NAME}"
+    described = {"NotebookInstanceStatus": "Stopped", "NotebookInstanceArn": arn}
+    session.answer("sagemaker", "describe_notebook_instance", described, {"NotebookInstanceName": NAME})
+    tags = [{"Key": "sagestack:budget-spent", "Value": "2026-11"}]
+    session.answer("sagemaker", "list_tags", {"Tags": tags}, {"ResourceArn": arn})
+    result = runner.invoke(app, ["notebook", "start"])
+    assert result.exit_code == 1
+    assert f"{NAME} is not started: the budget of 2026-11 is spent." in result.output
+    session.check()

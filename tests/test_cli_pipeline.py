@@ -310,6 +310,31 @@ def test_the_sample_is_uploaded_where_nothing_or_an_older_sample_is(
     session.check()
 
 
+def test_a_command_to_copy_names_the_model_only_where_there_are_several(tmp_path: Path) -> None:
+    root = cli_fakes.make_project(tmp_path / "p")
+    assert cli_fakes.FakeSession(root).command("approve 2", "housing") == "sagestack approve 2 --env local"
+    file = root / "environments/local.yaml"
+    text = file.read_text()
+    file.write_text(text + text.partition("models:\n")[2].replace("  housing:", "  houses:"))
+    cli_fakes.add_model(root, "houses")
+    session = cli_fakes.FakeSession(root)
+    assert session.command("approve 2", "housing") == "sagestack approve 2 --env local --model housing"
+    assert session.command("status") == "sagestack status --env local"
+
+
+@pytest.mark.parametrize("command", [["stop", "nope"], ["logs", "--execution", "nope"]], ids=lambda words: words[0])
+def test_an_execution_that_is_not_there_is_said_with_where_to_look(
+    session: cli_fakes.FakeSession, command: list[str]
+) -> None:
+    session.parameters("pipe")
+    session.answer("sagemaker", "describe_pipeline", {"PipelineArn": PIPELINE_ARN})
+    session.refuse("sagemaker", "describe_pipeline_execution", "ResourceNotFound", "does not exist")
+    result = runner.invoke(app, command)
+    assert result.exit_code == 1
+    assert "sagestack-local-housing has no execution 'nope'" in result.stderr
+    assert "sagestack status --env local" in result.stderr
+
+
 def test_the_sample_is_not_added_to_other_data(session: cli_fakes.FakeSession) -> None:
     _data(session, None, "housing/input/", "housing/input/ours.csv")
     _started(session)

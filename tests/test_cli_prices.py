@@ -39,6 +39,14 @@ def test_show_gives_scripts_the_whole_table() -> None:
     assert set(table["prices"]["sagemaker.hosting.ml.m5.large"]["sources"]) <= set(table["sources"])
 
 
+def test_show_says_so_where_no_key_has_the_text_and_never_breaks_one_that_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        "No price of us-east-1 has 'nonsense' in its key." in runner.invoke(app, ["prices", "show", "nonsense"]).stdout
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "sagemaker.processing.ml.m5.large " in runner.invoke(app, ["prices", "show", "ml.m5.large"]).stdout
+
+
 def test_show_names_the_regions_that_there_are() -> None:
     result = runner.invoke(app, ["prices", "show", "--region", "eu-west-1"])
     assert result.exit_code == 1

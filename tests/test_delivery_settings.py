@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sagestack.settings import SettingsError
+from sagestack.settings import SettingsError, shipped
 from sagestack.settings.delivery import Delivery, load_delivery
 
 from tests.cli_fakes import ENVIRONMENT, make_project
@@ -129,3 +129,10 @@ def test_schedules_are_those_of_github(root: Path, written: str) -> None:
 def test_the_subject_of_a_job_is_as_github_documents_it(root: Path, ids: str, subject: str) -> None:
     repository = _load(root, GOOD.replace("my-platform}", f"my-platform{ids}}}")).repository
     assert repository.github_subject("environment:prod") == subject
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("us-east-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+)
+def test_roles_are_named_in_their_regions_own_partition(region: str, partition: str) -> None:
+    assert shipped.partition(region) == partition

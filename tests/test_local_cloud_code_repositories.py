@@ -125,8 +125,9 @@ def test_a_repository_that_does_not_answer_fails_the_instance_with_what_git_said
         ('{"username": "ada"}', "has no password: it must be {"),
         ('{"username": "ada", "password": ""}', "has no password: it must be {"),
         ('["ada", "token"]', "has no username and no password"),
+        ('{"username": "ada", "password": "token\\n"}', "The password in the secret .* has a line break"),
     ],
-    ids=["not there", "no JSON", "no password", "empty password", "no object"],
+    ids=["not there", "no JSON", "no password", "empty password", "no object", "line break"],
 )
 def test_a_secret_that_opens_nothing_fails_the_instance_with_a_reason(
     private: NotebookCloud, secret: str | None, why: str

@@ -125,7 +125,7 @@ def test_an_instance_that_stops_itself_keeps_its_credentials_until_it_has_ended(
 
 
 def test_what_the_machine_cannot_run_is_failed_with_its_reason_and_can_be_deleted(cloud: NotebookCloud) -> None:
-    cloud.runtime.refusal = "No JupyterLab is installed. Run: make .venv-notebook/.installed"
+    cloud.runtime.refusal = "No JupyterLab is installed. Run: make jupyterlab"
     cloud.create()
     assert cloud.until("Failed")["FailureReason"] == cloud.runtime.refusal
     cloud.call("DeleteNotebookInstance", NotebookInstanceName="mine")
@@ -138,7 +138,7 @@ def test_an_instance_that_ends_by_itself_is_failed(cloud: NotebookCloud, monkeyp
     instance = cloud.ready()
     instance.runs = False
     reason = cloud.until("Failed")["FailureReason"]
-    assert reason.startswith("InternalServerError: JupyterLab has ended by itself")
+    assert reason.startswith("InternalServerError: JupyterLab has ended and does not stay up")
     assert cloud.restart_instance().runs
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from local_cloud.autoscaling.errors import InvalidNextToken
 from local_cloud.platform import Caller
 from local_cloud.sagemaker.errors import ApiError, NotEmulated, ValidationError
 from local_cloud.sagemaker.operations import Operations, Request, Response, paged
+from local_cloud.sagemaker.service import answer
 
 ITEMS: list[dict[str, Any]] = [{"Name": str(number)} for number in range(5)]
 
@@ -66,6 +69,17 @@ def test_pages_follow_each_other_to_the_end() -> None:
             break
         request = {"NextToken": page["NextToken"]}
     assert seen == [["0", "1"], ["2", "3"], ["4"]]
+
+
+def test_a_state_that_cannot_be_written_is_told_to_who_called() -> None:
+    class Full:
+        def call(self, name: str, caller: Caller, request: Request) -> Response:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    status, _, body = answer(Full(), Caller("000000000000", "us-east-1", ""), "SageMaker.StopNotebookInstance", b"{}")
+    told = json.loads(body)
+    assert (status, told["__type"]) == (500, "InternalFailure")
+    assert "cannot write its state: database or disk is full" in told["message"]
 
 
 @pytest.mark.parametrize("token", ["abc", "-1", "²", "٣", " "])

@@ -189,7 +189,10 @@ def test_home_directories_stay_and_a_changed_domain_is_the_same(story: Story) ->
         **STUDIO,
         "home_directories": "keep",
         "user_profiles": {"ada": {}},
-        "lifecycle_configs": {"standard": {"default": True, "environment_variables": {"PROJECT": "fraud"}}},
+        "lifecycle_configs": {
+            "standard": {"default": True, "environment_variables": {"PROJECT": "fraud"}},
+            "basics": {"always": True},  # which is how it ends
+        },
     }
     story.make_space("mine", "grace")
     story.start_app("mine")
@@ -200,7 +203,12 @@ def test_home_directories_stay_and_a_changed_domain_is_the_same(story: Story) ->
     profiles = story.sagemaker.list_user_profiles(DomainIdEquals=before)["UserProfiles"]
     assert [each["UserProfileName"] for each in profiles] == ["ada"]
     # The app of `research` still runs with the old script, which SageMaker therefore keeps, and CloudFormation forgets.
-    assert sorted(each.split("-")[2] for each in story.left()["configs"]) == ["basics", "standard", "standard"]
+    assert sorted(each.split("-")[2] for each in story.left()["configs"]) == [
+        "basics",
+        "basics",
+        "standard",
+        "standard",
+    ]
 
     # What would make another domain is refused, and nothing is lost.
     assert story.deploy({**changed, "auth": "identity-center"}) == "UPDATE_ROLLBACK_COMPLETE"

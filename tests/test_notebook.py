@@ -11,10 +11,12 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Annotations, Match, Template
 from sagestack.settings import EnvironmentNames
+from sagestack.settings.workbench import LifecycleOptions, Workbench, WorkbenchNetwork
 from sagestack.settings.workbench import Notebook as NotebookSettings
-from sagestack.settings.workbench import Workbench, WorkbenchNetwork
 from sagestack.settings.workbench.network import INTERFACE_ENDPOINTS
 from sagestack.settings.workbench.notebook import Grants
+from sagestack.workbench.lifecycle.lifecycle_config import LifecycleConfig
+from sagestack.workbench.lifecycle.out_of_reach import out_of_reach
 from sagestack.workbench.notebook import Notebook
 from sagestack.workbench.notebook_role import NotebookRole
 from sagestack.workbench.private_network import PrivateNetwork
@@ -39,7 +41,9 @@ DECLARED: dict[str, Any] = {
 class Made:
     """A stack with one notebook."""
 
-    def __init__(self, network: dict[str, Any], declared: dict[str, Any]) -> None:
+    def __init__(
+        self, network: dict[str, Any], declared: dict[str, Any], options: dict[str, Any] | None = None
+    ) -> None:
         app = cdk.App(context={"@aws-cdk/core:enablePartitionLiterals": True})
         self.stack = cdk.Stack(app, "Stack", env=cdk.Environment(account=ACCOUNT, region=REGION))
         key = kms.Key(self.stack, "Key")
@@ -68,7 +72,17 @@ class Made:
             network=PrivateNetwork(self.stack, "Network", network=WorkbenchNetwork.model_validate(network)),
             role=role,
             encryption_key=key,
-            lifecycle_config=None,
+            lifecycle_config=LifecycleConfig(
+                self.stack,
+                "LifecycleConfig",
+                name="standard",
+                options=LifecycleOptions.model_validate(options),
+                names=NAMES,
+                region=REGION,
+                artifacts=artifacts,
+            )
+            if options
+            else None,
         )
         self.template = Template.from_stack(self.stack)
         self.statements: list[Statement] = statements_of(self.template.to_json(), "Role", kind="AWS::IAM::Policy")
@@ -264,6 +278,42 @@ def test_a_network_that_is_there_is_left_as_it_is() -> None:
 
 def test_a_repository_out_of_reach_is_said_at_synth(made: Made) -> None:
     Annotations.from_stack(made.stack).has_warning("*", Match.string_like_regexp("network.nat: true"))
+
+
+def test_packages_out_of_reach_are_said_at_synth() -> None:
+    made = Made(
+        {"cidr": "10.42.0.0/22"}, {"instance_type": "ml.t3.medium"}, {"r_kernel": True, "extensions": {"pip": ["a"]}}
+    )
+    Annotations.from_stack(made.stack).has_warning("*", Match.string_like_regexp("^r_kernel, extensions of explore's"))
+
+
+PRIVATE = {"url": "https://pypi.example.org", "conda_channels": ["https://conda.example.org"]}
+PIP, CONDA = ({"manager": manager, "packages": ["a"]} for manager in ("pip", "conda"))
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"packages": [PIP]}, ["packages"]),
+        ({"packages": [PIP], "package_index": {"conda_channels": ["https://conda.example.org"]}}, ["packages"]),
+        ({"packages": [PIP, CONDA], "package_index": {"url": "https://pypi.example.org"}}, ["packages"]),
+        ({"packages": [PIP, CONDA], "package_index": PRIVATE, "r_kernel": True}, []),
+        ({"packages": [PIP], "proxy": {"https": "http://proxy.example.org:3128"}}, []),
+        ({"conda_environments": {"e": {}}}, ["conda_environments"]),
+        (
+            {"conda_environments": {"e": {"channels": ["conda-forge"]}}, "package_index": PRIVATE},
+            ["conda_environments"],
+        ),
+        ({"conda_environments": {"e": {"channels": ["https://conda.example.org"]}}}, []),
+        (
+            {"conda_environments": {"e": {"channels": ["https://conda.example.org"], "pip": ["a"]}}},
+            ["conda_environments"],
+        ),
+        ({"extensions": {"disable": ["a"]}, "auto_stop": {}}, []),
+    ],
+)
+def test_what_installs_from_public_places_is_known(options: dict[str, Any], names: list[str]) -> None:
+    assert out_of_reach(LifecycleOptions.model_validate(options)) == names
 
 
 @pytest.mark.parametrize(

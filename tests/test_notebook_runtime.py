@@ -160,8 +160,25 @@ echo never
 
 
 def test_an_instance_that_is_a_process_refuses_lifecycle_scripts_by_name(instance: ProcessInstance) -> None:
-    with pytest.raises(RuntimeRefused, match=r"OnCreate cannot run: no container engine answers.* Start Docker"):
+    with pytest.raises(RuntimeRefused, match=r"The lifecycle script OnCreate cannot run: "):
         instance.run_hook("OnCreate", "#!/bin/bash\n", 300)
+
+
+@pytest.mark.parametrize(
+    ("runner", "why", "cure"),
+    [
+        (None, "no container engine answers", "Start Docker and the local cloud again"),
+        (
+            "process",
+            "SAGESTACK_RUNNER=process chose",
+            "Start the local cloud again with Docker and without SAGESTACK_RUNNER",
+        ),
+    ],
+)
+def test_the_refusal_of_a_script_says_what_to_do(runner: str | None, why: str, cure: str) -> None:
+    said = process_runtime.refusal("OnStart", runner)
+    assert why in said
+    assert cure in said
 
 
 # --- Repositories ----------------------------------------------------------------------------------------
@@ -388,7 +405,7 @@ def test_a_port_that_somebody_has_taken_meanwhile_is_given_up_for_another(tmp_pa
 
 def test_a_machine_without_jupyterlab_is_told_how_to_get_it(tmp_path: Path, printed: Printed) -> None:
     runtime = ProcessRuntime(tmp_path / "state", tmp_path / "project")
-    with pytest.raises(RuntimeRefused, match=r"explore cannot start: .* Run `make \.venv-notebook/\.installed`"):
+    with pytest.raises(RuntimeRefused, match=r"explore cannot start: .* Run `make jupyterlab`"):
         runtime.start(instance_spec(tmp_path, printed))
     runtime.close()
 

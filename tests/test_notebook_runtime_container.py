@@ -255,6 +255,27 @@ def test_the_volume_survives_a_stop_and_the_system_does_not(runtime: NotebookRun
     assert not again.volume.exists()
 
 
+def test_a_new_image_replaces_the_earlier_ones_of_this_project(
+    runtime: NotebookRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from local_cloud.containers.docker_engine import connect
+    from local_cloud.notebook_runtime import docker_image
+
+    # Names of the test's own: the image that the other tests need must stay.
+    monkeypatch.setattr(docker_image, "REPOSITORY", "sagestack-local-cloud-notebook-test")
+    monkeypatch.setattr(
+        docker_image, "LABELS", {"sagestack.local-cloud": "test", "sagestack.local-cloud.folder": "test"}
+    )
+    client: Any = connect()
+    for version in ("one", "two"):
+        (tmp_path / "Dockerfile").write_text(f"FROM scratch\nCOPY Dockerfile /{version}\n")
+        image = docker_image.InstanceImage(client, tmp_path / "images", {"Dockerfile": tmp_path / "Dockerfile"})
+        image.ensure(lambda line: None)
+        assert [each.tags for each in client.images.list(name=docker_image.REPOSITORY)] == [[image.tag]]
+    client.images.remove(image.tag)
+    client.close()
+
+
 def test_an_instance_whose_container_is_killed_has_ended(runtime: NotebookRuntime, tmp_path: Path) -> None:
     started = Started(runtime, tmp_path, name="doomed")
     assert started.instance.is_running()

@@ -60,6 +60,12 @@ def test_a_rule_for_a_prefix_that_the_stack_named_before_loses_data() -> None:
     assert (found.data, found.severity) == ("lost", Severity.WARNING)
 
 
+def test_rules_for_a_prefix_that_is_new_lose_nothing() -> None:
+    old = {"Prefix": "cars/", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+    found = change("AWS::S3::Bucket", expiring(None), expiring(7, **old))
+    assert (found.data, found.severity) == ("none", Severity.NOTICE)
+
+
 def test_what_is_deleted_from_a_versioned_bucket_is_said_to_have_a_version() -> None:
     (reason,) = change("AWS::S3::Bucket", expiring(None, versioned=True), expiring(30, versioned=True)).reasons
     assert reason == (

@@ -723,6 +723,9 @@ def test_what_always_runs_and_what_was_chosen_are_both_in_force(app: App) -> Non
     assert (app.in_terminal("TEAM"), app.in_terminal("PROJECT")) == ("research", "churn")
     assert (app.in_kernel("TEAM"), app.in_kernel("PROJECT")) == ("research", "churn")
 
+    app.start(app_script(StudioLifecycleConfig(always=True)))  # which is how it ends
+    assert (app.in_kernel("TEAM"), app.in_terminal("TEAM")) == ("unset", "unset")
+
     app.start(always)  # somebody chose no other for the space
     assert (app.in_kernel("TEAM"), app.in_kernel("PROJECT")) == ("research", "any")
 

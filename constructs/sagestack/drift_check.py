@@ -16,10 +16,11 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from sagestack import settings
+from sagestack.deployment_statements import QUALIFIER
+from sagestack.settings import shipped
 from sagestack.settings.cron import eventbridge_cron
 from sagestack.settings.delivery import AwsPipeline, Repository
 
-_QUALIFIER = "hnb659fds"
 _SOURCE_TYPES = {"github": "GITHUB", "gitlab": "GITLAB", "bitbucket": "BITBUCKET"}
 _HOSTS = {"github": "https://github.com", "gitlab": "https://gitlab.com", "bitbucket": "https://bitbucket.org"}
 
@@ -144,6 +145,6 @@ def _commands(environments: Iterable[settings.Environment]) -> list[str]:
 
 def _role_of(environment: settings.Environment) -> str:
     """The bootstrap's role for looking: ReadOnlyAccess, which includes to detect drift."""
-    partition = "aws-cn" if environment.region.startswith("cn-") else "aws"
-    name = f"cdk-{_QUALIFIER}-lookup-role-{environment.account}-{environment.region}"
+    partition = shipped.partition(environment.region)
+    name = f"cdk-{QUALIFIER}-lookup-role-{environment.account}-{environment.region}"
     return f"arn:{partition}:iam::{environment.account}:role/{name}"

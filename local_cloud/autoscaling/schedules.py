@@ -56,14 +56,15 @@ class Schedule:
     def _next_cron(self, fields: str, now: float) -> float | None:
         # The library counts in UTC; the wall clock of another zone is counted as if it were UTC's, and moved back.
         wall = datetime.datetime.fromtimestamp(now, self.zone).replace(tzinfo=datetime.UTC)
-        occurrence = AwsCroniter(fields).occurrence(wall)
+        found = AwsCroniter(fields).occurrence(wall).next()
         # In spring there is an hour that no clock shows: what is in it is skipped. In autumn there is one twice: it counts once,
         # the first time. https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html (daylight savings time)
-        while (found := occurrence.next()) is not None:
+        while found is not None:
             moment = self._moment(found)
             is_shown = datetime.datetime.fromtimestamp(moment, self.zone).replace(tzinfo=datetime.UTC) == found
             if is_shown and moment > now:
                 return moment
+            found = AwsCroniter(fields).occurrence(found).next()
         return None
 
     def _moment(self, wall: datetime.datetime) -> float:

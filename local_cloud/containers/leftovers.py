@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 
@@ -69,6 +68,9 @@ def run_folder(runs: Path) -> tuple[Path, int]:
     Returns:
         The folder, and how many process groups were left.
     """
+    # Not above: the watcher does without, and is to start at once.
+    import tempfile
+
     ended = 0
     for folder in runs.glob("run-*"):
         ended += end_all(folder)

@@ -55,7 +55,10 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: _start_once(stop))
         print(
-            f"{arguments.name} is served at {host.url} (token: {host.token}).\n"
+            f"{arguments.name} is served at {host.url} (user sagestack, with the token as password).\n"
+            "For sagestack promote --after and sagestack comment, in another terminal:\n"
+            f"  export SAGESTACK_GIT_API_URL={host.url} SAGESTACK_GIT_TOKEN={host.token}\n"
+            "For git:\n"
             f"  git remote add local http://sagestack:{host.token}@127.0.0.1:{host.server_address[1]}/{arguments.name}.git",
             flush=True,
         )

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from local_cloud.containers import STARTED_WITH, leftovers
+from local_cloud.containers import RUNNER, STARTED_WITH, leftovers
 from local_cloud.containers.engine import NOTE
 from local_cloud.notebook_runtime.instance_files import (
     READABLE,
@@ -53,11 +53,6 @@ PASSED_ON = (
     "PIP_FIND_LINKS",
 )
 """Variables of this machine that an instance gets: language, time zone, and how to reach git hosts and package indexes."""
-NO_ENGINE = (
-    "The lifecycle script {hook} cannot run: no container engine answers on this machine. Lifecycle scripts change the "
-    "system as root, and an instance that is a process has no system of its own. Start Docker and the local cloud again "
-    "(make down, make up), or give the instance no lifecycle configuration."
-)
 
 
 class ProcessRuntime:
@@ -87,8 +82,8 @@ class ProcessRuntime:
         if not jupyter.is_file():
             raise RuntimeRefused(
                 f"The notebook instance {spec.name} cannot start: no container engine answers, and JupyterLab is not "
-                f"installed on this machine ({jupyter} is missing). Run `make .venv-notebook/.installed`, or start Docker "
-                "and the local cloud again (make down, make up)."
+                f"installed on this machine ({jupyter} is missing). Run `make jupyterlab`, which does for an instance without "
+                "lifecycle scripts, or start Docker and the local cloud again (make down, make up), which does for all."
             )
         self._started.check_open()
         folder = Path(tempfile.mkdtemp(prefix="instance-", dir=self._run_folder))
@@ -155,7 +150,7 @@ class ProcessInstance(SupervisedInstance):
 
     def run_hook(self, hook: Hook, script: str, timeout_s: float) -> int | None:
         """See Instance: a process cannot."""
-        raise RuntimeRefused(NO_ENGINE.format(hook=hook))
+        raise RuntimeRefused(refusal(hook, STARTED_WITH.get(RUNNER)))
 
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
@@ -190,6 +185,24 @@ class ProcessInstance(SupervisedInstance):
             loopback_ports.release(port)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._on_end(self)
+
+
+def refusal(hook: Hook, runner: str | None) -> str:
+    """Why a lifecycle script cannot run, and what to do.
+
+    Args:
+        hook: which.
+        runner: the choice that the local cloud was started with, if any.
+    """
+    if runner == "process":
+        why = f"{RUNNER}=process chose to do without a container engine"
+        cure = f"Start the local cloud again with Docker and without {RUNNER}"
+    else:
+        why, cure = "no container engine answers on this machine", "Start Docker and the local cloud again"
+    return (
+        f"The lifecycle script {hook} cannot run: {why}. Lifecycle scripts change the system as root, and an instance that "
+        f"is a process has no system of its own. {cure} (make down, make up), or give the instance no lifecycle configuration."
+    )
 
 
 def limits(spec: InstanceSpec) -> list[str]:

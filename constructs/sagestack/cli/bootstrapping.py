@@ -194,4 +194,4 @@ def _arn(session: Session, policy: str) -> str:
 def _partition(session: Session) -> str:
     from sagestack.settings import shipped
 
-    return str(shipped.session().get_partition_for_region(session.environment.region))
+    return shipped.partition(session.environment.region)

@@ -309,7 +309,8 @@ def failure(deployment: Deployment) -> CliError:
         back = ", and is as it was before" if deployment.went_back and len(failed) == 1 else ""
         message = "\n".join([f"{what}{back}:", *(f"  {reason}" for reason in deployment.reasons)])
     else:
-        message = f"{what}; the end of {deployment.log}:\n{_tail(deployment.log)}"
+        refused = _refusal(deployment.log)
+        message = refused or f"{what}; the end of {deployment.log}:\n{_tail(deployment.log)}"
     return CliError(
         message,
         hint=f"Everything that the CDK CLI said is in {deployment.log}.",
@@ -381,6 +382,15 @@ def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
 def _path(root: Path) -> str:
     own = [str(root / ".venv" / "bin"), str(root / "node_modules" / ".bin")]
     return os.pathsep.join([*own, os.environ.get("PATH", os.defpath)])
+
+
+def _refusal(log: Path) -> str | None:
+    """What a construct refused while the stacks were built: its own words, without the traceback that stands before them."""
+    said = log.read_text(encoding="utf-8", errors="replace")
+    found = re.findall(
+        r"^Traceback .*?^ValueError: (.+?)(?=^\S*python\S* app\.py: |\Z)", said, re.MULTILINE | re.DOTALL
+    )
+    return found[-1].strip() if found else None
 
 
 def _tail(path: Path, lines: int = 25) -> str:

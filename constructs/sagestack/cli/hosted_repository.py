@@ -75,7 +75,9 @@ class HostedRepository:
                 return False
             # GitHub says with 403 and Retry-After that there were too many requests:
             # https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
-            return error.status in (0, 429) or error.status >= 500 or error.retry_after_s is not None
+            # 501 is for good: the local git host says it of what it has not.
+            is_down = error.status >= 500 and error.status != 501
+            return is_down or error.status in (0, 429) or error.retry_after_s is not None
 
         retrying = Retrying(
             stop=stop_after_attempt(ATTEMPTS), wait=wait, retry=retry_if_exception(passes), reraise=True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagestack.cli.errors import CliError
+from sagestack.cli.hosted_repository import make_functions_importable
 
 if TYPE_CHECKING:
     from sagestack.cli.session import Session
@@ -179,8 +180,29 @@ def _ask(session: Session, operation: str, name: str) -> None:
         getattr(session.sagemaker, operation)(NotebookInstanceName=instance_name)
     except session.sagemaker.exceptions.ClientError as error:
         # "Status (Pending) not in ([Stopped, Failed]). Unable to transition to (Pending) ..."
-        if "Unable to transition" not in error.response["Error"]["Message"]:
-            raise
+        if "Unable to transition" in error.response["Error"]["Message"]:
+            return
+        if error.response["Error"]["Code"] == "AccessDeniedException" and (month := _spent(session, name)):
+            raise CliError(
+                f"{instance_name} is not started: the budget of {month} is spent.",
+                hint="It may be started again when the next month begins (UTC). An operator lifts it earlier:"
+                " docs/how-to/keep-notebook-costs-down.md#the-budget",
+                code="refused",
+            ) from error
+        raise
+
+
+def _spent(session: Session, name: str) -> str | None:
+    """The month whose budget stopped the instance; None where none did, or where that may not be looked at."""
+    make_functions_importable()
+    from functions.notebook_stop.tags import SPENT_TAG
+
+    try:
+        arn = session.sagemaker.describe_notebook_instance(NotebookInstanceName=session.names.notebook_instance(name))
+        tags = session.sagemaker.list_tags(ResourceArn=arn["NotebookInstanceArn"])["Tags"]
+    except session.sagemaker.exceptions.ClientError:
+        return None
+    return next((tag["Value"] for tag in tags if tag["Key"] == SPENT_TAG), None)
 
 
 def _settled(session: Session, name: str) -> Instance:

@@ -38,7 +38,7 @@ def set_up() -> list[Step]:
 
 def credentials(environment: Environment, role: str) -> Step:
     """Credentials for an hour, for what GitHub says of this job: no key is kept anywhere."""
-    partition = _partition(environment.region)
+    partition = shipped.partition(environment.region)
     return Step(
         "Get credentials",
         uses=actions.CONFIGURE_AWS_CREDENTIALS,
@@ -50,7 +50,3 @@ def credentials(environment: Environment, role: str) -> Step:
             "allowed-account-ids": environment.account,
         },
     )
-
-
-def _partition(region: str) -> str:
-    return str(shipped.session().get_partition_for_region(region))

@@ -78,13 +78,8 @@ class Notebook(Construct):
         for repository in repositories:
             repository.grant_clone(role)
         # An instance of the local cloud reaches what its machine reaches.
-        is_local = cdk.Stack.of(self).account == LOCAL_ACCOUNT
-        if network.has_internet is False and notebook.repositories and not is_local:
-            cdk.Annotations.of(self).add_warning_v2(
-                "sagestack:repositoryOutOfReach",
-                f"{name} clones {', '.join(each.url for each in notebook.repositories)}, and workbench.network has no way to the"
-                " internet: the instance will not start. Set network.nat: true, or use a network that reaches the host.",
-            )
+        if network.has_internet is False and cdk.Stack.of(self).account != LOCAL_ACCOUNT:
+            self._say_what_is_out_of_reach(name, [each.url for each in notebook.repositories])
         resource = sagemaker.CfnNotebookInstance(
             self,
             "Resource",
@@ -110,3 +105,19 @@ class Notebook(Construct):
         cdk.Tags.of(resource).add(NAME_TAG, name)
         if notebook.owner is not None:
             cdk.Tags.of(resource).add(OWNER_TAG, notebook.owner)
+
+    def _say_what_is_out_of_reach(self, name: str, repositories: list[str]) -> None:
+        annotations = cdk.Annotations.of(self)
+        if repositories:
+            annotations.add_warning_v2(
+                "sagestack:repositoryOutOfReach",
+                f"{name} clones {', '.join(repositories)}, and workbench.network has no way to the"
+                " internet: the instance will not start. Set network.nat: true, or use a network that reaches the host.",
+            )
+        options = self.lifecycle_config.out_of_reach if self.lifecycle_config is not None else []
+        if options:
+            annotations.add_warning_v2(
+                "sagestack:packagesOutOfReach",
+                f"{', '.join(options)} of {name}'s lifecycle config install from the internet, and workbench.network has no way"
+                " there: each start will say that they failed. Say package_index or proxy, or set network.nat: true.",
+            )

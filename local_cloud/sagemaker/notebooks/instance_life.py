@@ -142,7 +142,7 @@ def _fail_ended(notebooks: Notebooks, key: Key) -> None:
     if document is None or document["NotebookInstanceStatus"] != "InService":
         return
     reason = (
-        f"InternalServerError: JupyterLab has ended by itself again and again; log group {GROUP}, stream "
+        f"InternalServerError: JupyterLab has ended and does not stay up; log group {GROUP}, stream "
         f"{document['NotebookInstanceName']}/jupyter.log. Start the notebook instance again: its volume is as it was."
     )
     # What is left of it goes first: once it is Failed, somebody may start it on the same volume.

@@ -58,6 +58,12 @@ def _secret(service: Sagemaker, secret_arn: str, role_arn: str, credentials: Cre
             f"The secret {secret_arn} of the git repository has no {' and no '.join(missing)}: it must be "
             '{"username": UserName, "password": Password}.'
         )
+    if broken := [key for key in ("username", "password") if not found[key].isprintable()]:
+        # Most often the line break of the command that wrote it; git hosts then answer that the password is wrong.
+        raise StartFailed(
+            f"The {' and the '.join(broken)} in the secret {secret_arn} of the git repository has a line break or another "
+            "control character: write the secret again without it."
+        )
     return found["username"], found["password"]
 
 

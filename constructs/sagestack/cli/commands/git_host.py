@@ -70,8 +70,5 @@ def git_host(
             out.warn("What is not committed in the project is not in there.")
     out.say(f"Serving {path}. Ctrl-C ends it; nothing is lost.")
     address = f"http://127.0.0.1:{port or 'PORT'}"
-    out.say(
-        f"For promote --after and comment: export SAGESTACK_GIT_API_URL={address} SAGESTACK_GIT_TOKEN=... (below)\n"
-        f"For approvals: git.api_url {address} in the environment's file, and the token in its secret"
-    )
+    out.say(f"For approvals: git.api_url {address} in the environment's file, and the token in its secret.")
     local_git.serve(path, settings.name, settings.branch, port)

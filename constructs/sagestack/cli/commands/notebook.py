@@ -205,8 +205,11 @@ def logs(
     instance_name = session.names.notebook_instance(notebook_instances.choose(session, name))
     source = job_logs.Source(instance_name, notebook_instances.LOG_GROUP, f"{instance_name}/")
     lines = job_logs.read(session, source, tail or None)
+    # An instance lives for months, and the log of each of its starts with it.
+    days = {line.time.astimezone().date() for line in lines}
+    form = "%H:%M:%S" if len(days) < 2 else "%Y-%m-%d %H:%M:%S"
     for line in lines:
-        out.say(f"{line.time.astimezone():%H:%M:%S}  {line.stream.removeprefix(source.prefix)}  {line.message}")
+        out.say(f"{line.time.astimezone().strftime(form)}  {line.stream.removeprefix(source.prefix)}  {line.message}")
     if not lines:
         out.say(f"(no lines in {source.group} yet)", style="dim")
     out.result(

@@ -46,15 +46,16 @@ def _shorter(draft: Draft, rule: _Rule, was: float | None, context: Context, *, 
     when = plural(rule.days, "day") if rule.days else "a date"
     before = plural(was, "day") if was is not None else "for ever"
     below = f" ({rule.where})" if rule.where else ""
+    if rule.where and not _is_mentioned(rule.where, context.before):
+        if not rule.is_old:
+            draft.say(
+                Severity.NOTICE, f"S3 deletes what will be written there{below} after {when}; nothing wrote there yet."
+            )
+        return
     if rule.is_old:
         draft.say(
             Severity.WARNING,
             f"S3 keeps what is overwritten or deleted{below} for {when}; it was kept {before}.",
-        )
-        return
-    if was is None and rule.where and not _is_mentioned(rule.where, context.before):
-        draft.say(
-            Severity.NOTICE, f"S3 deletes what will be written there{below} after {when}; nothing wrote there yet."
         )
         return
     draft.data = "lost"

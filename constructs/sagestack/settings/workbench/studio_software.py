@@ -44,6 +44,7 @@ class StudioLifecycleConfig(Settings):
     always: Annotated[bool, Allowed("true or false")] = False
     """Whether it runs in each app, before the one that was chosen, and cannot be chosen itself: SageMaker's built-in lifecycle
     config, which spaces find in the domain each time that an app starts. The default one is noted in a space when that is made.
+    An update of a domain that does not mention it leaves it: to end it, let it do nothing (`{always: true}`).
     https://docs.aws.amazon.com/sagemaker/latest/dg/studio-lifecycle-configurations.html"""
     script: Annotated[
         str | None,
@@ -70,7 +71,8 @@ class StudioLifecycleConfig(Settings):
                 f"a script of your own and {', '.join(options)} do not go together: write them into the script, or make"
                 " two lifecycle configs (a person chooses one of them for a space)"
             )
-        if self.script is None and not options:
+        # One that always runs may do nothing: SageMaker forgets none but for another.
+        if self.script is None and not options and not self.always:
             raise ValueError("it does nothing: say script, or environment_variables, packages, git, proxy or examples")
         if self.always and self.default:
             raise Misfit((("default",), "true does not fit always: true: it runs in any case, and cannot be chosen"))

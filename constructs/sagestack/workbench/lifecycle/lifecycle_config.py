@@ -24,6 +24,7 @@ from sagestack.workbench.lifecycle.composer import Script, compose
 from sagestack.workbench.lifecycle.context import GrantContext, LifecycleContext
 from sagestack.workbench.lifecycle.environment_variables import like_secrets
 from sagestack.workbench.lifecycle.options import environment_of, grant_all, steps_of
+from sagestack.workbench.lifecycle.out_of_reach import out_of_reach
 from sagestack.workbench.lifecycle.steps import Hook
 
 HOOKS: tuple[Hook, Hook] = ("create", "start")
@@ -126,6 +127,11 @@ class LifecycleConfig(Construct):
         texts = [script and [script.text, script.steps_text] for script in vars(self.scripts).values()]
         resolved = json.dumps(cdk.Stack.of(self).resolve(texts), sort_keys=True)
         return hashlib.sha256(resolved.encode()).hexdigest()[:16]
+
+    @property
+    def out_of_reach(self) -> list[str]:
+        """The options that fail in a network without internet."""
+        return out_of_reach(self._options)
 
     def grant(self, role: iam.IRole, *, notebook: str | None = None) -> None:
         """Gives the role of an instance what the options need, and the right to fetch what does not fit into a script.

@@ -127,6 +127,13 @@ class StudioDomain(Construct):
         resource = self._domain(network, execution_role, encryption_key, artifacts)
         self.domain_id, self.domain_arn = resource.attr_domain_id, resource.attr_domain_arn
         self.url, self.home_file_system_id = resource.attr_url, resource.attr_home_efs_file_system_id
+        keeps_homes = studio.keeps_home_directories(removal_policy)
+        if keeps_homes and removal_policy == "destroy":
+            cdk.Annotations.of(self).add_warning_v2(
+                "sagestack:keptHomesNeedTheKey",
+                "workbench.studio.home_directories: keep outlives the Studio domain, and not the environment: with"
+                " removal_policy: destroy the key that they are encrypted with is deleted with it, and nobody can read them.",
+            )
         clean_delete = CleanDelete(
             self,
             "CleanDelete",
@@ -138,7 +145,7 @@ class StudioDomain(Construct):
                 "network": network.vpc_id,
             },
             network=network,
-            keep_home_directories=studio.keeps_home_directories(removal_policy),
+            keep_home_directories=keeps_homes,
         )
         self.profiles = {
             name: StudioUserProfile(
