@@ -163,6 +163,18 @@ def test_logs_name_the_script_that_wrote_each_line(session: cli_fakes.FakeSessio
     assert group not in result.output
 
 
+def test_lines_of_several_days_have_their_dates(session: cli_fakes.FakeSession) -> None:
+    session.answer("logs", "describe_log_streams", {"logStreams": [{"logStreamName": f"{NAME}/jupyter.log"}]})
+    days = [NOW, NOW + datetime.timedelta(days=9)]
+    events = [{"timestamp": int(day.timestamp() * 1000), "message": "started"} for day in days]
+    page = {"events": events, "nextForwardToken": "f", "nextBackwardToken": "b"}
+    session.answer("logs", "get_log_events", page)
+    session.answer("logs", "get_log_events", {**page, "events": []})
+    result = runner.invoke(app, ["notebook", "logs"])
+    for day in days:
+        assert f"{day.astimezone():%Y-%m-%d %H:%M:%S}  jupyter.log  started" in result.output
+
+
 def _running(session: cli_fakes.FakeSession, hours_ago: float) -> None:
     since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours_ago)
     arn = f"arn:aws:sagemaker:us-east-1:000000000000:notebook-instance/{NAME}"

@@ -216,7 +216,10 @@ def test_a_person_is_asked_where_the_file_says_so(
 def test_the_review_is_against_what_was_deployed_last(resources: dict[str, Any]) -> None:
     review = _commands(resources, "Review-prod")
     assert "/sagestack/delivery/prod/deployed-commit" in review
-    assert 'sagestack review --base "$BASE" --env prod --fail-on never' in review
+    assert 'sagestack review --base "$BASE" --env prod --format html' in review
+    # With the conditions of delivery.yaml, so that the page does not say that nobody need look.
+    assert "--fail-on" not in review
+    assert '|| test "$?" = 3' in review
     assert "s3://$REVIEWS/reviews/prod/review.html" in review
     assert "/sagestack/delivery/prod/deployed-commit" in _commands(resources, "Deployed-prod")
 

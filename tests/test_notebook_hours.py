@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk.assertions import Template
 from pydantic import ValidationError
+from sagestack.settings.workbench import Workbench
 from sagestack.settings.workbench.notebook import Hours
+from sagestack.workbench.notebook_hours import NotebookHours
 
 from tests import cost_stack
 from tests.synthesis import text_of
@@ -63,6 +67,29 @@ def test_each_direction_has_a_role_that_may_make_that_call_on_its_instances() ->
 def test_what_a_spent_budget_stopped_is_not_started_next_morning() -> None:
     (statement,) = cost_stack.statements("HoursStartRole")
     assert statement["Condition"] == {"Null": {"aws:ResourceTag/sagestack:budget-spent": "true"}}
+
+
+def test_without_a_budget_that_marks_a_mark_that_is_left_keeps_nothing_from_starting() -> None:
+    stack = cdk.Stack(cdk.App(analytics_reporting=False), "Stack")
+    NotebookHours(stack, "Hours", names=cost_stack.NAMES, hours={"explore": cost_stack.HOURS}, heeds_the_mark=False)
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    assert "budget-spent" not in json.dumps(list(policies))
+
+
+@pytest.mark.parametrize(
+    ("budget", "heeds"),
+    [
+        (None, False),
+        ({}, True),
+        ({"keeps_stopped": False}, False),
+        ({"stop_at_percent": None}, False),
+    ],
+    ids=["none", "one", "starts-again", "only-warns"],
+)
+def test_a_mark_is_heeded_where_something_takes_it_away_again(budget: dict[str, Any] | None, heeds: bool) -> None:
+    settings = {"monthly_usd": 200, "emails": ["ada@example.org"], **budget} if budget is not None else None
+    workbench = Workbench.model_validate({"network": {"cidr": "10.42.0.0/22"}, "budget": settings})
+    assert workbench.heeds_the_mark is heeds
 
 
 def test_only_schedules_of_the_stacks_own_group_take_the_roles() -> None:

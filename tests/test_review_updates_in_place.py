@@ -61,7 +61,7 @@ def test_a_rule_for_a_prefix_that_the_stack_named_before_loses_data() -> None:
 
 
 def test_rules_for_a_prefix_that_is_new_lose_nothing() -> None:
-    old = {"Prefix": "cars/", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+    old: dict[str, Any] = {"Prefix": "cars/", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
     found = change("AWS::S3::Bucket", expiring(None), expiring(7, **old))
     assert (found.data, found.severity) == ("none", Severity.NOTICE)
 

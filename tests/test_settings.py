@@ -136,6 +136,11 @@ def test_an_unknown_environment_lists_the_known(project: Path) -> None:
         ("network: null", "network: private", ":6: network: 'private' is not allowed (allowed: null, or subnet_"),
         ("project: sagestack", "project: 7", ":12: tags.project: 7 is not allowed (allowed: at most 40"),
         ("project: sagestack", "aws:project: sagestack", "tags.aws:project: keys that start with 'aws:' belong to AWS"),
+        (
+            "project: sagestack",
+            '"Sagestack:owner": ada',
+            "tags.Sagestack:owner: keys that start with 'sagestack:' belong to the project",
+        ),
         ("housing:\n", "Housing:\n", ":15: models.Housing: 'Housing' is not allowed (allowed: names of folders"),
         ("account:", "name: prod\naccount:", ":3: name: unknown key; the environment is named by its file"),
         ("region: us-east-1", "region: us-east-1\nregion: us-east-1", ':5: found duplicate key "region"'),

@@ -230,3 +230,13 @@ def test_a_model_may_not_have_the_name_of_the_folder_of_notebooks() -> None:
     assert [path for path, _ in own_names.problems_with_models({}, None, ["housing", "notebooks"])] == [
         ("models", "notebooks")
     ]
+
+
+def test_a_tag_of_the_environment_does_not_say_who_somebody_is(root: Path) -> None:
+    file = root / "environments/dev.yaml"
+    file.write_text(file.read_text().replace("  project: sagestack", "  User: platform"))
+    try:
+        said = problems(root, f"{NETWORK}  personas: {{trusted: [{ROLE}people]}}\n")
+    finally:
+        file.write_text(file.read_text().replace("  User: platform", "  project: sagestack"))
+    assert "tags.User: is the tag by which a session says who it is (workbench.personas.user_tag: user)" in said

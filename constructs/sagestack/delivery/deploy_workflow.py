@@ -68,14 +68,15 @@ def _preview(approved: list[str], delivery: Delivery) -> Job:
             Step(
                 f"Review {' and '.join(approved)}",
                 env={"GITHUB_TOKEN": "${{ github.token }}"},
-                # An empty folder is an assembly of nothing: before the first deployment everything is new.
+                # An empty folder is an assembly of nothing: before the first deployment everything is new. 3 means that a human
+                # is needed, who is about to be asked.
                 run=(
                     "mkdir -p cdk.out/nothing\n"
                     'echo \'{"version":"36.0.0","artifacts":{}}\' > cdk.out/nothing/manifest.json\n'
                     f"for environment in {' '.join(approved)}; do\n"
                     '  if base=$(sagestack delivery deployed --env "$environment") &&\n'
-                    '    sagestack review --base "${base:-cdk.out/nothing}" --env "$environment" --fail-on never \\\n'
-                    '      --format markdown --output "cdk.out/review/$environment"; then\n'
+                    '    { sagestack review --base "${base:-cdk.out/nothing}" --env "$environment" --format markdown \\\n'
+                    '      --output "cdk.out/review/$environment" || test "$?" = 3; }; then\n'
                     '    cat "cdk.out/review/$environment/review.md" >> "$GITHUB_STEP_SUMMARY"\n'
                     "  else\n"
                     '    echo "**No review of $environment**: the log of this job says why." >> "$GITHUB_STEP_SUMMARY"\n'
