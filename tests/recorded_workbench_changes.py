@@ -129,7 +129,8 @@ _CHANGES: tuple[Recorded, ...] = (
         "a-notebook-without-its-lifecycle-config",
         dev("      lifecycle_config: steady\n", ""),
         "With it goes what stopped the instance: it runs all month.",
-        met=ANY | {"interruption"},
+        # The maintenance window restarts it no more: with that permission goes the denial that guarded it.
+        met=ANY | {"interruption", "iam-widening"},
         gravest="warning",
         dearer=True,
         says=("sagestack-dev-review no longer stops by itself",),

@@ -25,11 +25,14 @@ from sagestack import settings
 from sagestack.review.changes.schemas import schema_of
 from sagestack.settings import EnvironmentNames, shipped
 from sagestack.settings.workbench.network import WorkbenchNetwork
+from sagestack.settings.workbench.studio import CustomImage as CustomImageSettings
 from sagestack.settings.workbench.studio import Studio, StudioLifecycleConfig
 from sagestack.settings.workbench.studio_people import DefaultType, known_studio_types, takes_space_type
 from sagestack.workbench.lifecycle.checks import problems_of_bash, problems_of_text
 from sagestack.workbench.private_network import PrivateNetwork
 from sagestack.workbench.studio.app_script import Examples, app_script
+from sagestack.workbench.studio.app_settings import Software
+from sagestack.workbench.studio.custom_image import CustomImage
 from sagestack.workbench.studio.domain import StudioDomain
 from sagestack.workbench.studio.studio_lifecycle_config import StudioLifecycleConfig as LifecycleConfig
 
@@ -164,15 +167,17 @@ def test_the_types_that_settings_know_are_those_that_cloudformation_takes() -> N
                 adapter.validate_python(instance_type)
 
 
-def test_a_space_on_a_type_that_cloudformation_does_not_take_there_has_the_domains() -> None:
-    studio = {"instance_type": "ml.g6.xlarge", "user_profiles": {"ada": {}}, "spaces": {"research": {"owner": "ada"}}}
-    built = Template.from_stack(stack_with(studio))
+@pytest.mark.parametrize(("instance_type", "is_said"), [("ml.g5.xlarge", True), ("ml.g6.xlarge", False)])
+def test_a_space_on_a_type_that_cloudformation_does_not_take_there_has_the_domains(
+    instance_type: str, is_said: bool
+) -> None:
+    """Settings refuse one that is not the domain's, which is what a space without any starts on."""
+    app_settings = Software({}, {}).space_app_settings(
+        "jupyter-lab", instance_type=instance_type, lifecycle_config=None
+    )
 
-    settings_of_space = only(built, "AWS::SageMaker::Space")["SpaceSettings"]
-    assert settings_of_space["AppType"] == "JupyterLab"
-    assert "JupyterLabAppSettings" not in settings_of_space
-    lab = only(built, "AWS::SageMaker::Domain")["DefaultUserSettings"]["JupyterLabAppSettings"]
-    assert lab["DefaultResourceSpec"] == {"InstanceType": "ml.g6.xlarge"}
+    spec = {"default_resource_spec": {"instance_type": instance_type}}
+    assert app_settings == {"app_type": "JupyterLab", **({"jupyter_lab_app_settings": spec} if is_said else {})}
 
 
 def _unknown(value: Any, node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
@@ -347,10 +352,6 @@ def test_image_and_people_may_fetch_that_repository_alone(template: Template) ->
         assert [each["Resource"] for each in pulls] == ["arn:aws:ecr:us-east-1:111111111111:repository/images/research"]
 
 
-BUILT = {"user_profiles": {"ada": {}}, "custom_images": {"mine": {"folder": "images/mine", "default": True}}}
-"""An image that is built of a folder of the project."""
-
-
 @pytest.fixture
 def image_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with `images/mine`."""
@@ -362,35 +363,46 @@ def image_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def image_of_folder(published_as: Any) -> cdk.Stack:
+    """An image that is built of that folder, and somebody who may fetch it."""
+    stack = cdk.Stack(cdk.App(), "Images", env=cdk.Environment(account="111111111111", region="us-east-1"))
+    wanted = CustomImageSettings(folder="images/mine")
+    image = CustomImage(
+        stack, "Image", name="mine", physical_name="sagestack-dev-mine", image=wanted, model_image=published_as
+    )
+    image.grant_pull(iam.Role(stack, "Ada", assumed_by=iam.AccountRootPrincipal()))
+    return stack
+
+
 def test_an_image_of_a_folder_is_built_for_studios_machines_and_published_by_its_content(image_folder: Path) -> None:
     """Changed content is another image, and so another version: SageMaker's own cannot change."""
-    stack = stack_with(BUILT)
-    built = Template.from_stack(stack)
-    bases = [only(built, "AWS::SageMaker::ImageVersion")["BaseImage"]]
+    stack = image_of_folder("ecr")
     assembly = cdk.App.of(stack).synth()  # type: ignore[union-attr]
-    (image,) = json.loads(Path(assembly.directory, "Workbench.assets.json").read_text())["dockerImages"].values()
+    (image,) = json.loads(Path(assembly.directory, "Images.assets.json").read_text())["dockerImages"].values()
+    source = Path(assembly.directory, image["source"]["directory"])
     assert image["source"]["platform"] == "linux/amd64"
-    assert sorted(each.name for each in Path(assembly.directory, image["source"]["directory"]).iterdir()) == [
-        "Dockerfile"
-    ]
+    assert [each.name for each in source.iterdir()] == ["Dockerfile"]
+
+    built = Template.from_stack(stack)
     (place,) = image["destinations"].values()
-    assert f"/{place['repositoryName']}:{place['imageTag']}" in json.dumps(bases)
-    for role in ("StudioImagemineRole", "AdaRole", "StudioRole"):
+    base = only(built, "AWS::SageMaker::ImageVersion")["BaseImage"]
+    assert f"/{place['repositoryName']}:{place['imageTag']}" in json.dumps(base)
+    for role in ("ImageRole", "Ada"):
         pulls = [each["Resource"] for each in statements(built, role) if "ecr:BatchGetImage" in each["Action"]]
         assert [json.dumps(each).count(f"repository/{place['repositoryName']}") for each in pulls] == [1], role
 
     (image_folder / "Dockerfile").write_text("FROM scratch\n")
-    bases.append(only(Template.from_stack(stack_with(BUILT)), "AWS::SageMaker::ImageVersion")["BaseImage"])
-    assert bases[0] != bases[1]
+    changed = Template.from_stack(image_of_folder("ecr"))
+    assert only(changed, "AWS::SageMaker::ImageVersion")["BaseImage"] != base
 
 
 def test_for_the_local_cloud_an_image_of_a_folder_is_its_build_context(image_folder: Path) -> None:
     """Nobody needs Docker there."""
-    built = Template.from_stack(stack_with(BUILT, model_image="build-context"))
+    built = Template.from_stack(image_of_folder("build-context"))
 
     base = only(built, "AWS::SageMaker::ImageVersion")["BaseImage"]
     assert re.fullmatch(r"s3://cdk-\w+-assets-111111111111-us-east-1/\w+\.zip", base)
-    for role in ("StudioImagemineRole", "AdaRole"):
+    for role in ("ImageRole", "Ada"):
         reads = json.dumps([each["Resource"] for each in statements(built, role) if "s3:GetObject*" in each["Action"]])
         assert "cdk-hnb659fds-assets" in reads, role
 
@@ -400,7 +412,7 @@ def test_a_folder_without_a_dockerfile_is_refused_by_its_name(image_folder: Path
     with pytest.raises(
         ValueError, match=r"workbench\.studio\.custom_images\.mine\.folder: images/mine has no Dockerfile"
     ):
-        stack_with(BUILT)
+        image_of_folder("ecr")
 
 
 # What is deleted, in which order
@@ -488,18 +500,14 @@ def test_home_directories_become_what_is_said(said: str | None, policy: Any, bec
     assert keeps == (becomes == "keep")
 
 
-@pytest.mark.parametrize(("policy", "warned"), [("destroy", True), ("retain", False)])
-def test_directories_that_outlive_their_key_are_warned_of(policy: str, warned: bool) -> None:
+def test_directories_that_outlive_their_key_are_warned_of() -> None:
     """The file system stays with `keep`, and the environment's key goes with `destroy`."""
-    stack = stack_with({"home_directories": "keep", "user_profiles": {"ada": {}}}, removal_policy=policy)
-    said = Annotations.from_stack(stack).find_warning("*", Match.string_like_regexp("home_directories: keep outlives"))
-    assert bool(said) == warned
-    residue = [
-        each["Properties"]
-        for kind in (RESIDUE, DOMAIN, PROFILE)
-        for each in Template.from_stack(stack).find_resources(kind).values()
-    ]
-    assert [each["HomeDirectories"] for each in residue] == ["keep"] * 3
+    stack = stack_with({"home_directories": "keep", "user_profiles": {"ada": {}}})
+    said = Match.string_like_regexp("home_directories: keep outlives")
+    assert Annotations.from_stack(stack).find_warning("*", said)
+    built = Template.from_stack(stack)
+    for kind in (RESIDUE, DOMAIN, PROFILE):
+        assert only(built, kind)["HomeDirectories"] == "keep"
 
 
 def test_the_function_deletes_in_efs_and_ec2_only_what_is_marked_as_this_stacks(template: Template) -> None:
@@ -667,7 +675,9 @@ class App:
     def in_kernel(self, variable: str) -> str:
         """What a Python kernel finds, whose profile runs before anything else."""
         start = self.volume / ".ipython/profile_default/startup/00-sagestack.py"
-        return self._said([sys.executable, "-c", f"{start.read_text()}\nprint(os.environ.get({variable!r}, 'unset'))"])
+        return self._said(
+            [sys.executable, "-S", "-c", f"{start.read_text()}\nprint(os.environ.get({variable!r}, 'unset'))"]
+        )
 
     def log(self, name: str) -> str:
         file = self.volume / ".sagestack/log" / name

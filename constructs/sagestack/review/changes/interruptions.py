@@ -10,7 +10,7 @@ from sagestack.review.changes.endpoint_updates import judge_component, judge_end
 from sagestack.review.changes.network_paths import NETWORK
 from sagestack.review.changes.updates_in_place import number
 from sagestack.review.changes.workbench_changes import WORKBENCH
-from sagestack.review.intrinsics import as_text
+from sagestack.review.intrinsics import as_text, references
 from sagestack.review.results import Action, Severity
 
 _APIS = {"AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api", "AWS::Lambda::Url"}
@@ -99,7 +99,9 @@ def _rule(draft: Draft, context: Context) -> None:
 
 def _subscription(draft: Draft, context: Context) -> None:
     if draft.action is Action.DELETED:
-        whom = as_text(draft.resource.properties.get("Endpoint", draft.resource.path))
+        endpoint = draft.resource.properties.get("Endpoint", draft.resource.path)
+        told = (context.old(draft.resource.stack, each.logical_id) for each in references(endpoint))
+        whom = next((each.path for each in told if each is not None), as_text(endpoint))
         draft.say(Severity.WARNING, f"{whom} is told no more.")
 
 
