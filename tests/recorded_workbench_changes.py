@@ -152,7 +152,8 @@ _CHANGES: tuple[Recorded, ...] = (
         "no-budget-any-more",
         dev("  budget: {monthly_usd: 200, emails: [ada@example.org]}\n", ""),
         "Nobody is told, and nothing is stopped, when it is too much; what stopped it goes with its log.",
-        met=ANY | {"deletion", "data-loss"},
+        # What keeps a notebook stopped whose budget is spent is a denial.
+        met=ANY | {"deletion", "data-loss", "iam-widening"},
         gravest="warning",
         deleted=frozenset({"Budget", "Budget/*"}),
         says=("nobody is warned any more", "is told no more"),
