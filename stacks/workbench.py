@@ -55,8 +55,8 @@ class WorkbenchStack(cdk.Stack):
             self,
             "Network",
             network=self._workbench.network,
+            services=self._workbench.services,
             proxy_ports=self._workbench.proxy_ports,
-            has_studio=self._workbench.studio is not None,
         )
         mounts.connect(self, self._workbench.mounts, self.network.security_group)
         self.notebooks = self._notebooks()
@@ -145,6 +145,7 @@ class WorkbenchStack(cdk.Stack):
             encryption_key=self._foundation.key,
             artifacts=self._foundation.artifacts,
             model_image=self._environment.model_image,
+            tags=self._environment.tags,
         )
 
     def _people(self) -> None:

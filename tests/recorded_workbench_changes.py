@@ -74,10 +74,14 @@ _CHANGES: tuple[Recorded, ...] = (
         replace(
             "constructs/sagestack/workbench/personas/permissions.py",
             """            *self._registry([]),
-            _allow(
+            allow(
+                "sagemaker",
+                [f"{verb}PipelineExecution" for verb in ("Start", "Stop", "Retry")],
 """,
-            """            *self._registry(["sagemaker:UpdateModelPackage"]),
-            _allow(
+            """            *self._registry(["UpdateModelPackage"]),
+            allow(
+                "sagemaker",
+                [f"{verb}PipelineExecution" for verb in ("Start", "Stop", "Retry")],
 """,
         ),
         "Who makes versions may now approve them.",
@@ -90,8 +94,10 @@ _CHANGES: tuple[Recorded, ...] = (
         "The profile goes, and the space with its volume; the private spaces that the person made go with the profile.",
         met=ANY | {"deletion", "data-loss", "interruption"},
         gravest="danger",
-        # A volume of 20 GB less, whose price is in no list that we have: the review says that it does not know.
-        deleted=frozenset({"Studio/Profile-grace*", "Studio/Space-team*", "StudioRole-grace*"}),
+        dearer=False,
+        deleted=frozenset(
+            {"Studio/Profile-grace*", "Studio/Space-team*", "StudioRole-grace*", "NotebookRoleParameter-studio-grace"}
+        ),
         says=("what is on its volume", "private spaces", "storage volume of the space"),
     ),
     Recorded(
@@ -101,7 +107,7 @@ _CHANGES: tuple[Recorded, ...] = (
         met=ANY | {"deletion", "data-loss", "interruption"},
         gravest="danger",
         dearer=False,
-        deleted=frozenset({"Studio", "Studio/*", "StudioRole*"}),
+        deleted=frozenset({"Studio", "Studio/*", "StudioRole*", "Network/Studio", "NotebookRoleParameter-studio*"}),
         says=("home directories", "nobody can open studio"),
     ),
     Recorded(

@@ -69,7 +69,12 @@ class Made:
             name="explore",
             names=NAMES,
             notebook=notebook,
-            network=PrivateNetwork(self.stack, "Network", network=WorkbenchNetwork.model_validate(network)),
+            network=PrivateNetwork(
+                self.stack,
+                "Network",
+                network=WorkbenchNetwork.model_validate(network),
+                services=INTERFACE_ENDPOINTS,
+            ),
             role=role,
             encryption_key=key,
             lifecycle_config=LifecycleConfig(
@@ -255,6 +260,24 @@ def test_a_way_out_moves_no_subnet(made: Made) -> None:
         return {name: each["Properties"]["CidrBlock"] for name, each in found if "Public" not in name}
 
     assert subnets(with_nat) == subnets(made)
+
+
+def test_behind_a_way_out_the_endpoints_can_be_spared() -> None:
+    network = WorkbenchNetwork(cidr="10.42.0.0/22", nat=True, interface_endpoints="none")
+    assert network.services(has_efs=True, has_secrets=True, has_studio=True) == ()
+    stack = cdk.Stack()
+    PrivateNetwork(stack, "Network", network=network, services=())
+    template = Template.from_stack(stack)
+    # Of S3, which costs nothing.
+    template.resource_count_is("AWS::EC2::VPCEndpoint", 1)
+    template.resource_count_is("AWS::EC2::SecurityGroup", 1)
+
+
+@pytest.mark.parametrize(("what", "service"), [("has_efs", "elasticfilesystem"), ("has_secrets", "secretsmanager")])
+def test_what_nobody_needs_has_no_endpoint(what: str, service: str) -> None:
+    nothing = {"has_efs": False, "has_secrets": False, "has_studio": False}
+    network = WorkbenchNetwork(cidr="10.42.0.0/22")
+    assert set(network.services(**{**nothing, what: True})) - set(network.services(**nothing)) == {service}
 
 
 def test_another_zone_moves_no_subnet(made: Made) -> None:

@@ -79,6 +79,16 @@ def config(said: str) -> str:
             id="zones of a network that is there",
         ),
         pytest.param(
+            network("cidr: 10.42.0.0/22, interface_endpoints: none"),
+            "network.interface_endpoints: 'none' needs nat: true",
+            id="a network that reaches nothing",
+        ),
+        pytest.param(
+            network("vpc_id: vpc-01234567, subnet_ids: [subnet-01234567], interface_endpoints: none"),
+            "network.interface_endpoints: is for a network of its own",
+            id="endpoints of a network that is there",
+        ),
+        pytest.param(
             network("vpc_id: vpc-01234567, subnet_ids: [subnet-01234567, subnet-01234567]"),
             "network.subnet_ids[1]: 'subnet-01234567' is there twice",
             id="a subnet twice",

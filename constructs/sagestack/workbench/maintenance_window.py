@@ -123,14 +123,23 @@ class MaintenanceWindow(Construct):
         function.add_to_role_policy(
             iam.PolicyStatement(
                 actions=[
-                    "sagemaker:AddTags",
-                    "sagemaker:DeleteTags",
                     "sagemaker:DescribeNotebookInstance",
                     "sagemaker:ListTags",
                     "sagemaker:StartNotebookInstance",
                     "sagemaker:StopNotebookInstance",
                 ],
                 resources=arns,
+            )
+        )
+        function.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["sagemaker:AddTags", "sagemaker:DeleteTags"],
+                resources=arns,
+                # Its own mark alone: who owns an instance, and whether its budget is spent, are tags, too.
+                conditions={
+                    "ForAllValues:StringEquals": {"aws:TagKeys": [RESTART_TAG]},
+                    "Null": {"aws:TagKeys": "false"},
+                },
             )
         )
         # It starts no more than people may.

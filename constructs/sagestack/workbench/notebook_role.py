@@ -214,15 +214,23 @@ class NotebookRole(SageMakerRole):
         self._allow(["logs:FilterLogEvents"], [self._log_arn(name) for name in (endpoints, f"{endpoints}:*")])
 
     def grant_own_instance(self) -> None:
-        """Lets the instance look at itself and stop itself, as auto-stop does, and write its log.
+        """Lets the instance look at itself and stop itself, as auto-stop does, and write its own log.
 
-        https://docs.aws.amazon.com/sagemaker/latest/dg/notebook-lifecycle-config.html (logs)
+        Its streams are `NAME/jupyter.log` and `NAME/LifecycleConfigOnStart`, in a group that all instances of the account share:
+        https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
         """
         self._allow(
             ["sagemaker:DescribeNotebookInstance", "sagemaker:ListTags", "sagemaker:StopNotebookInstance"],
             [self._arn("sagemaker", "notebook-instance", self._own)],
         )
-        grant_logs(self, "/aws/sagemaker/NotebookInstances")
+        group = "/aws/sagemaker/NotebookInstances"
+        # CloudWatch asks for a group that is to be made by the group's name and the suffix of its streams.
+        self._allow(
+            ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [self._log_arn(group), self._log_arn(f"{group}:*")]
+        )
+        self._allow(
+            ["logs:CreateLogStream", "logs:PutLogEvents"], [self._log_arn(f"{group}:log-stream:{self._own}/*")]
+        )
 
     def _grant_buckets(self, buckets: Sequence[str], actions: Sequence[str]) -> None:
         for name in buckets:

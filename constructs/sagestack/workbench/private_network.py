@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -9,7 +11,7 @@ from aws_cdk import aws_logs as logs
 
 from constructs import Construct
 from sagestack.settings.workbench import WorkbenchNetwork
-from sagestack.settings.workbench.network import INTERFACE_ENDPOINTS, STUDIO_ENDPOINT, subnet_blocks
+from sagestack.settings.workbench.network import STUDIO_ENDPOINT, subnet_blocks
 
 
 class PrivateNetwork(Construct):
@@ -33,19 +35,19 @@ class PrivateNetwork(Construct):
         id: str,
         *,
         network: WorkbenchNetwork,
+        services: Sequence[str],
         proxy_ports: frozenset[int] = frozenset(),
-        has_studio: bool = False,
     ) -> None:
         """Makes what is not there.
 
         Args:
             network: an address block, or the ids of what is there.
+            services: what a network that is made has interface endpoints to, as `Workbench.services` says it.
             proxy_ports: besides 443, where instances go out to.
-            has_studio: whether there is a Studio domain, which has an endpoint of its own.
         """
         super().__init__(scope, id)
         if network.cidr is not None:
-            self.vpc_id, self.subnet_ids = self._make(network.cidr, network, has_studio)
+            self.vpc_id, self.subnet_ids = self._make(network.cidr, network, services)
             self.has_internet: bool | None = network.nat
         else:
             assert network.vpc_id is not None
@@ -68,7 +70,7 @@ class PrivateNetwork(Construct):
                 ec2.Peer.any_ipv4(), ec2.Port.tcp(port), "Services, repositories, packages"
             )
 
-    def _make(self, cidr: str, network: WorkbenchNetwork, has_studio: bool) -> tuple[str, list[str]]:
+    def _make(self, cidr: str, network: WorkbenchNetwork, services: Sequence[str]) -> tuple[str, list[str]]:
         vpc = ec2.CfnVPC(self, "Resource", cidr_block=cidr, enable_dns_hostnames=True, enable_dns_support=True)
         zones = [cdk.Fn.select(index, cdk.Fn.get_azs()) for index in range(network.availability_zones)]
         blocks = subnet_blocks(cidr)
@@ -89,19 +91,16 @@ class PrivateNetwork(Construct):
                 self, f"SubnetRoutes{index}", subnet_id=subnet.ref, route_table_id=routes.ref
             )
         subnet_ids = [subnet.ref for subnet in subnets]
-        self._endpoints(vpc, cidr, subnet_ids, routes, has_studio)
+        self._endpoints(vpc, cidr, subnet_ids, routes, services)
         self._flow_log(vpc)
         if network.nat:
             self._way_out(vpc, zones[0], blocks[0], routes)
         return vpc.ref, subnet_ids
 
     def _endpoints(
-        self, vpc: ec2.CfnVPC, cidr: str, subnet_ids: list[str], routes: ec2.CfnRouteTable, has_studio: bool
+        self, vpc: ec2.CfnVPC, cidr: str, subnet_ids: list[str], routes: ec2.CfnRouteTable, services: Sequence[str]
     ) -> None:
         region = cdk.Stack.of(self).region
-        names = {service: f"com.amazonaws.{region}.{service}" for service in INTERFACE_ENDPOINTS}
-        if has_studio:
-            names[STUDIO_ENDPOINT] = f"aws.sagemaker.{region}.studio"
         ec2.CfnVPCEndpoint(
             self,
             "S3",
@@ -110,6 +109,8 @@ class PrivateNetwork(Construct):
             vpc_endpoint_type="Gateway",
             route_table_ids=[routes.ref],
         )
+        if not services:
+            return
         group = ec2.CfnSecurityGroup(
             self,
             "EndpointsSecurityGroup",
@@ -127,12 +128,16 @@ class PrivateNetwork(Construct):
                 )
             ],
         )
-        for service, service_name in names.items():
+        for service in services:
             ec2.CfnVPCEndpoint(
                 self,
                 service.title().replace(".", ""),
                 vpc_id=vpc.ref,
-                service_name=service_name,
+                service_name=(
+                    f"aws.sagemaker.{region}.studio"
+                    if service == STUDIO_ENDPOINT
+                    else f"com.amazonaws.{region}.{service}"
+                ),
                 vpc_endpoint_type="Interface",
                 private_dns_enabled=True,
                 subnet_ids=subnet_ids,

@@ -66,6 +66,29 @@ class Workbench(Settings):
         return [mount for options in self.lifecycle_configs.values() for mount in options.mounts]
 
     @property
+    def secrets(self) -> list[tuple[tuple[str | int, ...], str]]:
+        """The ARN of each secret that is named, after the path of its key."""
+        found: list[tuple[tuple[str | int, ...], str]] = []
+        for name, notebook in self.notebooks.items():
+            for index, repository in enumerate(notebook.repositories):
+                if repository.secret_arn is not None:
+                    found.append((("notebooks", name, "repositories", index, "secret_arn"), repository.secret_arn))
+        for name, options in self.lifecycle_configs.items():
+            for key, option in (("git", options.git), ("package_index", options.package_index)):
+                if option is not None and option.secret_arn is not None:
+                    found.append((("lifecycle_configs", name, key, "secret_arn"), option.secret_arn))
+        return found
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """What a network of its own has interface endpoints to: what is here needs them."""
+        return self.network.services(
+            has_efs=any(isinstance(mount, EfsMount) for mount in self.mounts),
+            has_secrets=bool(self.secrets),
+            has_studio=self.studio is not None,
+        )
+
+    @property
     def proxy_ports(self) -> frozenset[int]:
         """The ports of all proxies, which instances must reach."""
         proxies = [options.proxy for options in self.lifecycle_configs.values() if options.proxy is not None]

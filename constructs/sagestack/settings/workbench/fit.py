@@ -33,7 +33,7 @@ def problems(workbench: Workbench, region: str, models: Sequence[str]) -> Iterat
                     ("workbench", *path, "grants", "models"),
                     f"there is no model {model!r}{suggestion(model, models)}",
                 )
-    for path, arn in _secrets(workbench):
+    for path, arn in workbench.secrets:
         if (place := arn.split(":")[3]) != region:
             yield (
                 ("workbench", *path),
@@ -67,14 +67,3 @@ def _grants(workbench: Workbench) -> Iterator[tuple[_Path, Grants]]:
         yield ("notebooks", name), notebook.grants
     for name, profile in workbench.studio.user_profiles.items() if workbench.studio else ():
         yield ("studio", "user_profiles", name), profile.grants
-
-
-def _secrets(workbench: Workbench) -> Iterator[tuple[_Path, str]]:
-    for name, notebook in workbench.notebooks.items():
-        for index, repository in enumerate(notebook.repositories):
-            if repository.secret_arn is not None:
-                yield ("notebooks", name, "repositories", index, "secret_arn"), repository.secret_arn
-    for name, options in workbench.lifecycle_configs.items():
-        for key, option in (("git", options.git), ("package_index", options.package_index)):
-            if option is not None and option.secret_arn is not None:
-                yield ("lifecycle_configs", name, key, "secret_arn"), option.secret_arn

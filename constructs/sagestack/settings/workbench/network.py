@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,6 +24,8 @@ INTERFACE_ENDPOINTS = (
     "sts",
 )
 """The services that the project's own notebooks call. Each costs by the hour in each availability zone."""
+OF_MOUNTS, OF_SECRETS = "elasticfilesystem", "secretsmanager"
+"""Those that only workbenches with file systems of EFS, or with secrets, call."""
 STUDIO_ENDPOINT = "studio"
 """Studio itself, where there is a domain: `aws.sagemaker.REGION.studio`, one of those that a domain without internet needs by
 https://docs.aws.amazon.com/sagemaker/latest/dg/studio-updated-and-internet-access.html"""
@@ -70,6 +72,10 @@ class WorkbenchNetwork(Settings):
         int, Field(ge=1, le=3), Allowed("1 to 3; each has its own interface endpoints, which cost")
     ] = 1
     nat: Annotated[bool, Allowed("true or false; a NAT gateway, for repositories and packages outside of AWS")] = False
+    interface_endpoints: Annotated[
+        Literal["needed", "none"], Allowed("needed, or none: then AWS's services are reached through the NAT gateway")
+    ] = "needed"
+    """A NAT gateway costs as much as some five of them, and so where there is one anyway, they can be spared."""
     vpc_id: Annotated[str | None, Field(pattern=r"^vpc-[0-9a-f]{8,17}$"), Allowed("like vpc-0123456789abcdef0")] = None
     subnet_ids: Annotated[
         list[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]],
@@ -91,10 +97,33 @@ class WorkbenchNetwork(Settings):
             raise Misfit(
                 (("availability_zones",), "is for a network of its own (cidr); here it is subnet_ids that says where")
             )
+        if self.interface_endpoints == "none" and not self.nat:
+            raise Misfit(
+                (
+                    ("interface_endpoints",),
+                    "'none' needs nat: true; without both, notebooks reach none of AWS's services",
+                )
+                if self.vpc_id is None
+                else (("interface_endpoints",), "is for a network of its own (cidr); yours has those that it has")
+            )
         twice = [index for index, subnet in enumerate(self.subnet_ids) if subnet in self.subnet_ids[:index]]
         if twice:
             raise Misfit((("subnet_ids", twice[0]), f"{self.subnet_ids[twice[0]]!r} is there twice"))
         return self
+
+    def services(self, *, has_efs: bool, has_secrets: bool, has_studio: bool) -> tuple[str, ...]:
+        """What a network of its own has interface endpoints to.
+
+        Args:
+            has_efs: whether anything mounts a file system of EFS.
+            has_secrets: whether anything names a secret.
+            has_studio: whether there is a Studio domain.
+        """
+        if self.interface_endpoints == "none":
+            return ()
+        spared = {OF_MOUNTS: not has_efs, OF_SECRETS: not has_secrets}
+        needed = [service for service in INTERFACE_ENDPOINTS if not spared.get(service, False)]
+        return (*needed, STUDIO_ENDPOINT) if has_studio else tuple(needed)
 
     @property
     def addresses(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import aws_cdk as cdk
@@ -11,13 +11,17 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 from sagestack.roles import grant_logs
 from sagestack.wildcards import acknowledge_wildcards
+from sagestack.workbench.cost_tags import KEEP_TAG, SPENT_TAG
+from sagestack.workbench.notebook import OWNER_TAG
 
 _LOG_GROUP = "/aws/sagemaker/studio"
 _OWN_PROFILE = "${sagemaker:DomainId}/${sagemaker:UserProfileName}"
 """Filled in by SageMaker with whose session it is."""
 
 
-def grant_studio(role: iam.IRole, *, instance_types: Sequence[str]) -> None:
+def grant_studio(
+    role: iam.IRole, *, instance_types: Sequence[str], tags: Mapping[str, str], owner: str | None = None
+) -> None:
     """Lets the role of a profile use Studio: its own private spaces, and the shared ones of its domain.
 
     The statements are those that SageMaker's documentation has, without the apps of Studio Classic and without creating users:
@@ -29,6 +33,8 @@ def grant_studio(role: iam.IRole, *, instance_types: Sequence[str]) -> None:
         instance_types: what apps may run on; all, where none is said. `sagemaker:InstanceTypes` is known to CreateApp,
             CreateSpace and UpdateSpace:
             https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+        tags: of the domain, which cost is counted by: no space and no app is given another value.
+        owner: whose spaces the role makes; of whoever says so, where it is not said: profiles that somebody makes by hand.
     """
     stack = cdk.Stack.of(role)
 
@@ -60,12 +66,7 @@ def grant_studio(role: iam.IRole, *, instance_types: Sequence[str]) -> None:
         iam.PolicyStatement(
             actions=["sagemaker:CreatePresignedDomainUrl"], resources=[arn("user-profile", _OWN_PROFILE)]
         ),
-        # Tags at the creation alone; the domain's tags are put on its apps so, too.
-        iam.PolicyStatement(
-            actions=["sagemaker:AddTags"],
-            resources=[arn("app", "*"), arn("space", "*")],
-            conditions={"Null": {"sagemaker:TaggingAction": "false"}},
-        ),
+        *_tags_at_creation(arn("space", "*"), arn("app", "*"), tags=tags, owner=owner),
         iam.PolicyStatement(
             actions=["sagemaker:CreateSpace", "sagemaker:UpdateSpace"],
             resources=[arn("space", in_domain)],
@@ -106,3 +107,37 @@ def grant_studio(role: iam.IRole, *, instance_types: Sequence[str]) -> None:
                 conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
             )
         )
+
+
+def _tags_at_creation(
+    spaces: str, apps: str, *, tags: Mapping[str, str], owner: str | None
+) -> tuple[iam.PolicyStatement, iam.PolicyStatement]:
+    """Tags when a space or an app is made, and never after.
+
+    Studio itself tags what it makes (`sagemaker:domain-arn`, `sagemaker:user-profile-arn`; without the right it fails), and the
+    tags of the domain, the profile and the space are put on its apps: so what is forbidden is named here, not what is allowed.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/security_iam_id-based-policy-examples.html#grant-tagging-permissions
+    https://docs.aws.amazon.com/sagemaker/latest/dg/custom-tags.html
+    """
+    at_creation = {"sagemaker:TaggingAction": "false"}
+    # IAM takes the key of a tag in any case, and so does this.
+    same = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    own = {} if owner is None else {f"aws:RequestTag/{OWNER_TAG}": owner}
+    return (
+        iam.PolicyStatement(
+            actions=["sagemaker:AddTags"],
+            resources=[spaces],
+            conditions={
+                "Null": at_creation,
+                "StringEqualsIfExists": {**same, **own},
+                # What the budget heeds, which reads the tags of spaces: an operator says so.
+                "ForAllValues:StringNotEqualsIgnoreCase": {"aws:TagKeys": [KEEP_TAG, SPENT_TAG]},
+            },
+        ),
+        # An app has the tags of its space, also an operator's and another owner's; nobody reads them but the bill.
+        iam.PolicyStatement(
+            actions=["sagemaker:AddTags"],
+            resources=[apps],
+            conditions={"Null": at_creation, "StringEqualsIfExists": same},
+        ),
+    )

@@ -16,6 +16,7 @@ from constructs import Construct
 from sagestack.build_context import LEFT_BEHIND
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.studio import Studio
+from sagestack.workbench.cost_tags import WORKBENCH_TAG
 from sagestack.workbench.lifecycle.lifecycle_config import EXAMPLES
 from sagestack.workbench.private_network import PrivateNetwork
 from sagestack.workbench.studio.access import grant_studio
@@ -70,6 +71,7 @@ class StudioDomain(Construct):
         encryption_key: kms.IKey,
         artifacts: s3.IBucket,
         model_image: Literal["build-context", "ecr"],
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Makes the domain, and what is in it.
 
@@ -84,6 +86,8 @@ class StudioDomain(Construct):
             encryption_key: of the file system and of the volumes.
             artifacts: the bucket for notebooks that are shared, where that is on.
             model_image: how images of the project are published.
+            tags: the environment's, which cost may be counted by: people give their spaces and apps no other value. None by
+                default, besides the workbench's own.
 
         Raises:
             ValueError: a profile has no role; the network has too many or no subnets; a script or a folder is not there.
@@ -91,6 +95,7 @@ class StudioDomain(Construct):
         super().__init__(scope, id)
         _check(studio, network, profile_roles)
         self._studio, self._names = studio, names
+        self._tags = {**(tags or {}), WORKBENCH_TAG: names.environment}
         self.domain_name = names.stack_prefix.rstrip("-")
         self._examples = self._archive() if any(each.examples for each in studio.lifecycle_configs.values()) else None
         examples = Examples(self._examples.s3_object_url, names.environment) if self._examples else None
@@ -118,11 +123,11 @@ class StudioDomain(Construct):
                 for name, image in studio.custom_images.items()
             },
         )
-        self._grant(execution_role, studio.instance_types, artifacts, encryption_key)
+        self._grant(execution_role, studio.instance_types, None, artifacts, encryption_key)
         for name, profile in studio.user_profiles.items():
             own = profile.instance_types
             types = studio.instance_types if own is None else own
-            self._grant(profile_roles[name], types, artifacts, encryption_key)
+            self._grant(profile_roles[name], types, studio.owners[name], artifacts, encryption_key)
 
         resource = self._domain(network, execution_role, encryption_key, artifacts)
         self.domain_id, self.domain_arn = resource.attr_domain_id, resource.attr_domain_arn
@@ -227,8 +232,10 @@ class StudioDomain(Construct):
     def _archive(self) -> s3_assets.Asset:
         return s3_assets.Asset(self, "Examples", path=str(EXAMPLES), exclude=[*LEFT_BEHIND, ".ipynb_checkpoints"])
 
-    def _grant(self, role: iam.IRole, types: list[str], artifacts: s3.IBucket, encryption_key: kms.IKey) -> None:
-        grant_studio(role, instance_types=types)
+    def _grant(
+        self, role: iam.IRole, types: list[str], owner: str | None, artifacts: s3.IBucket, encryption_key: kms.IKey
+    ) -> None:
+        grant_studio(role, instance_types=types, tags=self._tags, owner=owner)
         if self._studio.notebook_output_sharing:
             artifacts.grant_read(role, f"{SHARED_PREFIX}*")
             artifacts.grant_put(role, f"{SHARED_PREFIX}*")
