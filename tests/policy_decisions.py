@@ -112,4 +112,5 @@ _OPERATORS: Mapping[str, _Test] = {
     "StringEquals": _like,
     "StringLike": _like,
     "StringNotEquals": _like,
+    "StringNotEqualsIgnoreCase": lambda text, pattern: _like(text, pattern, fold=True),
 }

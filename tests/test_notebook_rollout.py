@@ -21,7 +21,8 @@ from sagestack.workbench.maintenance_window import ROLLOUT, MaintenanceWindow
 
 from constructs import Construct
 from functions.notebook_rollout import handler
-from functions.notebook_rollout.rollout import RESTART_TAG, SPENT_TAG, Outcome, run
+from functions.notebook_rollout.rollout import Outcome, run
+from functions.notebook_rollout.tags import RESTART_TAG, SPENT_TAG
 from functions.notebook_rollout.window import Window
 
 SUNDAY_NIGHT = Window(("SUN",), "23:00", "Europe/Berlin", 120)

@@ -13,10 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-RESTART_TAG = "sagestack:restarting"
-"""On an instance that was stopped here, until it is started again."""
-SPENT_TAG = "sagestack:budget-spent"
-"""On an instance that nobody may start while the month lasts: a budget has stopped it, or would have."""
+from .tags import RESTART_TAG, SPENT_TAG
 
 
 @dataclass

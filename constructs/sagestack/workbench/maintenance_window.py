@@ -9,6 +9,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
+from functions.notebook_rollout.tags import RESTART_TAG
 from sagestack.functions import Function, Provider
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Maintenance

@@ -67,13 +67,15 @@ def run_deployment(
     """Bootstraps where needed, deploys, and shows both.
 
     Raises:
-        CliError: a pinned version or the bootstrap is not there, a stack is stuck, or the CDK CLI failed; with its exit code.
+        CliError: a pinned version or the bootstrap is not there, a stack is stuck, this machine cannot run it, or the CDK CLI failed; with its exit code.
     """
+    from sagestack.cli.local_limits import refuse_scripts_without_engine
     from sagestack.cli.promotion import missing_pins
     from sagestack.cli.report import Activity, duration
     from sagestack.cli.stuck_stacks import refuse_stuck
 
     refuse_stuck(session)
+    refuse_scripts_without_engine(session)
     for model, number in missing_pins(session).items():
         name = session.environment.name
         raise CliError(
