@@ -67,7 +67,8 @@ def run_deployment(
     """Bootstraps where needed, deploys, and shows both.
 
     Raises:
-        CliError: a pinned version or the bootstrap is not there, a stack is stuck, this machine cannot run it, or the CDK CLI failed; with its exit code.
+        CliError: a pinned version or the bootstrap is not there, a stack is stuck, this machine cannot run what is new, or the
+            CDK CLI failed; with its exit code.
     """
     from sagestack.cli.local_limits import refuse_scripts_without_engine
     from sagestack.cli.promotion import missing_pins
