@@ -229,8 +229,12 @@ def _parameter_path(body: bytes) -> str | None:
     return path if isinstance(path, str) and path.startswith("/") else None
 
 
+_OF_ONE_STREAM = (".CreateLogStream", ".GetLogEvents", ".PutLogEvents")
+"""Of CloudWatch Logs. CreateLogStream, too: what AWS denies, it denies for `log-group:GROUP:log-stream:STREAM`."""
+
+
 def _log_stream(body: bytes) -> str:
-    """The stream that GetLogEvents names, with its group, as in an ARN."""
+    """The stream that a request names, with its group, as in an ARN."""
     try:
         named = json.loads(body or b"{}")
     except ValueError:
@@ -333,8 +337,8 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         if service_name == "ssm" and (parameters := _parameter_path(body)):
             # MiniStack asks for all parameters even where a path is named.
             return f"arn:aws:ssm:{region}:{account}:parameter{parameters}"
-        if service_name == "logs" and headers.get("x-amz-target", "").endswith(".GetLogEvents"):
-            # MiniStack asks for the group even where one stream of it is read.
+        if service_name == "logs" and headers.get("x-amz-target", "").endswith(_OF_ONE_STREAM):
+            # MiniStack asks for the group even where one stream of it is read or written.
             return f"arn:aws:logs:{region}:{account}:log-group:{_log_stream(body)}"
         return str(original_resource_arn(service_name, method, path, headers, body, query, region, account))
 

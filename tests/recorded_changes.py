@@ -364,6 +364,7 @@ RECORDED: tuple[Recorded, ...] = (
         "key-of-several-regions",
         replace("stacks/foundation.py", "enable_key_rotation=True", "enable_key_rotation=True, multi_region=True"),
         "AWS refuses that for a key that is there: the deployment fails in each environment.",
+        met=ANY | {"cannot-deploy"},
         gravest="danger",
         says=("the deployment fails", "MultiRegion"),
     ),

@@ -62,7 +62,8 @@ _CHANGES: tuple[Recorded, ...] = (
         "A network cannot change its addresses: all that is in it would be another one. Instances and domain have names that are"
         " taken, so the deployment fails; if it did not, volumes and spaces would be lost.",
         # Rules name addresses: those of the new network reach the endpoints in it.
-        met=ANY | {"replacement", "replacement-with-data", "data-loss", "interruption", "iam-widening"},
+        met=ANY
+        | {"cannot-deploy", "replacement", "replacement-with-data", "data-loss", "interruption", "iam-widening"},
         gravest="danger",
         replaced=frozenset(
             {"Network", "Network/*", "FileSystem*", "Notebook-explore", "Notebook-review", "Studio", "Studio/*"}
@@ -126,7 +127,7 @@ _CHANGES: tuple[Recorded, ...] = (
         "a-smaller-volume",
         dev("      lifecycle_config: steady\n", "      lifecycle_config: steady\n      volume_size_in_gb: 10\n"),
         "SageMaker makes volumes larger and never smaller: the deployment fails.",
-        met=ANY | {"interruption"},
+        met=ANY | {"cannot-deploy", "interruption"},
         gravest="danger",
         dearer=False,
         says=("the deployment fails", "can grow and not shrink"),
@@ -134,9 +135,9 @@ _CHANGES: tuple[Recorded, ...] = (
     Recorded(
         "a-notebook-without-its-lifecycle-config",
         dev("      lifecycle_config: steady\n", ""),
+        # The maintenance window restarts it no more: with that permission goes the denial that guarded it. Nobody may do more.
         "With it goes what stopped the instance: it runs all month.",
-        # The maintenance window restarts it no more: with that permission goes the denial that guarded it.
-        met=ANY | {"interruption", "iam-widening"},
+        met=ANY | {"interruption"},
         gravest="warning",
         dearer=True,
         says=("sagestack-dev-review no longer stops by itself",),

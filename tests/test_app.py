@@ -519,6 +519,7 @@ def test_the_accepted_risks_of_the_workbench_are_these() -> None:
             "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{endpoint}-*:*]",
             "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{endpoint}-*]",
             "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/Endpoints/{notebook}-*:log-stream:*]",
+            "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/NotebookInstances:log-stream:{notebook}/*]",
             "IAM5[Resource::arn:{partition}:logs:{place}:log-group:/aws/sagemaker/{jobs}:log-stream:{notebook}-*]",
             "IAM5[Resource::arn:{partition}:s3:::{bucket}/*]",
             "IAM5[Resource::arn:{partition}:sagemaker:{place}:pipeline/{pipeline}/execution/*]",

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from sagestack.cli import cdk_cli
+from sagestack.cli.cdk_output import Line, Reader
+from sagestack.cli.cdk_tools import check_tools
+from sagestack.cli.deployment_outcome import Deployment, failure
 from sagestack.cli.errors import CliError
 from sagestack.cli.main import app
 from sagestack.cli.options import State
@@ -93,7 +95,7 @@ def test_tools_of_other_versions_are_refused_with_what_is_needed(
     tmp_path: Path, node: str, cdk: str, says: str
 ) -> None:
     with pytest.raises(CliError) as caught:
-        cdk_cli.check_tools(_project(tmp_path / "p", node, cdk))
+        check_tools(_project(tmp_path / "p", node, cdk))
     assert says in caught.value.message
     assert "Needed: " in (caught.value.hint or "")
     assert "make setup" in (caught.value.hint or "")
@@ -103,7 +105,7 @@ def test_a_missing_cli_is_named(tmp_path: Path) -> None:
     root = _project(tmp_path / "p")
     (root / "node_modules/aws-cdk/package.json").unlink()
     with pytest.raises(CliError, match="The CDK CLI is not installed"):
-        cdk_cli.check_tools(root)
+        check_tools(root)
 
 
 def test_a_missing_node_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,13 +113,13 @@ def test_a_missing_node_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (root / ".venv/bin/node").unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CliError, match="There is no Node"):
-        cdk_cli.check_tools(root)
+        check_tools(root)
 
 
 def test_what_a_person_should_read_is_picked_from_what_the_cli_says() -> None:
-    lines: list[cdk_cli.Line] = []
+    lines: list[Line] = []
     states: list[str] = []
-    reader = cdk_cli.Reader(lines.append, states.append)
+    reader = Reader(lines.append, states.append)
     for line in SAID.splitlines():
         reader.take(line)
     assert reader.stacks == {"sagestack-local-foundation": "deployed", "sagestack-local-housing-training": "no changes"}
@@ -126,8 +128,8 @@ def test_what_a_person_should_read_is_picked_from_what_the_cli_says() -> None:
 
 
 def test_what_failed_is_shown_with_its_reason() -> None:
-    lines: list[cdk_cli.Line] = []
-    reader = cdk_cli.Reader(lines.append, lambda _: None)
+    lines: list[Line] = []
+    reader = Reader(lines.append, lambda _: None)
     reader.take("a-stack | 3/7 | 5:04:17 AM | CREATE_FAILED        | AWS::S3::Bucket | Data (Data6) no such key")
     reader.take(" ❌  a-stack failed: ToolkitError: The stack named a-stack failed")
     assert reader.stacks == {"a-stack": "failed"}
@@ -136,7 +138,7 @@ def test_what_failed_is_shown_with_its_reason() -> None:
 
 
 def test_a_deployment_that_was_taken_back_says_why_and_that_all_is_as_before(tmp_path: Path) -> None:
-    reader = cdk_cli.Reader(lambda _: None, lambda _: None)
+    reader = Reader(lambda _: None, lambda _: None)
     for line in (
         "a-stack | 27/7 | 11:36:58 AM | UPDATE_FAILED           | Custom::Check | Gate/Check/Default (GateCheck6) "
         "Error: version 1 of housing is Rejected, not Approved: approve it.",
@@ -150,8 +152,8 @@ def test_a_deployment_that_was_taken_back_says_why_and_that_all_is_as_before(tmp
         "❌  a-stack failed to deploy",
     ):
         reader.take(line)
-    deployment = cdk_cli.Deployment(1, tmp_path / "log", reader.stacks, 1.0, tuple(reader.reasons), reader.went_back)
-    error = cdk_cli.failure(deployment)
+    deployment = Deployment(1, tmp_path / "log", reader.stacks, 1.0, tuple(reader.reasons), reader.went_back)
+    error = failure(deployment)
     assert error.message == (
         "a-stack failed, and is as it was before:\n"
         "  Gate/Check: version 1 of housing is Rejected, not Approved: approve it."
@@ -277,7 +279,7 @@ def test_node_that_does_not_start_is_told_in_its_own_words(tmp_path: Path, monke
     _script(root / ".venv/bin/node", "echo '--foo is not allowed in NODE_OPTIONS' >&2; exit 9")
     monkeypatch.setenv("NODE_OPTIONS", "--foo")
     with pytest.raises(CliError, match="exit code 9 and said: --foo is not allowed") as error:
-        cdk_cli.check_tools(root)
+        check_tools(root)
     assert "NODE_OPTIONS is '--foo'" in str(error.value.hint)
 
 

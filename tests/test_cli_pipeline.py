@@ -13,6 +13,7 @@ from botocore.stub import ANY
 from sagestack.cli import job_logs, pipeline_runs, report
 from sagestack.cli.main import app
 from sagestack.cli.options import State
+from sagestack.cli.pipeline_execution import Job
 from typer.testing import CliRunner
 
 from tests import cli_fakes
@@ -471,7 +472,7 @@ def test_following_a_log_shows_each_line_once_until_the_job_has_ended(
     session: cli_fakes.FakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_logs, "SETTLE_S", 0.0)
-    source = job_logs.of_job(pipeline_runs.Job("processing", "j"))
+    source = job_logs.of_job(Job("processing", "j"))
     for status, pages in (("InProgress", ("f/1", "f/1")), ("Completed", ("f/2", "f/2"))):
         session.answer("sagemaker", "describe_processing_job", {**PROCESSING_JOB, "ProcessingJobStatus": status})
         session.answer("logs", "describe_log_streams", {"logStreams": [{"logStreamName": "j/1"}]})

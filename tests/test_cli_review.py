@@ -174,6 +174,18 @@ def test_an_unknown_condition_is_told_with_what_comes_near(project: GitProject) 
     assert error["code"] == "usage"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ("pdf", "'pdf' is not a format (allowed: html, markdown, json, sarif)."),
+        ("htm", "'htm' is not a format; did you mean 'html'? (allowed: html, markdown, json, sarif)."),
+    ],
+)
+def test_an_unknown_format_is_told_with_those_that_there_are(project: GitProject, wanted: str, says: str) -> None:
+    error = json.loads(review("--format", wanted, "--json").stdout)["error"]
+    assert (error["code"], error["message"]) == ("usage", f"Invalid value for '--format' / '-f': {says}")
+
+
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_synthesized(
     project: GitProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -303,6 +303,34 @@ def test_status_tells_the_pinned_version_from_the_served_one(session: cli_fakes.
     session.check()
 
 
+def test_status_goes_on_where_it_may_not_see_what_an_endpoint_serves(session: cli_fakes.FakeSession) -> None:
+    (session.root / "environments/local.pins.yaml").write_text("models: {housing: {served_version: 3}}\n")
+    stack = {"StackName": "s", "StackStatus": "CREATE_COMPLETE", "CreationTime": NOW}
+    for _ in range(6):
+        session.answer("cloudformation", "describe_stacks", {"Stacks": [stack]})
+    for _ in range(2):
+        session.parameters("pipe", GROUP, "the-endpoint")
+        session.answer("sagemaker", "list_pipeline_executions", {"PipelineExecutionSummaries": []})
+        session.answer("sagemaker", "list_model_packages", {"ModelPackageSummaryList": []})
+        endpoint = {
+            "EndpointName": "the-endpoint",
+            "EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/the-endpoint",
+            "EndpointConfigName": "config",
+            "EndpointStatus": "InService",
+            "CreationTime": NOW,
+            "LastModifiedTime": NOW,
+        }
+        session.answer("sagemaker", "describe_endpoint", endpoint)
+        session.refuse("sagemaker", "describe_endpoint_config", "AccessDeniedException", "not authorized")
+    shown = runner.invoke(app, ["status"])
+    assert shown.exit_code == 0, shown.output
+    assert "Which version it serves is not for your role to see (DescribeEndpointConfig); 3 is pinned" in shown.stdout
+    assert "but not served" not in shown.stdout
+    told = runner.invoke(app, ["status", "--json"])
+    assert json.loads(told.stdout)["models"]["housing"]["endpoint"]["versions"] is None
+    session.check()
+
+
 def test_credentials_of_another_account_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from botocore.stub import Stubber
     from sagestack.cli import session as sessions

@@ -34,7 +34,7 @@ def _load(root: Path, text: str) -> Delivery:
 def test_what_is_left_out_has_a_default(root: Path) -> None:
     delivery = _load(root, GOOD)
     assert delivery.repository.branch == "main"
-    assert delivery.review.fail_on == ("replacement-with-data", "iam-widening", "cost>10%")
+    assert delivery.review.fail_on == ("cannot-deploy", "replacement-with-data", "iam-widening", "cost>10%")
     assert (delivery.drift_schedule, delivery.pipeline, delivery.accounts_with_oidc_provider) == (None, None, ())
     assert [stage.approval for stage in delivery.stages] == [False, True]
 

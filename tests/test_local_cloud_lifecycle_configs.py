@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from local_cloud.sagemaker import events
 from local_cloud.sagemaker.errors import ValidationError
 from tests.notebook_fakes import PREFIX, NotebookCloud, encoded, notebook_cloud
 
+TEAM = {"Key": "team", "Value": "churn"}
 ARN = f"{PREFIX}:notebook-instance-lifecycle-config/standard"
 CREATE, START = "#!/bin/bash\necho once\n", "#!/bin/bash\necho always\n"
 
@@ -31,7 +33,7 @@ def standard(cloud: NotebookCloud) -> NotebookCloud:
         NotebookInstanceLifecycleConfigName="Standard",
         OnCreate=encoded(CREATE),
         OnStart=encoded(START),
-        Tags=[{"Key": "team", "Value": "churn"}],
+        Tags=[TEAM],
     )
     return cloud
 
@@ -41,7 +43,37 @@ def test_a_lifecycle_config_is_described_as_it_was_made(standard: NotebookCloud)
     assert described["NotebookInstanceLifecycleConfigArn"] == ARN
     assert described["NotebookInstanceLifecycleConfigName"] == "Standard"
     assert (described["OnCreate"], described["OnStart"]) == (encoded(CREATE), encoded(START))
-    assert standard.call("ListTags", ResourceArn=ARN)["Tags"] == [{"Key": "team", "Value": "churn"}]
+    assert standard.call("ListTags", ResourceArn=ARN)["Tags"] == [TEAM]
+
+
+@pytest.mark.parametrize("operation", ["AddTags", "ListTags", "DeleteTags"])
+def test_nothing_is_tagged_that_is_not_there(standard: NotebookCloud, operation: str) -> None:
+    more: dict[str, Any] = {"AddTags": {"Tags": [TEAM]}, "ListTags": {}, "DeleteTags": {"TagKeys": ["team"]}}[operation]
+    for arn in (f"{ARN}-2", ARN.replace("us-east-1", "eu-west-1"), f"{PREFIX}:notebook-instance/standard"):
+        with pytest.raises(ValidationError, match="Could not find resource"):
+            standard.call(operation, ResourceArn=arn, **more)
+
+
+def test_a_tag_of_a_resource_is_given_once(standard: NotebookCloud) -> None:
+    with pytest.raises(ValidationError, match="unique per resource, and team"):
+        standard.call("AddTags", ResourceArn=ARN, Tags=[TEAM, {**TEAM, "Value": "other"}])
+    # In another case it is another tag.
+    standard.call("AddTags", ResourceArn=ARN, Tags=[TEAM, {"Key": "Team", "Value": "other"}])
+    assert len(standard.call("ListTags", ResourceArn=ARN)["Tags"]) == 2
+
+
+@pytest.mark.parametrize("key", ["aws:cloudformation:stack-name", "AWS:mine"])
+def test_tags_of_aws_are_nobody_elses(standard: NotebookCloud, key: str) -> None:
+    reserved = {"Key": key, "Value": "x"}
+    for operation, request in (
+        ("AddTags", {"ResourceArn": ARN, "Tags": [reserved]}),
+        ("DeleteTags", {"ResourceArn": ARN, "TagKeys": [key]}),
+        ("CreateNotebookInstanceLifecycleConfig", {"NotebookInstanceLifecycleConfigName": "new", "Tags": [reserved]}),
+    ):
+        with pytest.raises(ValidationError, match=f"System prefix 'aws:' reserved for AWS usage in tag key: {key}"):
+            standard.call(operation, **request)
+    with pytest.raises(ValidationError):
+        standard.call("DescribeNotebookInstanceLifecycleConfig", NotebookInstanceLifecycleConfigName="new")
 
 
 def test_a_change_of_one_script_leaves_the_other(standard: NotebookCloud) -> None:

@@ -9,18 +9,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local_cloud_fixtures import LocalCloud
+from tests.stopped_notebooks import stopped_notebook
 
 OPEN = "sagemaker:CreatePresignedNotebookInstanceUrl"
 
 
 @pytest.fixture(scope="module")
 def tagged(cloud: LocalCloud) -> str:
-    """Tags on two instances that are not there: whoever is let in is told that."""
-    prefix = f"arn:aws:sagemaker:{cloud.region}:{cloud.account}:notebook-instance/access"
-    for owner in ("ada", "bob"):
-        tags = [{"Key": "sagestack:owner", "Value": owner}]
-        cloud.client("sagemaker").add_tags(ResourceArn=f"{prefix}-of-{owner}", Tags=tags)
-    return prefix
+    """Two instances that are stopped: whoever is let in is told that. What their ARNs begin with."""
+    arns = [stopped_notebook(cloud, f"access-of-{owner}", owner=owner) for owner in ("ada", "bob")]
+    return arns[0].removesuffix("-of-ada")
 
 
 def answers(cloud: LocalCloud, user: str, statement: dict[str, Any], *calls: tuple[str, dict[str, Any]]) -> list[str]:

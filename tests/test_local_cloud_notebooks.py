@@ -76,7 +76,8 @@ def test_an_instance_is_stopped_started_and_deleted_with_its_volume(cloud: Noteb
     gone(cloud)
     assert cloud.runtime.removed == [cloud.folder / "notebooks/mine/volume"]
     assert not (cloud.folder / "notebooks/mine").exists()
-    assert cloud.call("ListTags", ResourceArn=ARN)["Tags"] == []
+    with pytest.raises(ValidationError, match="Could not find resource"):
+        cloud.call("ListTags", ResourceArn=ARN)
     assert cloud.statuses() == [
         *("Pending", "InService", "Stopping", "Stopped"),
         *("Pending", "InService", "Stopping", "Stopped", "Deleting"),

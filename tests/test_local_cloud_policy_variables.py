@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local_cloud_fixtures import LocalCloud
+from tests.stopped_notebooks import stopped_notebook
 
 ROOT = Path(__file__).parent.parent
 MINE = {"StringEquals": {"aws:ResourceTag/owner": "${aws:PrincipalTag/user}"}}
@@ -81,10 +82,7 @@ def test_people_become_who_they_are_and_reach_what_is_theirs(cloud: LocalCloud) 
     policy = {"Version": "2012-10-17", "Statement": {**opening, "Condition": tag}}
     iam.put_role_policy(RoleName="is-somebody", PolicyName="policy", PolicyDocument=json.dumps(policy))
     for owner in ("vera", "walt"):
-        cloud.client("sagemaker").add_tags(
-            ResourceArn=f"arn:aws:sagemaker:{cloud.region}:{cloud.account}:notebook-instance/of-{owner}",
-            Tags=[{"Key": "sagestack:owner", "Value": owner}],
-        )
+        stopped_notebook(cloud, f"of-{owner}", owner=owner)
     iam.create_user(UserName="vera", Tags=[{"Key": "user", "Value": "vera"}])
     may = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sts:*", "Resource": "*"}}
     iam.put_user_policy(UserName="vera", PolicyName="policy", PolicyDocument=json.dumps(may))
@@ -100,6 +98,6 @@ def test_people_become_who_they_are_and_reach_what_is_theirs(cloud: LocalCloud) 
     session = become("vera")
     sagemaker = cloud.client("sagemaker", session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
     for name, code in (("of-vera", "ValidationException"), ("of-walt", "AccessDeniedException")):
-        # Neither is there: who is let in is told that.
+        # Neither runs: who is let in is told that.
         with pytest.raises(ClientError, match=code):
             sagemaker.create_presigned_notebook_instance_url(NotebookInstanceName=name)

@@ -55,9 +55,11 @@ def status_of(cloud: LocalCloud, stack: str) -> str:
 def test_a_killed_cloud_has_what_it_had(own_cloud: LocalCloud) -> None:
     own_cloud.client("s3").create_bucket(Bucket="kept")
     own_cloud.client("s3").put_object(Bucket="kept", Key="a/b.csv", Body=b"1,2\n")
-    own_cloud.client("sagemaker").add_tags(
-        ResourceArn="arn:aws:sagemaker:us-east-1:000000000000:model/kept", Tags=[{"Key": "a", "Value": "b"}]
-    )
+    repository = own_cloud.client("sagemaker").create_code_repository(
+        CodeRepositoryName="kept",
+        GitConfig={"RepositoryUrl": "https://github.com/example/kept.git"},
+        Tags=[{"Key": "a", "Value": "b"}],
+    )["CodeRepositoryArn"]
     role = own_cloud.role("kept", {"Action": "s3:GetObject", "Resource": "*"})
     deploy_until(own_cloud, "kept", TOPIC_TEMPLATE, "CREATE_COMPLETE")
     iam = own_cloud.state_dir / "ministack/iam.json"
@@ -65,7 +67,7 @@ def test_a_killed_cloud_has_what_it_had(own_cloud: LocalCloud) -> None:
     own_cloud.kill()
     own_cloud.start()
     assert own_cloud.client("s3").get_object(Bucket="kept", Key="a/b.csv")["Body"].read() == b"1,2\n"
-    tags = own_cloud.client("sagemaker").list_tags(ResourceArn="arn:aws:sagemaker:us-east-1:000000000000:model/kept")
+    tags = own_cloud.client("sagemaker").list_tags(ResourceArn=repository)
     assert tags["Tags"] == [{"Key": "a", "Value": "b"}]
     assert own_cloud.client("iam").get_role(RoleName="kept")["Role"]["Arn"] == role
     assert status_of(own_cloud, "kept") == "CREATE_COMPLETE"

@@ -420,7 +420,11 @@ IN_TESTS_OF_THEIR_OWN = {"what other stacks import is replaced, so that the depl
 @pytest.mark.parametrize("rule", RULES)
 def test_a_change_is_as_grave_as_the_documentation_says(rule: str) -> None:
     (before, after), logical_id = RULES[rule]
-    assert compared(before, after)[logical_id].severity == documented_rules()[rule]
+    found = compared(before, after)[logical_id]
+    assert found.severity == documented_rules()[rule]
+    # Beside each domain of ours stands what refuses its replacement.
+    refused = ("so that the deployment fails", "which SageMaker refuses", "a Studio domain is replaced")
+    assert found.cannot_deploy == rule.endswith(refused)
 
 
 def test_each_documented_rule_is_tested() -> None:
@@ -772,7 +776,9 @@ def test_a_serverless_endpoint_starts_cold() -> None:
 
 def test_a_refused_update_says_the_way_out_and_promises_nothing_of_what_would_follow() -> None:
     reasons = compared(*changed(serving(), serverless))["Endpoint"].reasons
-    assert reasons[0].startswith("SageMaker refuses to update an endpoint from real-time to serverless")
+    assert reasons[0].startswith(
+        "The deployment fails: SageMaker refuses to update an endpoint from real-time to serverless"
+    )
     assert not any("callers notice nothing" in reason for reason in reasons)
 
 

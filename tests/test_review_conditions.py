@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sagestack.review.assembly import Resource
+from sagestack.review.assembly import Assembly, Resource
+from sagestack.review.changes import change_notes
 from sagestack.review.changes.endpoint_notes import several_at_once
 from sagestack.review.conditions import evaluate
 from sagestack.review.results import (
@@ -133,11 +135,44 @@ def met(condition: str, **found: Any) -> list[str]:
         ("deletion", change(Action.REPLACED), False),
         ("interruption", change(Action.UPDATED, interruption="Callers get errors."), True),
         ("interruption", change(Action.UPDATED), False),
+        ("cannot-deploy", change(Action.UPDATED, cannot_deploy=True), True),
+        ("cannot-deploy", change(Action.CREATED, cannot_deploy=True), True),
+        ("cannot-deploy", change(Action.DELETED, data="refused"), False),
         ("any-change", change(Action.CREATED), True),
     ],
 )
 def test_changes_of_resources_meet_conditions(condition: str, changes: ResourceChange, is_met: bool) -> None:
     assert bool(met(condition, changes=(changes,))) is is_met
+
+
+def test_what_cannot_be_deployed_says_why_rather_than_what_would_be() -> None:
+    refused = change(
+        Action.REPLACED,
+        cannot_deploy=True,
+        interruption="Callers get errors.",
+        reasons=("The deployment fails: taken.",),
+    )
+    assert met("cannot-deploy", changes=(refused,)) == [
+        f"prod: AWS::S3::Bucket Data in {STACK} is replaced (The deployment fails: taken.)"
+    ]
+
+
+def test_a_stack_that_takes_back_what_another_imports_cannot_be_deployed() -> None:
+    """No resource of it changes: a note alone says that."""
+
+    def two(**outputs: Any) -> Assembly:
+        reading = {
+            "Type": "AWS::SSM::Parameter",
+            "Properties": {"Value": {"Fn::ImportValue": "it"} if outputs else "a"},
+        }
+        shared = assembly({"Data": {"Type": "AWS::S3::Bucket"}}, stack="shared", Outputs=outputs)
+        return replace(shared, stacks={**shared.stacks, **assembly({"It": reading}, stack="using").stacks})
+
+    notes = change_notes(two(Out={"Value": {"Ref": "Data"}, "Export": {"Name": "it"}}), two())
+    (sentence,) = met("cannot-deploy", notes=(*notes, "Stack other loses its termination protection."))
+    assert sentence.startswith(
+        "prod: The deployment of shared fails: it takes back the export it, which using still imports"
+    )
 
 
 def test_a_sentence_names_the_environment_the_resource_and_why() -> None:

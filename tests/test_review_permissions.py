@@ -330,7 +330,7 @@ def test_a_denial_that_is_weakened_is_lost_in_part() -> None:
         with_role(allow("s3:*", OBJECTS), deny("s3:DeleteObject", OBJECTS)),
     )
 
-    assert change.sentence == "Role: s3:PutObject on Data/* is no longer denied"
+    assert change.sentence == "Role: s3:PutObject on Data/* is no longer denied, and this allows it: s3:* on Data/*"
 
 
 def test_a_denial_that_is_added_is_narrower() -> None:

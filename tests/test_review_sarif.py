@@ -58,6 +58,15 @@ def test_a_result_stands_at_the_line_that_makes_the_resource() -> None:
     assert lost["properties"]["environments"] == ["dev", "staging", "prod"]
 
 
+def test_what_cannot_be_deployed_is_told_before_what_it_would_lose() -> None:
+    review = review_reports.rich()
+    first = review.environments[0]
+    change = dataclasses.replace(first.changes[0], cannot_deploy=True)
+    review = dataclasses.replace(review, environments=(dataclasses.replace(first, changes=(change,)),))
+    assert len(of_rule(review, "sagestack/cannot-deploy")) == 1
+    assert of_rule(review, "sagestack/data-loss") == []
+
+
 @pytest.mark.parametrize("source", [None, "/usr/lib/python3/aws_cdk/core.py:3", "../elsewhere.py:3", "nonsense"])
 def test_what_has_no_line_in_the_repository_stands_at_the_app(source: str | None) -> None:
     review = review_reports.rich()

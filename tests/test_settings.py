@@ -360,10 +360,10 @@ def test_a_volume_key_is_for_instances_without_disks_of_their_own(instance_type:
 
 
 def test_a_profile_of_the_machine_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sagestack.settings import environment, instance_types
+    from sagestack.settings import accounts, instance_types
 
     monkeypatch.setenv("AWS_PROFILE", "not-there")
-    environment._regions.cache_clear()
+    accounts._regions.cache_clear()
     instance_types.known_instance_types.cache_clear()
     assert load_environment("dev").region
 

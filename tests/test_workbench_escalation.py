@@ -6,77 +6,49 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sagestack.review.intrinsics import as_text, is_intrinsic
-from sagestack.settings import EnvironmentNames
-from sagestack.settings.workbench.personas import PERSONAS
 
+from functions.notebook_rollout.tags import RESTART_TAG
 from tests.policy_decisions import Statement, allows
-from tests.whole_workbench import STACK, WholeWorkbench
+from tests.whole_workbench import STACK
+from tests.workbench_roles import (
+    ACCOUNT,
+    ADAS,
+    BUCKET,
+    EVERYBODYS,
+    REGION,
+    ROLES,
+    logs,
+    of_iam,
+    role_policies,
+    sagemaker,
+    statements_of_role,
+    who_may,
+)
 
-ACCOUNT, REGION = "111111111111", "us-east-1"
-NAMES = EnvironmentNames("dev")
-ADAS, EVERYBODYS = (f"notebook-instance/{NAMES.notebook_instance(name)}" for name in ("explore", "review"))
-PEOPLE = {f"people: {persona}": f"Personas{persona.title().replace('-', '')}" for persona in PERSONAS}
-MACHINES = {
-    "a notebook with jobs": "NotebookRoleexplore",
-    "a notebook without": "NotebookRolereview",
-    "a person in Studio": "StudioRoleada",
-}
-ROLES = {**PEOPLE, **MACHINES}
-BUCKET = "<import sagestack-dev-foundation:ExportsOutputFnGetAttArtifacts82DD59A1Arn3B515032>"
-"""Of artefacts, as the template refers to it: were it called otherwise, the test of what some may would fail."""
 BOB = {"aws:ResourceTag/sagestack:owner": "bob"}
 
 
-def sagemaker(what: str) -> str:
-    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{what}"
+def tagged(operation: str, **tags: str) -> dict[str, str]:
+    """What IAM is told of a request that makes something with these tags."""
+    requested = {f"aws:RequestTag/{_key_in_any_case(key)}": value for key, value in tags.items()}
+    return {"sagemaker:TaggingAction": operation, "aws:TagKeys": ",".join(tags), **requested}
 
 
-def of_iam(what: str) -> str:
-    return f"arn:aws:iam::{ACCOUNT}:{what}"
+def _key_in_any_case(key: str) -> str:
+    """IAM compares the keys of tags without regard to case, so here all are written as policies write them."""
+    return key.lower()
 
 
-def logs(what: str) -> str:
-    return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/sagemaker/{what}"
+OF_STUDIO = {
+    "sagemaker:domain-arn": sagemaker("domain/d-example"),
+    "sagemaker:user-profile-arn": sagemaker("user-profile/d-example/ada"),
+}
+"""What Studio puts on a space that somebody makes in its user interface."""
 
 
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Statement]]:
-    """All statements of each role of the workbench's stack, with what is known at deployment as text."""
-    resources = WholeWorkbench.of(tmp_path_factory).templates.by_stack[STACK]["Resources"]
-    return {
-        who: [
-            _plain(statement)
-            for logical_id, resource in resources.items()
-            if resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy") and logical_id.startswith(role)
-            for statement in resource["Properties"]["PolicyDocument"]["Statement"]
-        ]
-        for who, role in ROLES.items()
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict) and "Fn::Join" in value:
-        separator, parts = value["Fn::Join"]
-        return separator.join(_plain(part) for part in parts)
-    if is_intrinsic(value):
-        # Not as a variable of the policy looks.
-        return as_text(value).replace("${", "<").replace("}", ">")
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
-
-
-def who_may(policies: dict[str, list[Statement]], action: str, resource: str, context: dict[str, str]) -> set[str]:
-    everywhere = {
-        "aws:PrincipalTag/user": "ada",
-        "aws:RequestedRegion": REGION,
-        "aws:SourceIp": "203.0.113.9",
-        "iam:PassedToService": "sagemaker.amazonaws.com",
-        "sagemaker:DomainId": "d-example",
-        "sagemaker:UserProfileName": "ada",
-    }
-    return {who for who in ROLES if allows(policies[who], action, resource, {**everywhere, **context})}
+    return role_policies(tmp_path_factory)
 
 
 # By what they are after.
@@ -189,6 +161,49 @@ ATTACKS: dict[str, tuple[str, str, dict[str, str]]] = {
         {},
     ),
     "read all logs of notebooks": ("logs:FilterLogEvents", logs("NotebookInstances:*"), {}),
+    # What another notebook is said to have done.
+    **{
+        f"{operation} {stream}": (f"logs:{operation}", logs(f"NotebookInstances:log-stream:{stream}"), {})
+        for operation in ("CreateLogStream", "PutLogEvents")
+        for stream in ("sagestack-dev-explore2/jupyter.log", "sagestack-prod-explore/jupyter.log", "mine")
+    },
+    "forget what a notebook did": (
+        "logs:DeleteLogStream",
+        logs("NotebookInstances:log-stream:sagestack-dev-explore/x"),
+        {},
+    ),
+    "say what serves": ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "AWS/SageMaker"}),
+    # To evade the stop of a spent budget, or the count of it, in Studio.
+    **{
+        f"make a space with {'; '.join(f'{key}={value}' for key, value in given.items())}": (
+            "sagemaker:AddTags",
+            sagemaker("space/d-example/mine"),
+            tagged("CreateSpace", **given),
+        )
+        for given in (
+            {"sagestack:keep": "true"},
+            {"Sagestack:Keep": "true"},
+            {**OF_STUDIO, "sagestack:keep": "true"},
+            {"sagestack:budget-spent": "2026-11"},
+            {"sagestack:owner": "grace"},
+            {"Sagestack:Owner": "grace"},
+            {"sagestack:workbench": "prod"},
+        )
+    },
+    "make an app that is another's cost": (
+        "sagemaker:AddTags",
+        sagemaker("app/d-example/ada/jupyterlab/default"),
+        tagged("CreateApp", **{"sagestack:workbench": "prod"}),
+    ),
+    **{
+        f"tag {what} that is there": ("sagemaker:AddTags", sagemaker(what), {"aws:TagKeys": "team"})
+        for what in ("space/d-example/mine", "app/d-example/ada/jupyterlab/default", "user-profile/d-example/ada")
+    },
+    "make a profile with tags": (
+        "sagemaker:AddTags",
+        sagemaker("user-profile/d-example/mine"),
+        tagged("CreateUserProfile", team="a"),
+    ),
     # What would then happen by itself.
     **{
         f"{operation} a schedule": (
@@ -250,6 +265,49 @@ def test_what_some_may_is_nobody_elses(policies: dict[str, list[Statement]]) -> 
         ("sagemaker:CreatePresignedNotebookInstanceUrl", sagemaker(EVERYBODYS), {}, working),
         ("sagemaker:AddTags", sagemaker(ADAS), keep, {"people: operator"}),
         ("sagemaker:DeleteTags", sagemaker(ADAS), keep, {"people: operator"}),
+        *(
+            (
+                "sagemaker:AddTags",
+                sagemaker(what),
+                tagged(operation, **OF_STUDIO, **more),
+                {"a person in Studio"},
+            )
+            for what, operation, more in (
+                ("space/d-example/mine", "CreateSpace", {}),
+                # What the profile and the domain have, in case that SageMaker asks for it.
+                ("space/d-example/mine", "CreateSpace", {"sagestack:owner": "ada", "sagestack:workbench": "dev"}),
+                ("space/d-example/mine", "CreateSpace", {"team": "churn"}),
+                # And the space: another's, which an operator lets run.
+                (
+                    "app/d-example/team/jupyterlab/default",
+                    "CreateApp",
+                    {"sagestack:owner": "grace", "sagestack:keep": "true", "sagestack:workbench": "dev"},
+                ),
+            )
+        ),
+        *(
+            (
+                f"logs:{operation}",
+                logs(f"NotebookInstances:log-stream:sagestack-dev-explore/{stream}"),
+                {},
+                {"a notebook with jobs"},
+            )
+            for operation in ("CreateLogStream", "PutLogEvents")
+            for stream in ("jupyter.log", "LifecycleConfigOnStart")
+        ),
+        (
+            "logs:CreateLogGroup",
+            # As CloudWatch asks for it.
+            logs("NotebookInstances:log-stream:"),
+            {},
+            {"a notebook with jobs", "a notebook without"},
+        ),
+        (
+            "cloudwatch:PutMetricData",
+            "*",
+            {"cloudwatch:namespace": "Sagestack/Notebooks"},
+            {"a notebook with jobs"},
+        ),
         ("sagemaker:UpdateModelPackage", version, {}, {"people: reviewer"}),
         (
             "sagemaker:StartPipelineExecution",
@@ -290,3 +348,23 @@ def test_a_notebook_hands_over_no_role_but_its_own(policies: dict[str, list[Stat
     is_own: Callable[[str, str], bool] = lambda who, arn: ROLES[who] in arn and arn.endswith(".Arn>")  # noqa: E731
     assert {who for who, arns in handed.items() if arns} == {"a notebook with jobs", "a person in Studio"}
     assert all(is_own(who, arn) for who, arns in handed.items() for arn in arns), handed
+
+
+@pytest.mark.parametrize(
+    "keys", ["sagestack:owner", "sagestack:budget-spent", "sagestack:restarting,sagestack:owner", None]
+)
+def test_the_maintenance_window_puts_its_own_mark_on_instances_and_no_other(
+    maintenance: list[Statement], keys: str | None
+) -> None:
+    for operation in ("AddTags", "DeleteTags"):
+        action, context = f"sagemaker:{operation}", {"aws:TagKeys": keys} if keys else {}
+        assert not allows(maintenance, action, sagemaker(ADAS), context)
+        assert allows(maintenance, action, sagemaker(ADAS), {"aws:TagKeys": RESTART_TAG})
+
+
+@pytest.fixture(scope="module")
+def maintenance(tmp_path_factory: pytest.TempPathFactory) -> list[Statement]:
+    """What the functions of the maintenance window may do."""
+    found = statements_of_role(tmp_path_factory, "MaintenanceRestart")
+    assert found
+    return found

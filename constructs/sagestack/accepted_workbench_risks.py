@@ -63,6 +63,9 @@ ACCEPTED_WORKBENCH_RISKS: Mapping[str, str] = {
         for role in (_NOTEBOOK, _STUDIO)
         for streams in ("{jobs}:log-stream:{notebook}-*", "Endpoints/{notebook}-*:log-stream:*")
     },
+    f"{_IAM5}[Resource::{_LOG_GROUP}/NotebookInstances:log-stream:{{notebook}}/*] at {_NOTEBOOK}": (
+        "What the instance itself prints: SageMaker names its streams, all of which begin with its name. To write."
+    ),
     f"{_IAM5}[Resource::arn:{{partition}}:s3:::{{bucket}}/*] at {_NOTEBOOK}": (
         "Whole buckets that environments/*.yaml grants one notebook by name (read_buckets, write_buckets)."
     ),

@@ -8,7 +8,8 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
-from sagestack.deployment_statements import DeploymentStatements
+from sagestack.deployment_base_statements import BaseStatements
+from sagestack.deployment_working_statements import WorkingStatements
 from sagestack.permissions_boundary import PermissionsBoundary
 from sagestack.settings import Environment, EnvironmentNames
 from sagestack.settings.names import GUARDED_PATH
@@ -40,15 +41,16 @@ class DeploymentPolicy(Construct):
         """
         super().__init__(scope, id)
         names = EnvironmentNames(environment.name)
-        statements = DeploymentStatements(cdk.Stack.of(self), names)
+        stack = cdk.Stack.of(self)
         boundary_arn = boundary.managed_policy_arn if boundary else None
         working, base = names.deployment_policies
-        of_workbench = (
-            WorkbenchStatements(cdk.Stack.of(self), names, environment.workbench) if environment.workbench else None
-        )
-        on_base = [*statements.base(boundary_arn), *(of_workbench.base(boundary_arn) if of_workbench else [])]
+        of_workbench = WorkbenchStatements(stack, names, environment.workbench) if environment.workbench else None
+        on_base = [
+            *BaseStatements(stack, names).all(boundary_arn),
+            *(of_workbench.base(boundary_arn) if of_workbench else []),
+        ]
         self.policies = [
-            self._policy("Working", working, environment, statements.working()),
+            self._policy("Working", working, environment, WorkingStatements(stack, names).all()),
             self._policy("Base", base, environment, on_base),
         ]
         if of_workbench:

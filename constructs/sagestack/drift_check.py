@@ -16,7 +16,7 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from sagestack import settings
-from sagestack.deployment_statements import QUALIFIER
+from sagestack.policy_statements import QUALIFIER
 from sagestack.settings import shipped
 from sagestack.settings.cron import eventbridge_cron
 from sagestack.settings.delivery import AwsPipeline, Repository

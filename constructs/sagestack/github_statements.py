@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
-from sagestack.deployment_statements import QUALIFIER
-from sagestack.policy_statements import Scope, allow
+from sagestack.policy_statements import QUALIFIER, Scope, allow
 from sagestack.reading_actions import READING, READING_A_WORKBENCH
 from sagestack.settings import EnvironmentNames
 

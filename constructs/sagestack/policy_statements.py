@@ -9,6 +9,8 @@ from aws_cdk import aws_iam as iam
 
 from sagestack.settings import EnvironmentNames
 
+QUALIFIER = "hnb659fds"
+"""Of CDK's default bootstrap, in the names of its roles, bucket and repository."""
 TAGS = ("TagResource", "UntagResource", "ListTagsForResource")
 """What most services call it to tag."""
 

@@ -212,7 +212,8 @@ class Provisioner:
 
     def _call(self, operation: str, request: Request) -> Properties:
         try:
-            return self._service().call(operation, self._caller(), request)
+            with tags.from_cloudformation():
+                return self._service().call(operation, self._caller(), request)
         except ApiError as error:
             # The form of a real stack event, so that people find what they find for AWS.
             raise ProvisioningError(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagestack.cli import cdk_cli
+from sagestack.cli.bootstrap_checks import TOOLKIT_STACK
+from sagestack.cli.cdk_tools import Tools
 from sagestack.cli.errors import CliError
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def toolkit(session: Session) -> Toolkit | None:
     from botocore.exceptions import ClientError
 
     try:
-        stack = session.cloudformation.describe_stacks(StackName=cdk_cli.TOOLKIT_STACK)["Stacks"][0]
+        stack = session.cloudformation.describe_stacks(StackName=TOOLKIT_STACK)["Stacks"][0]
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
@@ -96,7 +98,7 @@ def removed(session: Session, before: Toolkit | None) -> tuple[str, ...]:
     return tuple(arn for arn in before.policies if not _is_ours(session, arn))
 
 
-def commands(session: Session, tools: cdk_cli.Tools, trust: Sequence[str], before: Toolkit | None) -> list[Command]:
+def commands(session: Session, tools: Tools, trust: Sequence[str], before: Toolkit | None) -> list[Command]:
     """What is run, in order.
 
     Args:

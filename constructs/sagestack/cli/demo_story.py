@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sagestack.cli import cdk_cli, endpoint, held_out, local_cloud, promotion, registry, report
+from sagestack.cli import cdk_tools, endpoint, held_out, local_cloud, promotion, registry, report
 from sagestack.cli.commands import run
 from sagestack.cli.commands.cloud import runner_words
 from sagestack.cli.commands.deploy import run_deployment
@@ -39,7 +39,7 @@ class Story:
         """
         began = time.monotonic()
         root = self._state.root
-        tools = cdk_cli.check_tools(root)
+        tools = cdk_tools.check_tools(root)
         with self._chapter("The local cloud", "sagestack up"):
             cloud, is_new = local_cloud.start(
                 root, port, lambda: self._out.say("  Starting it"), clock_factor=clock_factor

@@ -24,17 +24,19 @@ class State:
     name: str
     status: str
     failure_reason: str | None
-    versions: tuple[int, ...]
-    """What its variants serve."""
+    versions: tuple[int, ...] | None
+    """What its variants serve; None where that may not be looked at."""
     instances: int
     changed: datetime.datetime
+    denied: str | None = None
+    """The operation that would say which versions, where the caller may not."""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "status": self.status,
             "failure_reason": self.failure_reason,
-            "versions": list(self.versions),
+            "versions": None if self.versions is None else list(self.versions),
             "instances": self.instances,
             "changed": self.changed,
         }
@@ -75,19 +77,28 @@ def name(session: Session, model: str) -> str:
 
 
 def describe(session: Session, endpoint: str) -> State:
-    """The endpoint as it is now, down to the versions that it serves."""
+    """The endpoint as it is now, down to the versions that it serves, where the caller may see them.
+
+    CloudFormation names endpoint configs and models, and none of their names says of which environment they are: a role that sees
+    one environment alone, as those of people do, cannot be let to see them.
+    """
+    from botocore.exceptions import ClientError
+
     answer = session.sagemaker.describe_endpoint(EndpointName=endpoint)
-    served: set[int] = set()
-    config = answer.get("EndpointConfigName")
-    if config:
-        variants = session.sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-        for variant in variants:
-            served |= _versions(session, variant.get("ModelName", ""))
+    versions: tuple[int, ...] | None = None
+    denied: str | None = None
+    try:
+        versions = _served(session, answer.get("EndpointConfigName"))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        denied = error.operation_name
     return State(
         name=endpoint,
         status=answer["EndpointStatus"],
         failure_reason=answer.get("FailureReason"),
-        versions=tuple(sorted(served)),
+        versions=versions,
+        denied=denied,
         instances=sum(variant.get("CurrentInstanceCount", 0) for variant in answer.get("ProductionVariants", [])),
         changed=answer["LastModifiedTime"],
     )
@@ -144,6 +155,13 @@ def invoke(session: Session, endpoint: str, body: bytes, content_type: str, acce
             details={"status": status, "answer": said},
         ) from error
     return Answer(answer["Body"].read(), answer["ContentType"], answer.get("InvokedProductionVariant", ""))
+
+
+def _served(session: Session, config: str | None) -> tuple[int, ...]:
+    if not config:
+        return ()
+    variants = session.sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    return tuple(sorted(set().union(*(_versions(session, variant.get("ModelName", "")) for variant in variants))))
 
 
 def _versions(session: Session, model: str) -> set[int]:

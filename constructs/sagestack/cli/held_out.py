@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sagestack.cli import endpoint, pipeline_runs
+from sagestack.cli import endpoint, pipeline_runs, step_outputs
 from sagestack.cli.errors import CliError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def load(session: Session, execution_arn: str) -> Rows:
     """
     for step in pipeline_runs.describe(session, execution_arn).steps:
         if step.job is not None and step.job.kind == "processing":
-            uri = pipeline_runs.processing_outputs(session, step.job.name).get(OUTPUT)
+            uri = step_outputs.processing_outputs(session, step.job.name).get(OUTPUT)
             if uri:
                 return _read(session, uri)
     raise CliError(

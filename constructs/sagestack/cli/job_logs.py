@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sagestack.cli.pipeline_runs import Execution, Job, JobKind
+from sagestack.cli.pipeline_execution import Execution, Job, JobKind
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import OutputLogEventTypeDef

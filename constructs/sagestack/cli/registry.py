@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sagestack.cli import pipeline_runs
+from sagestack.cli import step_outputs
 from sagestack.cli.errors import CliError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def metrics(session: Session, version: Version) -> dict[str, float]:
     """What the version scored before it was registered, by dotted paths; empty where it says nothing."""
     answer = session.sagemaker.describe_model_package(ModelPackageName=version.arn)
     uri = answer.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {}).get("S3Uri")
-    return pipeline_runs.numbers(pipeline_runs.read_json(session, uri)) if uri else {}
+    return step_outputs.numbers(step_outputs.read_json(session, uri)) if uri else {}
 
 
 def decide(session: Session, version: Version, approval: Literal["Approved", "Rejected"], reason: str | None) -> bool:

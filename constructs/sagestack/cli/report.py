@@ -19,7 +19,7 @@ from sagestack.cli.output import Output
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sagestack.cli.pipeline_runs import Execution
+    from sagestack.cli.pipeline_execution import Execution
     from sagestack.cli.registry import Version
 
 _STYLES = {

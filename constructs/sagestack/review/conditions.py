@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from sagestack.review.results import (
+    NOTE_OF_FAILURE,
     Action,
     CostLine,
     EnvironmentReview,
@@ -40,6 +42,8 @@ def _sentences(condition: Condition, found: EnvironmentReview) -> Iterator[str]:
         yield from _unpriced(found)
     elif condition.kind is ConditionKind.NEW_FINDING:
         yield from _new_findings(found)
+    elif condition.kind is ConditionKind.CANNOT_DEPLOY:
+        yield from _failures(found)
     elif condition.kind is ConditionKind.ANY_CHANGE:
         yield from _anything(found)
     elif condition.kind in _OF_CHANGES:
@@ -129,6 +133,14 @@ def _new_findings(found: EnvironmentReview) -> Iterator[str]:
         if finding.state == "new" and finding.accepted is None and finding.severity is not Severity.NOTICE:
             what = f"{finding.resource.path} in {finding.stack}" if finding.resource else finding.stack
             yield f"{found.environment}: {finding.rule} ({finding.tool}) at {what}: {finding.message}"
+
+
+def _failures(found: EnvironmentReview) -> Iterator[str]:
+    """What is of one resource, and what is of a whole stack, as an export that others still import."""
+    for change in found.changes:
+        if change.cannot_deploy:
+            yield _of_change(replace(change, interruption=None), found.environment)
+    yield from (f"{found.environment}: {note}" for note in found.notes if note.startswith(NOTE_OF_FAILURE))
 
 
 def _anything(found: EnvironmentReview) -> Iterator[str]:

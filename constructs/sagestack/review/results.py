@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from sagestack.review.assembly import Resource
 
+NOTE_OF_FAILURE = "The deployment of "
+"""How each note begins that says that a stack cannot be deployed; of a resource `ResourceChange.cannot_deploy` says it."""
+
 
 class Severity(StrEnum):
     """How much a reviewer should care, the worst first."""
@@ -62,6 +65,7 @@ class ResourceChange:
             hands from then on); `lost`; `refused` CloudFormation fails, as for a bucket that is not empty.
         interruption: what callers notice while it happens, in a sentence; None for nothing.
         reasons: in a reviewer's words, the most important first: why it is replaced, what is lost, what to do instead.
+        cannot_deploy: whether CloudFormation or the service is known to refuse it: the deployment fails and is rolled back.
         renamed_from: the logical id under which the same construct's resource, alike in type and properties, stood before.
     """
 
@@ -73,6 +77,7 @@ class ResourceChange:
     data: Literal["none", "kept", "lost", "refused"] = "none"
     interruption: str | None = None
     reasons: tuple[str, ...] = ()
+    cannot_deploy: bool = False
     renamed_from: str | None = None
 
     @property

@@ -9,23 +9,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from sagestack.settings import source
+from sagestack.settings.accounts import Account, Region
 from sagestack.settings.base import Settings
 from sagestack.settings.cron import check_cron
-from sagestack.settings.environment import (
-    LOCAL,
-    PROJECT_ROOT,
-    Account,
-    Environment,
-    Region,
-    known_environments,
-    load_environment,
-)
+from sagestack.settings.environment import Environment
+from sagestack.settings.environment_reading import load_environment
 from sagestack.settings.errors import Allowed, Misfit, SettingsError, described, suggestion
+from sagestack.settings.project_files import LOCAL, PROJECT_ROOT, known_environments
 from sagestack.settings.review_conditions import parse_conditions
 from sagestack.settings.source import SettingsFile
 
 FILE = "delivery.yaml"
-DEFAULT_FAIL_ON = ("replacement-with-data", "iam-widening", "cost>10%")
+DEFAULT_FAIL_ON = ("cannot-deploy", "replacement-with-data", "iam-widening", "cost>10%")
 
 
 class GitHubIds(Settings):
@@ -59,7 +54,9 @@ class Repository(Settings):
         if self.host != "gitlab" and self.name.count("/") != 1:
             raise Misfit((("name",), f"{self.name!r} is not allowed on {self.host} (allowed: owner/name)"))
         if self.github_ids and (self.host != "github" or self.api_url):
-            raise Misfit((("github_ids",), "are of github.com alone, whose jobs the roles in AWS trust; leave them out"))
+            raise Misfit(
+                (("github_ids",), "are of github.com alone, whose jobs the roles in AWS trust; leave them out")
+            )
         return self
 
     def github_subject(self, of: str) -> str:

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, FiniteFloat, PlainValidator, Validat
 
 from sagestack.settings import source
 from sagestack.settings.base import Settings
-from sagestack.settings.environment import PROJECT_ROOT, model_folders
 from sagestack.settings.errors import Allowed, FromPath, Misfit, SettingsError, described, suggestion
+from sagestack.settings.project_files import PROJECT_ROOT, model_folders
 
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 

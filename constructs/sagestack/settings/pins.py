@@ -10,8 +10,10 @@ from pathlib import Path
 from ruamel.yaml.comments import CommentedMap
 
 from sagestack.settings import source
-from sagestack.settings.environment import LOCAL, PROJECT_ROOT, PinnedModel, Pins, load_environment, pins_file
+from sagestack.settings.environment_reading import load_environment
 from sagestack.settings.errors import SettingsError, suggestion
+from sagestack.settings.local_pins import PinnedModel, Pins
+from sagestack.settings.project_files import LOCAL, PROJECT_ROOT, pins_file
 
 
 def write_pin(environment: str, model: str, version: int | None, root: Path = PROJECT_ROOT) -> Path:

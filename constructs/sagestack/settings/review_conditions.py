@@ -23,6 +23,7 @@ class ConditionKind(StrEnum):
     REPLACEMENT = "replacement"
     DELETION = "deletion"
     INTERRUPTION = "interruption"
+    CANNOT_DEPLOY = "cannot-deploy"
     IAM_WIDENING = "iam-widening"
     PUBLIC_ACCESS = "public-access"
     LOST_BOUNDARY = "lost-boundary"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sagestack.cli import bootstrapping, cdk_cli
+from sagestack.cli import bootstrapping, cdk_tools
 from sagestack.cli.errors import CliError
 from sagestack.cli.options import EnvOption, JsonOption, state_of
 
@@ -55,7 +55,7 @@ def bootstrap(
 
     state = state_of(context)
     out = state.output
-    tools = cdk_cli.check_tools(state.root)
+    tools = cdk_tools.check_tools(state.root)
     session = state.connect(environment)
     before = bootstrapping.toolkit(session)
     lost = bootstrapping.removed(session, before)

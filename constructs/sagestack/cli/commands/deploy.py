@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sagestack.cli import cdk_cli
+from sagestack.cli import cdk_cli, deployment_outcome
+from sagestack.cli.cdk_output import Line
+from sagestack.cli.cdk_tools import Tools, check_tools
+from sagestack.cli.deployment_outcome import Deployment
 from sagestack.cli.errors import CliError
 from sagestack.cli.options import EnvOption, JsonOption, state_of
 from sagestack.cli.output import Output
@@ -46,7 +49,7 @@ def deploy(
     [cyan]sagestack deploy --env prod[/cyan]
     """
     state = state_of(context)
-    tools = cdk_cli.check_tools(state.root)
+    tools = check_tools(state.root)
     session = state.connect(environment)
     default = ApprovalChoice.never if session.is_local else ApprovalChoice.broadening
     deployment = run_deployment(session, tools, (require_approval or default).value, state.output)
@@ -61,15 +64,14 @@ def deploy(
     )
 
 
-def run_deployment(
-    session: Session, tools: cdk_cli.Tools, approval: cdk_cli.Approval, out: Output
-) -> cdk_cli.Deployment:
+def run_deployment(session: Session, tools: Tools, approval: cdk_cli.Approval, out: Output) -> Deployment:
     """Bootstraps where needed, deploys, and shows both.
 
     Raises:
         CliError: a pinned version or the bootstrap is not there, a stack is stuck, this machine cannot run what is new, or the
             CDK CLI failed; with its exit code.
     """
+    from sagestack.cli.bootstrap_checks import ensure_bootstrapped, refuse_unguarded
     from sagestack.cli.local_limits import refuse_scripts_without_engine
     from sagestack.cli.promotion import missing_pins
     from sagestack.cli.report import Activity, duration
@@ -85,11 +87,11 @@ def run_deployment(
             code="not-found",
         )
     with Activity(out, "Looking at the environment") as activity:
-        cdk_cli.ensure_bootstrapped(session, tools, out.say)
-        cdk_cli.refuse_unguarded(session)
+        ensure_bootstrapped(session, tools, out.say)
+        refuse_unguarded(session)
         activity.update(f"Synthesizing {session.environment.name}")
 
-        def show(line: cdk_cli.Line) -> None:
+        def show(line: Line) -> None:
             if line.kind in ("warning", "error"):
                 out.warn(line.text)
             else:
@@ -101,6 +103,6 @@ def run_deployment(
             activity.stop()
         deployment = cdk_cli.deploy(session, tools, approval, show, activity.update, may_ask=may_ask)
     if deployment.exit_code != 0:
-        raise cdk_cli.failure(deployment)
-    out.say(f"{cdk_cli.summary(deployment.stacks)} ({duration(deployment.seconds)})")
+        raise deployment_outcome.failure(deployment)
+    out.say(f"{deployment_outcome.summary(deployment.stacks)} ({duration(deployment.seconds)})")
     return deployment

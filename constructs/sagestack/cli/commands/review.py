@@ -36,6 +36,17 @@ class ReviewFormat(StrEnum):
     sarif = "sarif"
 
 
+def _format(text: str) -> ReviewFormat:
+    from sagestack.settings.errors import suggestion
+
+    try:
+        return ReviewFormat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a format{suggestion(text, ReviewFormat)} (allowed: {', '.join(ReviewFormat)})."
+        ) from None
+
+
 _ENDINGS = {ReviewFormat.markdown: "md"}
 
 
@@ -68,7 +79,12 @@ def review(
     formats: Annotated[
         list[ReviewFormat] | None,
         typer.Option(
-            "--format", "-f", help="What to write; may be given several times. Default: html.", show_default=False
+            "--format",
+            "-f",
+            metavar="|".join(ReviewFormat),
+            parser=_format,
+            help="What to write; may be given several times. Default: html.",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[

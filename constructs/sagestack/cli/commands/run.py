@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sagestack.cli import pipeline_runs
+from sagestack.cli import pipeline_parameters, pipeline_runs, step_outputs
 from sagestack.cli.errors import INTERRUPTED, CliError
 from sagestack.cli.options import EnvOption, JsonOption, ModelOption, state_of
 from sagestack.cli.output import Output
+from sagestack.cli.pipeline_execution import Execution
 
 if TYPE_CHECKING:
     from sagestack.cli.session import Session
@@ -47,7 +48,7 @@ def run(
     """
     state = state_of(context)
     name = state.model(model)
-    parameters = pipeline_runs.parse_parameters(param or [])
+    parameters = pipeline_parameters.parse_parameters(param or [])
     session = state.connect(environment)
     arn = start(session, name, data, parameters, state.output)
     if not wait:
@@ -95,7 +96,7 @@ def start(session: Session, model: str, data: Path | None, parameters: Mapping[s
     from sagestack.settings import load_model
 
     pipeline = pipeline_runs.pipeline_name(session, model)
-    pipeline_runs.check_parameters(session, pipeline, parameters)
+    pipeline_parameters.check_parameters(session, pipeline, parameters)
     if "InputDataUri" in parameters and data is None:
         out.say(f"Data: {parameters['InputDataUri']}")
     else:
@@ -108,15 +109,13 @@ def start(session: Session, model: str, data: Path | None, parameters: Mapping[s
     return arn
 
 
-def watch(
-    session: Session, model: str, arn: str, out: Output, stop_on_interrupt: bool = False
-) -> pipeline_runs.Execution:
+def watch(session: Session, model: str, arn: str, out: Output, stop_on_interrupt: bool = False) -> Execution:
     """Shows an execution until it has ended.
 
     Raises:
         CliError: Ctrl-C; says what goes on and how to end it.
     """
-    execution: pipeline_runs.Execution | None = None
+    execution: Execution | None = None
     try:
         # Within the try: whoever is impatient presses Ctrl-C before the first picture.
         from sagestack.cli.report import RunView
@@ -130,7 +129,7 @@ def watch(
     return execution
 
 
-def outcome(session: Session, model: str, execution: pipeline_runs.Execution, out: Output) -> dict[str, Any]:
+def outcome(session: Session, model: str, execution: Execution, out: Output) -> dict[str, Any]:
     """Says what an execution came to, and returns it for scripts.
 
     Raises:
@@ -139,7 +138,7 @@ def outcome(session: Session, model: str, execution: pipeline_runs.Execution, ou
     from sagestack.cli import registry
     from sagestack.cli.report import metrics_line
 
-    metrics = pipeline_runs.metrics(session, execution)
+    metrics = step_outputs.metrics(session, execution)
     if execution.status != "Succeeded":
         raise _failed(session, model, execution, metrics)
     arn = execution.model_package_arn
@@ -156,7 +155,7 @@ def outcome(session: Session, model: str, execution: pipeline_runs.Execution, ou
     }
 
 
-def _failed(session: Session, model: str, execution: pipeline_runs.Execution, metrics: Mapping[str, float]) -> CliError:
+def _failed(session: Session, model: str, execution: Execution, metrics: Mapping[str, float]) -> CliError:
     from sagestack.cli.report import metrics_line
 
     step = execution.failed_step

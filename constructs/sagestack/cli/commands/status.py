@@ -135,11 +135,17 @@ def _show_model(session: Session, model: str, executions: int, out: Output) -> d
         return document
     now = endpoint.describe(session, name)
     document["endpoint"] = now.as_json()
-    served = ", ".join(map(str, now.versions)) or "unknown"
+    served = ", ".join(map(str, now.versions or ())) or "unknown"
     line = Text.assemble(f"Endpoint {now.name}  ", status_text(now.status), f"  serves version {served}")
     out.show(line)
     if now.failure_reason:
         out.say(now.failure_reason, style="red")
-    if pinned is not None and pinned not in now.versions:
+    if now.denied:
+        out.say(
+            f"Which version it serves is not for your role to see ({now.denied})"
+            + (f"; {pinned} is pinned" if pinned else ""),
+            style="dim",
+        )
+    if pinned is not None and now.versions is not None and pinned not in now.versions:
         out.say(f"Version {pinned} is pinned but not served: sagestack deploy --env {session.environment.name}")
     return document

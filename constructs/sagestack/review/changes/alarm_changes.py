@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sagestack.review.changes.drafts import Context, Draft
-from sagestack.review.changes.updates_in_place import number
+from sagestack.review.changes.property_values import number
 from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, Severity
 

@@ -26,6 +26,7 @@ class Draft:
     data: Fate = "none"
     interruption: str | None = None
     reasons: list[tuple[Severity, str]] = field(default_factory=list)
+    cannot_deploy: bool = False
     renamed_from: str | None = None
     becauses: list[str] = field(default_factory=list)
     """Why it is replaced or updated though its own properties are the same: what they refer to."""
@@ -45,6 +46,11 @@ class Draft:
         if reason not in [each for _, each in self.reasons]:
             self.reasons.append((severity, reason))
         self.raise_to(severity)
+
+    def fail(self, why: str) -> None:
+        """Says that this can never be deployed, and what to do instead."""
+        self.cannot_deploy = True
+        self.say(Severity.DANGER, f"{FAILS}: {why}")
 
     def raise_to(self, severity: Severity) -> None:
         if _BADNESS[severity] > _BADNESS[self.severity]:
@@ -74,6 +80,7 @@ class Draft:
             data=self.data,
             interruption=self.interruption,
             reasons=(*(text for _, text in reasons), *self.becauses),
+            cannot_deploy=self.cannot_deploy,
             renamed_from=self.renamed_from,
         )
 

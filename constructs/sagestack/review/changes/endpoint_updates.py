@@ -91,7 +91,7 @@ def _is_refused(draft: Draft, before: Endpoint, after: Endpoint) -> bool:
     way = "Delete its serving stack first (callers get errors until it is back), or serve it under another name."
     if (before.kind, after.kind) == ("real-time", "serverless"):
         # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-update.html
-        draft.say(Severity.DANGER, f"SageMaker refuses to update an endpoint {change}: the deployment fails. {way}")
+        draft.fail(f"SageMaker refuses to update an endpoint {change}. {way}")
         return True
     draft.say(Severity.WARNING, f"SageMaker documents no update {change}: try it in another environment first. {way}")
     return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sagestack.review.assembly import Resource, StackTemplate
-from sagestack.review.changes.templates import canonical
+from sagestack.review.changes.property_values import PROTECTIONS, is_on
 from sagestack.review.intrinsics import references
 from sagestack.review.results import Severity
 
@@ -113,8 +113,6 @@ HELD: Mapping[str, Held] = {
     ),
 }
 
-_PROTECTIONS = ("DeletionProtection", "DeletionProtectionEnabled")
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -174,7 +172,7 @@ def _outcome(resource: Resource, stack: StackTemplate, attribute: str, successor
         return Outcome("kept", f"{begin} {held.how}.", held.weight)
     if resource.type == "AWS::SageMaker::FeatureGroup" and "OnlineStoreConfig" not in resource.properties:
         return Outcome("kept", "Its offline store's objects stay in S3; it has no online store.", held.weight)
-    protection = next((name for name in _PROTECTIONS if _is_on(resource.properties.get(name))), None)
+    protection = next((name for name in PROTECTIONS if is_on(resource.properties.get(name))), None)
     if protection:
         return Outcome("refused", f"{begin} AWS refuses to delete it ({protection}). {_LEFT}.", held.weight)
     if held.deletion == "refused" and not _is_emptied(resource, stack, held):
@@ -214,12 +212,8 @@ def strength(policy: str) -> int:
     return {"Retain": 2, "RetainExceptOnCreate": 2, "Snapshot": 1}.get(policy, 0)
 
 
-def _is_on(value: object) -> bool:
-    return str(canonical(value)).lower() in ("true", "active", "enabled")
-
-
 def _is_emptied(resource: Resource, stack: StackTemplate, held: Held) -> bool:
-    if held.emptied and _is_on(resource.properties.get(held.emptied)):
+    if held.emptied and is_on(resource.properties.get(held.emptied)):
         return True
     # CDK's `auto_delete_objects`.
     return any(

@@ -8,7 +8,7 @@ from sagestack.review.changes.alarm_changes import judge_alarm
 from sagestack.review.changes.drafts import Context, Draft
 from sagestack.review.changes.endpoint_updates import judge_component, judge_endpoint, judge_model
 from sagestack.review.changes.network_paths import NETWORK
-from sagestack.review.changes.updates_in_place import number
+from sagestack.review.changes.property_values import number
 from sagestack.review.changes.workbench_changes import WORKBENCH
 from sagestack.review.intrinsics import as_text, references
 from sagestack.review.results import Action, Severity

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sagestack.review.changes.drafts import Context, Draft
-from sagestack.review.changes.updates_in_place import is_on
+from sagestack.review.changes.property_values import is_on
 from sagestack.review.intrinsics import as_text, references
 from sagestack.review.results import Action, Severity
 

@@ -11,7 +11,7 @@ from sagestack.review.changes.schemas import schema_of
 from sagestack.review.changes.stacks_in_use import stacks_that_stay
 from sagestack.review.changes.templates import canonical
 from sagestack.review.intrinsics import as_text, references
-from sagestack.review.results import Action, Severity
+from sagestack.review.results import Action
 
 
 def physical_name(resource: Resource) -> dict[str, Any] | None:
@@ -55,9 +55,8 @@ def check_replaced_names(draft: Draft, drafts: Mapping[str, Draft]) -> None:
         if draft.renamed_from
         else f"Undo {_what(draft)}, or give the new one another name in the same commit."
     )
-    draft.say(
-        Severity.DANGER,
-        f"The deployment fails: CloudFormation makes the new one before it deletes the old, and {name} already exists. {way}",
+    draft.fail(
+        f"CloudFormation makes the new one before it deletes the old, and {name} already exists. {way}",
     )
 
 
@@ -80,7 +79,7 @@ def check_created_names(drafts: Mapping[str, Draft], before: Assembly, after: As
         if name is not None and name in taken:
             values = (physical_name(draft.resource) or {}).values()
             said = ", ".join(as_text(each) for each in values)
-            draft.say(Severity.DANGER, f"The deployment fails: {said} is the name of {taken[name]}.")
+            draft.fail(f"{said} is the name of {taken[name]}.")
 
 
 def _named(resource: Resource, assembly: Assembly) -> str | None:

@@ -13,7 +13,7 @@ from sagestack.review.changes.property_changes import ATTRIBUTES
 from sagestack.review.changes.schemas import Replaces, is_custom, schema_of
 from sagestack.review.changes.templates import Exports
 from sagestack.review.intrinsics import references
-from sagestack.review.results import Action, PropertyChange, Severity
+from sagestack.review.results import Action, PropertyChange
 
 _RANK = {Action.UPDATED: 0, Action.MAY_BE_REPLACED: 1, Action.REPLACED: 2}
 _SAYS: Mapping[str, Replaces] = {"WILL_REPLACE": "yes", "MAY_REPLACE": "may", "WILL_UPDATE": "no"}
@@ -31,10 +31,9 @@ def decide(draft: Draft, opinion: SecondOpinion) -> None:
         return
     if draft.before.type != draft.after.type:
         draft.action = Action.REPLACED
-        draft.say(
-            Severity.DANGER,
-            f"CloudFormation refuses to make a {draft.after.type} of a {draft.before.type} under one logical id: "
-            "the deployment fails. Give the new one another construct id.",
+        draft.fail(
+            f"CloudFormation refuses to make a {draft.after.type} of a {draft.before.type} under one logical id. "
+            "Give the new one another construct id.",
         )
         return
     impact = opinion.of(draft.after.stack, draft.after.logical_id)

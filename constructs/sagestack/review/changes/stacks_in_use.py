@@ -9,7 +9,7 @@ from sagestack.review.changes.drafts import Draft
 from sagestack.review.changes.held_data import HELD
 from sagestack.review.changes.templates import Exports
 from sagestack.review.intrinsics import references
-from sagestack.review.results import Action, Severity
+from sagestack.review.results import NOTE_OF_FAILURE, Action
 
 _ANSWERS = {"AWS::SageMaker::Endpoint", "AWS::SageMaker::InferenceComponent", "AWS::SageMaker::NotebookInstance"}
 
@@ -72,12 +72,12 @@ def withdrawn_exports(before: Assembly, after: Assembly) -> list[str]:
         stay = [each for each in importers if each in {gone.name for gone in stacks_that_stay(before, after)}]
         if stay:
             notes.append(
-                f"The deployment of {stack.name} fails: it takes back the export {name}, which {', '.join(stay)} imports, "
+                f"{NOTE_OF_FAILURE}{stack.name} fails: it takes back the export {name}, which {', '.join(stay)} imports, "
                 "and that stack is no longer in the app but still there. Delete it first."
             )
         elif importers:
             notes.append(
-                f"The deployment of {stack.name} fails: it takes back the export {name}, which {', '.join(importers)} "
+                f"{NOTE_OF_FAILURE}{stack.name} fails: it takes back the export {name}, which {', '.join(importers)} "
                 "still imports at that moment. Deploy twice: first keep it with `stack.export_value(...)`, then take it back."
             )
     return notes
@@ -101,9 +101,8 @@ def check_exports(drafts: Mapping[str, Draft], before: Assembly, after: Assembly
             stacks.update(importers)
             verbs.add("changes" if name in new.values else "takes back")
     for address, (exports, stacks, verbs) in touched.items():
-        by_old_address[address].say(
-            Severity.DANGER,
-            f"The deployment fails: it {' and '.join(sorted(verbs))} what {', '.join(sorted(stacks))} "
+        by_old_address[address].fail(
+            f"it {' and '.join(sorted(verbs))} what {', '.join(sorted(stacks))} "
             f"import{'s' if len(stacks) == 1 else ''} ({', '.join(exports)}), and CloudFormation refuses that while it is "
             "imported. Make the new one beside the old, move the importers in a deployment of their own, then delete the old.",
         )

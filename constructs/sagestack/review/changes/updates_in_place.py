@@ -8,12 +8,10 @@ from typing import Any
 
 from sagestack.review.changes.bucket_lifetimes import judge_bucket
 from sagestack.review.changes.drafts import Context, Draft, plural
+from sagestack.review.changes.property_values import PROTECTIONS, is_on, number, value_at
 from sagestack.review.changes.templates import canonical
 from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, Severity
-
-_PROTECTIONS = ("DeletionProtection", "DeletionProtectionEnabled")
-_ON = ("true", "active", "enabled")
 
 _IMMUTABLE = {"AWS::KMS::Key": ("KeySpec", "KeyUsage", "Origin", "MultiRegion")}
 """What AWS refuses to change, so that nothing is replaced and the deployment fails.
@@ -46,9 +44,8 @@ def judge_update(draft: Draft, context: Context) -> None:
 def _immutable(draft: Draft) -> None:
     changed = [name for name in _IMMUTABLE.get(draft.resource.type, ()) if draft.changed(name)]
     if changed:
-        draft.say(
-            Severity.DANGER,
-            f"The deployment fails: AWS refuses to change {', '.join(f'`{name}`' for name in changed)} of a key that is there."
+        draft.fail(
+            f"AWS refuses to change {', '.join(f'`{name}`' for name in changed)} of a key that is there."
             " Make another key beside it, move what it encrypts, then delete the old.",
         )
 
@@ -59,15 +56,14 @@ def _volume(draft: Draft, old: Mapping[str, Any], new: Mapping[str, Any]) -> Non
         return
     was, is_now = (number(value_at(each, path), least) for each in (old, new))
     if was is not None and is_now is not None and is_now < was:
-        draft.say(
-            Severity.DANGER,
-            f"The deployment fails: a volume can grow and not shrink, and this one has {was:g} GB, not {is_now:g}. Save what is"
+        draft.fail(
+            f"a volume can grow and not shrink, and this one has {was:g} GB, not {is_now:g}. Save what is"
             " on it and make another one under another name, or leave its size.",
         )
 
 
 def _protection(draft: Draft, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for name in _PROTECTIONS:
+    for name in PROTECTIONS:
         if is_on(old.get(name)) and not is_on(new.get(name)):
             draft.say(Severity.WARNING, f"`{name}` is off: the next deletion or replacement takes its data along.")
 
@@ -143,37 +139,6 @@ def _repository(draft: Draft, context: Context) -> None:
             "Its lifecycle policy is another one: images that it takes are deleted, also where an endpoint or a registered"
             " version names them.",
         )
-
-
-def value_at(properties: Mapping[str, Any], path: str) -> Any:
-    """What stands at a path with dots; None where nothing does."""
-    value: Any = properties
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def is_on(value: object) -> bool:
-    """Whether a switch is on; templates write switches as booleans, and as `ENABLED`."""
-    return str(canonical(value)).lower() in _ON
-
-
-def number(value: object, missing: float | None = None) -> float | None:
-    """A number, also one that is written as text.
-
-    Args:
-        value: as a template has it.
-        missing: what nothing stands for.
-
-    Returns:
-        Not a number, which is neither more nor less than any, for what only the deployment knows.
-    """
-    if value is None:
-        return missing
-    try:
-        return float(str(value))
-    except ValueError:
-        return math.nan
 
 
 _BY_TYPE: Mapping[str, Callable[[Draft, Context], None]] = {

@@ -102,9 +102,8 @@ def _policies(draft: Draft) -> None:
 def _service_token(draft: Draft) -> None:
     if not is_custom(draft.resource.type) or not draft.is_replaced or draft.renamed_from or draft.before is None:
         return
-    draft.say(
-        Severity.DANGER,
-        "The deployment fails: CloudFormation refuses to give a custom resource another function (`Modifying service token is "
+    draft.fail(
+        "CloudFormation refuses to give a custom resource another function (`Modifying service token is "
         "not allowed`). Give it another construct id in the same commit.",
     )
 

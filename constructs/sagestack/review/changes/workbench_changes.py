@@ -94,9 +94,8 @@ def _domain(draft: Draft, context: Context) -> None:
     elif draft.is_replaced and draft.after is not None:
         draft.interrupt(Severity.DANGER, "People find an empty Studio: their spaces were in the old domain.")
         if any(each.type == RESIDUE for each in context.after.stacks[draft.after.stack].resources.values()):
-            draft.say(
-                Severity.DANGER,
-                "The deployment fails: the stack's own resource beside the domain refuses what would replace it, before"
+            draft.fail(
+                "the stack's own resource beside the domain refuses what would replace it, before"
                 " anything is touched. Save what people have, deploy with `studio: null`, then put it back.",
             )
     elif draft.properties:

@@ -11,7 +11,7 @@ from sagestack.review.costs.jobs import pipeline
 from sagestack.review.costs.site import Site
 from sagestack.review.prices import Prices
 from sagestack.review.results import CostEstimate, CostLine
-from sagestack.settings.environment import LOCAL_ACCOUNT
+from sagestack.settings.accounts import LOCAL_ACCOUNT
 from sagestack.settings.load import Load
 
 _PAID: dict[str, Callable[[Site, Resource], Iterable[CostLine]]] = {

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sagestack.review.assembly import Assembly, Resource, StackTemplate
 from sagestack.review.permissions.attachments import attachment_changes
 from sagestack.review.permissions.network import groups, network_changes
+from sagestack.review.permissions.other_grants import OtherGrants
 from sagestack.review.permissions.pairing import pairs
 from sagestack.review.permissions.references import Names, Reader
 from sagestack.review.permissions.rows import Sides, scope_changes
@@ -60,13 +61,14 @@ def _changes(before: Assembly | None, after: Assembly | None) -> Iterator[Permis
     newer = {resource.address: resource for resource in after.resources}
     older = {old.identity(resource).address: resource for resource in (before.resources if before else [])}
     accounts = {stack.name: new.text({"Ref": "AWS::AccountId"}, stack) for stack in _stacks(before, after)}
+    new_scopes, old_scopes = scopes(new, names), scopes(old, names)
     sides = Sides(
         names=names,
         is_new=lambda resource: resource.address not in older,
         is_gone=lambda resource: resource.address not in newer,
         account=lambda resource: accounts[resource.stack],
+        remains=OtherGrants(new, names, new_scopes).remains,
     )
-    new_scopes, old_scopes = scopes(new, names), scopes(old, names)
     for key in sorted(new_scopes.keys() | old_scopes.keys()):
         yield from scope_changes(old_scopes.get(key), new_scopes.get(key), sides)
     new_groups, old_groups = groups(new, names), groups(old, names)

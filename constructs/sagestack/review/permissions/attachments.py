@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sagestack.review.assembly import Resource
 from sagestack.review.permissions.actions import UNKNOWN
@@ -12,13 +12,37 @@ from sagestack.review.permissions.sentences import kind_in_words
 from sagestack.review.results import PermissionChange, PermissionFlag, Severity
 
 _ADMINISTRATION = {"AdministratorAccess", "PowerUserAccess", "IAMFullAccess"}
-_OF_FUNCTIONS = {
-    "service-role/AWSLambdaBasicExecutionRole",
-    "service-role/AWSLambdaVPCAccessExecutionRole",
-    "AWSXRayDaemonWriteAccess",
-    "service-role/AmazonAPIGatewayPushToCloudWatchLogs",
+_WRITES_LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
+OF_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    "service-role/AWSLambdaBasicExecutionRole": _WRITES_LOGS,
+    "service-role/AWSLambdaVPCAccessExecutionRole": (
+        *_WRITES_LOGS,
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:UnassignPrivateIpAddresses",
+    ),
+    "AWSXRayDaemonWriteAccess": (
+        "xray:GetSamplingRules",
+        "xray:GetSamplingStatisticSummaries",
+        "xray:GetSamplingTargets",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    ),
+    "service-role/AmazonAPIGatewayPushToCloudWatchLogs": (
+        *_WRITES_LOGS,
+        "logs:DescribeLogGroups",
+        "logs:DescribeLogStreams",
+        "logs:FilterLogEvents",
+        "logs:GetLogEvents",
+    ),
 }
-"""They write logs, traces and the network interfaces of functions, and read nothing."""
+"""The managed policies of functions and APIs: logs, traces and network interfaces, on any resource, and nothing else.
+
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
+"""
 
 
 def attachment_changes(
@@ -27,7 +51,7 @@ def attachment_changes(
     """Of one role, user or group, as it is on either side."""
     resource = after or before
     assert resource is not None
-    had, has = _policies(before, old), _policies(after, new)
+    had, has = unread_policies(before, old), unread_policies(after, new)
     for arn in sorted(has - had):
         yield _attached(resource, arn, sides, is_new=before is None)
     if after is not None:
@@ -44,8 +68,8 @@ def attachment_changes(
             yield _bounded(resource, was, _boundary(after, new), sides)
 
 
-def _policies(resource: Resource | None, reader: Reader) -> set[str]:
-    """ARNs of managed policies that are not in these templates, and groups."""
+def unread_policies(resource: Resource | None, reader: Reader) -> set[str]:
+    """What a principal may by name alone: ARNs of managed policies that are not in these templates, and groups."""
     if resource is None or reader.assembly is None:
         return set()
     stack = reader.assembly.stacks[resource.stack]
@@ -84,7 +108,7 @@ def _attached(resource: Resource, arn: str, sides: Sides, *, is_new: bool) -> Pe
         levels = ("List", "Read", "Tagging", "Write")
         if name != "PowerUserAccess":
             levels, flags = (*levels, "Permissions management"), flags | {PermissionFlag.PERMISSIONS_MANAGEMENT}
-    elif name in _OF_FUNCTIONS:
+    elif name in OF_FUNCTIONS:
         levels = ("Write",)
         severity = Severity.NOTICE if is_new else Severity.WARNING
     elif name.endswith(("ReadOnlyAccess", "ViewOnlyAccess")) or name == "SecurityAudit":

@@ -58,9 +58,9 @@ def gains(before: Iterable[Statement], after: Iterable[Statement]) -> list[Gain]
     statements = sorted(old | new, key=repr)
     found: dict[tuple[Statement, str], list[tuple[_Class, _Class, frozenset[Statement]]]] = {}
     for who in _principal_classes(statements):
-        about_them = [statement for statement in statements if _takes(statement.principals, who)]
-        for what in _action_classes(about_them):
-            about = [statement for statement in about_them if _takes(statement.actions, what)]
+        about_them = [statement for statement in statements if takes(statement.principals, who)]
+        for what in action_classes(about_them):
+            about = [statement for statement in about_them if takes(statement.actions, what)]
             was, is_now = [each for each in about if each in old], [each for each in about if each in new]
             if _meaning(was) == _meaning(is_now):
                 continue
@@ -74,7 +74,8 @@ def _meaning(statements: Iterable[Statement]) -> frozenset[tuple[bool, Selection
     return frozenset((each.allows, each.resources, each.conditions) for each in statements)
 
 
-def _takes(selection: Selection, members: _Class) -> bool:
+def takes(selection: Selection, members: _Class) -> bool:
+    """Whether a selection of the statements that made the class takes its members."""
     return bool(members.taken_by.intersection(selection.patterns)) != selection.is_negated
 
 
@@ -94,7 +95,8 @@ def _is_principal(pattern: str, principal: str) -> bool:
     return bool(account and re.match(rf"AWS:arn:[^:]*:(iam|sts)::{re.escape(account[1])}:", principal))
 
 
-def _action_classes(statements: Sequence[Statement]) -> list[_Class]:
+def action_classes(statements: Sequence[Statement]) -> list[_Class]:
+    """The actions that these statements can tell apart, each with all that they treat alike."""
     return list(
         _classes_of_actions(
             frozenset(pattern for statement in statements for pattern in statement.actions.patterns),

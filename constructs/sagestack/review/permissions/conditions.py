@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -137,6 +138,8 @@ class Condition:
     def readable(self) -> str:
         """`kms:ViaService is s3.us-east-1.amazonaws.com`."""
         quantifier, _, operator = self._lowered.rpartition(":")
+        if operator == "null" and self.values in (("true",), ("false",)):
+            return f"{self.key} is {'absent' if self.values == ('true',) else 'there'}"
         word = "is absent:" if operator == "null" else _WORDS.get(operator, operator)
         each = {"": "", "foranyvalue": "any of ", "forallvalues": "all of "}.get(quantifier, "")
         there = " (where there is one)" if self.operator.lower().endswith("ifexists") else ""
@@ -153,16 +156,19 @@ def hold(conditions: Conditions, world: World) -> bool:
 def outcomes(blocks: Iterable[Conditions]) -> set[frozenset[Conditions]]:
     """Which of these blocks of conditions can hold together, all others not."""
     different = set(blocks)
-    candidates = _candidates({condition for block in different for condition in block})
-    count = 1
-    for values in candidates.values():
-        count *= len(values)
-    if count > _ENOUGH:
+    if not are_tried(different):
         return _as_a_whole(different)
+    candidates = _candidates({condition for block in different for condition in block})
     return {
         frozenset(block for block in different if hold(block, dict(zip(candidates, world, strict=True))))
         for world in itertools.product(*candidates.values())
     }
+
+
+def are_tried(blocks: Iterable[Conditions]) -> bool:
+    """Whether these are so few that `outcomes` looks at their values."""
+    candidates = _candidates({condition for block in blocks for condition in block})
+    return math.prod(len(values) for values in candidates.values()) <= _ENOUGH
 
 
 def _as_a_whole(blocks: set[Conditions]) -> set[frozenset[Conditions]]:

@@ -43,6 +43,7 @@ class Facts:
     Attributes:
         is_new_owner: whether the role, or the guarded resource, is new in the same change.
         is_new_target: whether all that it is about is new in the same change.
+        is_idle: of a denial that is gone: whether nobody may do what it denied, with it or without.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Facts:
     is_own_account: bool
     is_new_owner: bool
     is_new_target: bool
+    is_idle: bool = False
 
 
 def flags(facts: Facts) -> frozenset[PermissionFlag]:
@@ -62,7 +64,7 @@ def flags(facts: Facts) -> frozenset[PermissionFlag]:
         found.add(PermissionFlag.PUBLIC)
     if "cross-account" in facts.exposures:
         found.add(PermissionFlag.CROSS_ACCOUNT)
-    if facts.denied:
+    if facts.denied and not facts.is_idle:
         found.add(PermissionFlag.LOST_DENIAL)
     if not facts.denied and facts.kind in ("identity", "boundary") and _is_wildcard(facts):
         found.add(PermissionFlag.NEW_WILDCARD)
@@ -77,6 +79,8 @@ def severity(facts: Facts) -> Severity:
     levels = set(levels_of(facts.actions))
     if marks & {PermissionFlag.PUBLIC, PermissionFlag.CROSS_ACCOUNT, PermissionFlag.LOST_DENIAL}:
         return Severity.DANGER
+    if facts.denied:
+        return Severity.NOTICE
     if facts.kind == "trust":
         quiet = facts.is_new_owner and not facts.is_own_account
         return Severity.NOTICE if quiet else Severity.WARNING

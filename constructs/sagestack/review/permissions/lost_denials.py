@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 
-from sagestack.review.permissions.comparison import covering, overlapping
-from sagestack.review.permissions.conditions import Conditions
+from sagestack.review.permissions import actions as known
+from sagestack.review.permissions.comparison import action_classes, takes
+from sagestack.review.permissions.conditions import Conditions, are_tried, outcomes
+from sagestack.review.permissions.globs import exists
+from sagestack.review.permissions.references import Names
+from sagestack.review.permissions.sentences import action_labels, condition_labels, listed, only_if, target_labels
 from sagestack.review.permissions.statements import Selection, Statement
+
+_MOST = 3
+"""So many statements in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,94 @@ def remains(lost: Lost, after: Set[Statement], granted: Iterable[Statement], unr
         for action in lost.actions
         for target in lost.targets
     ]
-    statements: Sequence[Statement] = [*own, *sorted(others, key=repr)]
-    ways = [each for one in denied for each in covering(one, statements)]
-    denials = [each for one in denied for each in overlapping(one, statements)]
-    return Remains(tuple(dict.fromkeys(ways)), tuple(dict.fromkeys(denials)), tuple(sorted(unread)))
+    statements = [*own, *sorted(others, key=repr)]
+    met = list(dict.fromkeys(each for one in denied for each in _met(one, statements)))
+    return Remains(
+        tuple(each for each in met if each.allows),
+        tuple(each for each in met if not each.allows),
+        tuple(sorted(unread)),
+    )
+
+
+def _met(denied: Statement, statements: Sequence[Statement]) -> Iterator[Statement]:
+    """The Allows that let through a request that was denied, and the Denies that stop one."""
+    for what in action_classes([denied, *statements]):
+        if not takes(denied.actions, what):
+            continue
+        about = [each for each in statements if takes(each.actions, what)]
+        for each in about:
+            against = [other for other in about if not other.allows] if each.allows else []
+            if any(_meet(denied, each, denials) for denials in _worlds(denied, each, against)):
+                yield replace(each, actions=_about(each.actions, denied.actions))
+
+
+def _about(selection: Selection, wanted: Selection) -> Selection:
+    """The patterns that have anything to do with what is wanted: a statement may speak of twenty other actions."""
+    if selection.is_negated or wanted.is_negated:
+        return selection
+    found = [
+        each
+        for each in selection.patterns
+        if any(known.covers(each, one.lower()) or known.covers(one, each.lower()) for one in wanted.patterns)
+    ]
+    return Selection(tuple(found)) if found else selection
+
+
+def _worlds(denied: Statement, statement: Statement, against: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """The Denies that hold beside, for each kind of request for which both statements hold."""
+    both = {denied.conditions, statement.conditions}
+    if not are_tried({*both, *(other.conditions for other in against)}):
+        # Too much to try: what might be allowed counts as allowed.
+        yield [other for other in against if not other.conditions]
+        return
+    for held in outcomes({*both, *(other.conditions for other in against)}):
+        if both <= held:
+            yield [other for other in against if other.conditions in held]
+
+
+def _meet(denied: Statement, statement: Statement, denials: Sequence[Statement]) -> bool:
+    """Whether there is a resource of which both speak and no denial does."""
+    selections = [denied.resources, statement.resources, *(each.resources for each in denials)]
+    patterns = sorted({pattern for each in selections for pattern in each.patterns})
+
+    def speaks(selection: Selection, matching: frozenset[int]) -> bool:
+        return any(patterns[place] in selection.patterns for place in matching) != selection.is_negated
+
+    return exists(
+        patterns,
+        None,
+        lambda matching: (
+            speaks(denied.resources, matching)
+            and speaks(statement.resources, matching)
+            and not any(speaks(each.resources, matching) for each in denials)
+        ),
+    )
+
+
+def in_words(found: Remains, names: Names) -> str:
+    """What follows on `... is no longer denied`."""
+    still = f"; still denied: {_listed(found.denials, names)}" if found.denials else ""
+    if found.ways:
+        return f", and this allows it: {_listed(found.ways, names)}{still}"
+    if found.unread:
+        return f", and whether it is allowed is not known, since nobody can read here {listed(found.unread)}{still}"
+    return f", and nothing that is read here allows it{still}"
+
+
+def _listed(statements: Sequence[Statement], names: Names) -> str:
+    told = list(dict.fromkeys(_in_words(each, names) for each in statements))
+    return "; ".join(told if len(told) <= _MOST else [*told[: _MOST - 1], f"{len(told) - _MOST + 1} more"])
+
+
+def _in_words(statement: Statement, names: Names) -> str:
+    but = "anything but " if statement.actions.is_negated else ""
+    service = statement.actions.patterns[0].partition(":")[0]
+    if statement.resources.is_negated:
+        on = f"everything but {listed([names.readable(each) for each in statement.resources.patterns])}"
+    else:
+        on = listed(target_labels(statement.resources.patterns, service, names))
+    conditions = only_if(condition_labels(statement.conditions, names))
+    return f"{but}{listed(action_labels(statement.actions.patterns))} on {on}{conditions}"
 
 
 def _selection(text: str) -> Selection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sagestack.review.assembly import Resource
@@ -14,6 +14,7 @@ from sagestack.review.permissions.conditions import Conditions
 from sagestack.review.permissions.exposure import exposure
 from sagestack.review.permissions.globs import matches
 from sagestack.review.permissions.judgement import Facts, flags, levels_of, severity
+from sagestack.review.permissions.lost_denials import Lost, Remains, in_words
 from sagestack.review.permissions.references import Names
 from sagestack.review.permissions.scopes import GUARDS_OF_MANY, VPC_ENDPOINT, Scope
 from sagestack.review.permissions.sentences import (
@@ -38,12 +39,14 @@ class Sides:
     Attributes:
         is_new: whether a resource is there after the change and was not before.
         account: of the stack that a resource is in.
+        remains: what a principal is left with that is denied something no more.
     """
 
     names: Names
     is_new: Callable[[Resource], bool]
     is_gone: Callable[[Resource], bool]
     account: Callable[[Resource], str]
+    remains: Callable[[Scope, Lost], Remains]
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def scope_changes(before: Scope | None, after: Scope | None, sides: Sides) -> It
         return
     if not is_gone:
         for row in _rows(gains(old, new)):
-            yield _told(row, scope, sides, "wider", is_new)
+            yield _told(row, scope, sides, "wider", is_new, _remains(row, scope, after, sides))
     if is_gone:
         yield from _gone(scope, old, sides)
         return
@@ -85,6 +88,15 @@ def scope_changes(before: Scope | None, after: Scope | None, sides: Sides) -> It
     gone = (before.unreadable if before else set()) - (after.unreadable if after else set())
     if unread or gone:
         yield _unknown(scope, sides, unread or gone)
+
+
+def _remains(row: _Row, scope: Scope, after: Scope | None, sides: Sides) -> Remains | None:
+    """None where a denial is gone that was no principal's own: then it is anybody's policy that may allow it."""
+    if not row.group.denied or scope.kind != "identity":
+        return None
+    return sides.remains(
+        after or replace(scope, statements=set()), Lost(row.actions, row.targets, row.group.conditions)
+    )
 
 
 def _gone(scope: Scope, statements: set[Statement], sides: Sides) -> Iterator[PermissionChange]:
@@ -160,7 +172,9 @@ def _smallest(patterns: Iterable[str], covers: Callable[[str, str], bool]) -> tu
     )
 
 
-def _told(row: _Row, scope: Scope, sides: Sides, direction: Direction, is_whole: bool) -> PermissionChange:
+def _told(
+    row: _Row, scope: Scope, sides: Sides, direction: Direction, is_whole: bool, remains: Remains | None = None
+) -> PermissionChange:
     names, account = sides.names, sides.account(scope.resource)
     is_self = row.group.principal == SELF
     who = scope.label if is_self else principal_label(row.group.principal, names, account)
@@ -178,6 +192,7 @@ def _told(row: _Row, scope: Scope, sides: Sides, direction: Direction, is_whole:
         is_new_target=all(
             (found := names.resources(target)) and all(sides.is_new(each) for each in found) for target in row.targets
         ),
+        is_idle=remains is not None and remains.is_harmless,
     )
     conditions = condition_labels(row.group.conditions, names)
     itself = _itself(scope)
@@ -186,6 +201,8 @@ def _told(row: _Row, scope: Scope, sides: Sides, direction: Direction, is_whole:
         for target in row.targets
     )
     sentence = _sentence(row, scope, names, direction, who, is_whole, conditions)
+    if remains is not None:
+        sentence += in_words(remains, names)
     return PermissionChange(
         direction=direction,
         kind=scope.kind,

@@ -18,7 +18,7 @@ from sagestack.review.results import (
     Side,
 )
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """The first number rises when a key goes or means something else, the second when keys are added."""
 
 
@@ -96,6 +96,7 @@ def _change(change: ResourceChange) -> dict[str, Any]:
         "data": change.data,
         "interruption": change.interruption,
         "reasons": list(change.reasons),
+        "cannot_deploy": change.cannot_deploy,
         "renamed_from": change.renamed_from,
         "properties": [
             {"path": one.path, "before": one.before, "after": one.after, "replaces": one.replaces}

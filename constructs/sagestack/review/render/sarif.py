@@ -103,7 +103,10 @@ def _number_twins(results: Iterable[dict[str, Any]]) -> None:
 
 def _of_change(group: Group[ResourceChange]) -> tuple[Severity, Rule, dict[str, Any]]:
     change = group.first
-    if change.data == "lost":
+    if change.cannot_deploy:
+        # What fails happens to nobody: the rest is what would be.
+        rule = CHANGE_RULES["cannot-deploy"]
+    elif change.data == "lost":
         rule = CHANGE_RULES["data-loss"]
     elif change.data == "refused":
         rule = CHANGE_RULES["refused"]

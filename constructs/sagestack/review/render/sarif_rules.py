@@ -24,6 +24,11 @@ class Rule:
 _USER_GUIDE = f"{_DOCS}AWSCloudFormation/latest/UserGuide"
 _IAM_GUIDE = f"{_DOCS}IAM/latest/UserGuide"
 CHANGE_RULES = {
+    "cannot-deploy": Rule(
+        "sagestack/cannot-deploy", "A deployment would fail",
+        "CloudFormation or the service refuses the change: the deployment fails and is rolled back.",
+        f"{_USER_GUIDE}/troubleshooting.html", Severity.DANGER,
+    ),
     "data-loss": Rule(
         "sagestack/data-loss", "A deployment loses data",
         "A resource that holds data is deleted or replaced, and no retention policy keeps the old one.",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sagestack.review.results import (
+    NOTE_OF_FAILURE,
     Action,
     EnvironmentReview,
     PermissionFlag,
@@ -66,6 +67,7 @@ CONDITION_WORDS = {
     "replacement": "something is replaced",
     "deletion": "something is deleted",
     "interruption": "callers notice an interruption",
+    "cannot-deploy": "a deployment would fail",
     "iam-widening": "a permission widens",
     "public-access": "something becomes public",
     "lost-boundary": "a permissions boundary is lost",
@@ -225,7 +227,7 @@ def notes(review: Review) -> list[tuple[str | None, str]]:
 
 def fails(note: str) -> bool:
     """Whether a note says that a deployment fails."""
-    return note.startswith("The deployment of ")
+    return note.startswith(NOTE_OF_FAILURE)
 
 
 def web_link(finding: RuleFinding) -> str | None:

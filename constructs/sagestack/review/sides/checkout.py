@@ -13,7 +13,7 @@ from pathlib import Path
 from sagestack.review.sides.git import Repository
 from sagestack.settings import source
 from sagestack.settings.delivery import FILE
-from sagestack.settings.environment import LOCAL, environment_file, known_environments, pins_file
+from sagestack.settings.project_files import LOCAL, environment_file, known_environments, pins_file
 
 NOT_FOR_SYNTH = (".github", "docs", "tests")
 """Folders at the top that a side goes without, so that a change of them alone makes nothing anew. That a synth does not

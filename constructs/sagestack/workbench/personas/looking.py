@@ -58,14 +58,27 @@ class Looking(Scope):
         ]
 
     def logs_of_jobs(self) -> list[iam.PolicyStatement]:
-        """Of jobs and endpoints. The group of all jobs is the account's: SageMaker has one."""
+        """Of jobs and endpoints, and how a job does. The group of all jobs is the account's: SageMaker has one.
+
+        What a pipeline starts is called `pipelines-...` in every environment.
+        """
+        jobs = ("processing-job", "training-job", "transform-job")
         groups = [*_JOB_GROUPS, f"Endpoints/{self.names.stack_pattern}"]
         return [
             allow(
                 "logs",
                 ["DescribeLogStreams", "FilterLogEvents", "GetLogEvents"],
                 [self._log_group(f"/aws/sagemaker/{group}{streams}") for group in groups for streams in ("", ":*")],
-            )
+            ),
+            allow(
+                "sagemaker",
+                ["DescribeProcessingJob", "DescribeTrainingJob", "DescribeTransformJob"],
+                [
+                    self.arn("sagemaker", job, prefix)
+                    for job in jobs
+                    for prefix in (self.names.stack_pattern, "pipelines-*")
+                ],
+            ),
         ]
 
     def logs_of_notebooks(

@@ -1,4 +1,4 @@
-"""What CloudFormation does with each kind of resource that our stacks have, as statements of a policy.
+"""What CloudFormation does with what works and is watched, as statements of a policy: each kind of resource but the base.
 
 The actions are what CloudFormation's own resource handlers ask for, as far as our stacks use them:
 https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html (`handlers`)
@@ -10,99 +10,18 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from sagestack.policy_statements import TAGS, Scope, allow
-from sagestack.settings.names import GUARDED_PATH
-
-QUALIFIER = "hnb659fds"
-"""Of CDK's default bootstrap, in the names of its roles, bucket and repository."""
 
 
-class DeploymentStatements(Scope):
-    """The statements for one environment.
+class WorkingStatements(Scope):
+    """The statements for what works in one environment.
 
-    What carries the environment's name is limited to it. What CloudFormation names otherwise (KMS keys, APIs, SageMaker's models
-    and endpoint configurations) is limited to the kind, the account and the region.
+    What carries the environment's name is limited to it. What CloudFormation names otherwise (APIs, SageMaker's models and
+    endpoint configurations) is limited to the kind, the account and the region.
     """
 
-    def working(self) -> list[iam.PolicyStatement]:
-        """What works and is watched: endpoints, pipelines, functions, alarms, APIs, topics, queues."""
+    def all(self) -> list[iam.PolicyStatement]:
+        """Endpoints, pipelines, functions, alarms, APIs, topics, queues."""
         return [*self._sagemaker(), *self._functions(), *self._watching(), *self._doors()]
-
-    def base(self, boundary_arn: str | None) -> list[iam.PolicyStatement]:
-        """What that stands on: roles, buckets, keys, parameters. And what no deployment may touch.
-
-        Args:
-            boundary_arn: without which no role is made or given rights; None where the environment does without.
-        """
-        return [*self._roles(boundary_arn), *self._storage(), *self._guards()]
-
-    def _roles(self, boundary_arn: str | None) -> list[iam.PolicyStatement]:
-        roles = self.iam("role", self.names.stack_pattern)
-        bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn}} if boundary_arn else {}
-        basics = self.stack.format_arn(
-            service="iam",
-            region="",
-            account="aws",
-            resource="policy",
-            resource_name="service-role/AWSLambdaBasicExecutionRole",
-        )
-        return [
-            allow("iam", ["CreateRole", "PutRolePermissionsBoundary", "PutRolePolicy"], roles, bounded),
-            # The functions that CDK itself brings carry it.
-            allow("iam", ["AttachRolePolicy"], roles, {**bounded, "ArnEquals": {"iam:PolicyARN": basics}}),
-            allow(
-                "iam",
-                [
-                    "DeleteRole",
-                    "DeleteRolePolicy",
-                    "DetachRolePolicy",
-                    "GetRole*",
-                    "ListAttachedRolePolicies",
-                    "ListRolePolicies",
-                    "TagRole",
-                    "UntagRole",
-                    "UpdateAssumeRolePolicy",
-                    "UpdateRole*",
-                ],
-                roles,
-            ),
-            allow(
-                "iam",
-                ["PassRole"],
-                roles,
-                {
-                    "StringEquals": {
-                        "iam:PassedToService": [
-                            f"{service}.amazonaws.com" for service in ("events", "lambda", "sagemaker", "states")
-                        ]
-                    }
-                },
-            ),
-            # What scales endpoints: AWS makes it once per account, whoever needs it first.
-            allow(
-                "iam",
-                ["CreateServiceLinkedRole"],
-                self.iam("role", "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"),
-            ),
-        ]
-
-    def _guards(self) -> list[iam.PolicyStatement]:
-        roles = self.iam("role", self.names.stack_pattern)
-        return [
-            # Whatever else the role is given: these are the account's, not a deployment's.
-            iam.PolicyStatement(
-                effect=iam.Effect.DENY,
-                not_actions=["iam:Get*", "iam:List*", "sts:*"],
-                resources=[
-                    self.iam("policy", f"{GUARDED_PATH.strip('/')}/*"),
-                    self.iam("role", f"{GUARDED_PATH.strip('/')}/*"),
-                    self.iam("role", f"cdk-{QUALIFIER}-*"),
-                    self.iam("oidc-provider", "*"),
-                ],
-            ),
-            iam.PolicyStatement(
-                effect=iam.Effect.DENY, actions=["iam:DeleteRolePermissionsBoundary"], resources=[roles]
-            ),
-        ]
 
     def _sagemaker(self) -> list[iam.PolicyStatement]:
         ours = self.names.stack_pattern
@@ -148,60 +67,6 @@ class DeploymentStatements(Scope):
                 "*",
                 self.here(),
             ),
-        ]
-
-    def _storage(self) -> list[iam.PolicyStatement]:
-        partition = self.stack.partition
-        assets = f"cdk-{QUALIFIER}-assets-{self.stack.account}-{self.stack.region}"
-        return [
-            # The buckets, not what is in them.
-            allow(
-                "s3",
-                [
-                    "CreateBucket",
-                    "DeleteBucket*",
-                    "Get*Configuration",
-                    "GetBucket*",
-                    "ListBucket",
-                    "Put*Configuration",
-                    "PutBucket*",
-                    *TAGS,
-                ],
-                f"arn:{partition}:s3:::{self.names.stack_pattern}",
-            ),
-            allow("s3", ["GetObject", "GetObjectVersion"], f"arn:{partition}:s3:::{assets}/*"),
-            # A key has an id for a name, so all of the region's are meant; what is encrypted with them is not.
-            allow("kms", ["CreateKey"], "*", self.here()),
-            allow(
-                "kms",
-                [
-                    "DescribeKey",
-                    "DisableKey*",
-                    "EnableKey*",
-                    "GetKey*",
-                    "ListResourceTags",
-                    "PutKeyPolicy",
-                    "ScheduleKeyDeletion",
-                    "TagResource",
-                    "UntagResource",
-                    "UpdateKeyDescription",
-                ],
-                self.arn("kms", "key", "*"),
-            ),
-            allow("kms", ["CreateGrant"], self.arn("kms", "key", "*"), {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
-            allow(
-                "ssm",
-                [
-                    "AddTagsToResource",
-                    "DeleteParameter*",
-                    "GetParameter*",
-                    "ListTagsForResource",
-                    "PutParameter",
-                    "RemoveTagsFromResource",
-                ],
-                self.arn("ssm", "parameter", f"sagestack/{self.names.environment}/*"),
-            ),
-            allow("ssm", ["GetParameters"], self.arn("ssm", "parameter", f"cdk-bootstrap/{QUALIFIER}/version")),
         ]
 
     def _functions(self) -> list[iam.PolicyStatement]:
