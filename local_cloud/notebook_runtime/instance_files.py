@@ -19,8 +19,8 @@ KEYS = {
 """The variables that hold keys, and what the file of credentials calls them."""
 SETTINGS = {"AWS_DEFAULT_REGION": "region", "AWS_ENDPOINT_URL": "endpoint_url", "AWS_CA_BUNDLE": "ca_bundle"}
 """The variables that say how to reach the cloud, and what the file of settings calls them."""
-KERNELS = ("python3", "conda_python3")
-"""JupyterLab's own name of a Python kernel, and the name of that of the conda environment python3 on AWS."""
+KERNELS = {"python3": "Python 3 (ipykernel)", "conda_python3": "conda_python3"}
+"""Names as notebooks have them, and as people see them: JupyterLab's own, and that of the conda environment python3 on AWS."""
 SUDO = "ec2-user ALL=(ALL) NOPASSWD:ALL\n"
 PRIVATE, READABLE = 0o600, 0o644
 
@@ -85,9 +85,9 @@ def kernels(python: PurePath, data: PurePath) -> list[InstanceFile]:
             str(data / "kernels" / name / "kernel.json"),
             READABLE,
             True,
-            json.dumps({"argv": argv, "display_name": name, "language": "python", "metadata": {"debugger": True}}),
+            json.dumps({"argv": argv, "display_name": shown, "language": "python", "metadata": {"debugger": True}}),
         )
-        for name in KERNELS
+        for name, shown in KERNELS.items()
     ]
 
 

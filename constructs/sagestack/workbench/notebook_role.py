@@ -228,9 +228,7 @@ class NotebookRole(SageMakerRole):
         self._allow(
             ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [self._log_arn(group), self._log_arn(f"{group}:*")]
         )
-        self._allow(
-            ["logs:CreateLogStream", "logs:PutLogEvents"], [self._log_arn(f"{group}:log-stream:{self._own}/*")]
-        )
+        self._allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self._log_arn(f"{group}:log-stream:{self._own}/*")])
 
     def _grant_buckets(self, buckets: Sequence[str], actions: Sequence[str]) -> None:
         for name in buckets:

@@ -43,7 +43,7 @@ def _format(text: str) -> ReviewFormat:
         return ReviewFormat(text)
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is not a format{suggestion(text, ReviewFormat)} (allowed: {', '.join(ReviewFormat)})."
+            f"{text!r} is not a format{suggestion(text, map(str, ReviewFormat))} (allowed: {', '.join(ReviewFormat)})."
         ) from None
 
 

@@ -24,8 +24,12 @@ _NEVER_SMALLER = {
     "AWS::SageMaker::NotebookInstance": ("VolumeSizeInGB", 5),
     # https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modify-volume.html
     "AWS::SageMaker::Space": ("SpaceSettings.SpaceStorageSettings.EbsStorageSettings.EbsVolumeSizeInGb", 5),
+    "AWS::EC2::Volume": ("Size", math.nan),
+    # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.ModifyingExisting.html
+    "AWS::RDS::DBInstance": ("AllocatedStorage", math.nan),
+    "AWS::RDS::DBCluster": ("AllocatedStorage", math.nan),
 }
-"""Volumes: where their size stands, and what it is in GB where nothing stands."""
+"""Volumes: where their size stands, and what it is in GB where nothing stands; nan where that is not known."""
 
 
 def judge_update(draft: Draft, context: Context) -> None:

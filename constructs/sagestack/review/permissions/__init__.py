@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sagestack.review.assembly import Assembly, Resource, StackTemplate
 from sagestack.review.permissions.attachments import attachment_changes
+from sagestack.review.permissions.deliveries import delivery_changes
 from sagestack.review.permissions.network import groups, network_changes
 from sagestack.review.permissions.other_grants import OtherGrants
 from sagestack.review.permissions.pairing import pairs
@@ -79,6 +80,7 @@ def _changes(before: Assembly | None, after: Assembly | None) -> Iterator[Permis
         if _type(was, is_now) in PRINCIPALS:
             yield from attachment_changes(was, is_now, old, new, sides)
         yield from switch_changes(was, is_now, old, new)
+        yield from delivery_changes(was, is_now, old, new, sides)
         yield from worn_role_changes(was, is_now, old, new, sides)
 
 

@@ -64,6 +64,7 @@ GUARDS = {
     "AWS::ECR::RegistryPolicy": Guard("PolicyText"),
     "AWS::EFS::FileSystem": Guard("FileSystemPolicy"),
     "AWS::Logs::ResourcePolicy": Guard("PolicyDocument"),
+    "AWS::Logs::Destination": Guard("DestinationPolicy"),
     "AWS::EC2::VPCEndpoint": Guard("PolicyDocument"),
     "AWS::SageMaker::ModelPackageGroup": Guard("ModelPackageGroupPolicy"),
     "AWS::DynamoDB::Table": Guard("ResourcePolicy.PolicyDocument"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sagestack.review.assembly import Resource
+from sagestack.review.permissions.globs import is_reference
 from sagestack.review.permissions.references import Reader, listed_values
 from sagestack.review.results import PermissionChange, PermissionFlag, Severity
 
@@ -96,6 +97,8 @@ def _copies(resource: Resource, was: Mapping[str, Any] | None, now: Mapping[str,
     """
     for target, account in sorted(_replicas(now) - _replicas(was or {})):
         where = f"{target} in account {account}" if account else target
+        if not account and target.startswith("arn:") and not any(map(is_reference, target)):
+            where += ", and no template tells whose bucket that is"
         yield _row(
             resource,
             f"account {account}" if account else "who reads the copy",
@@ -227,6 +230,42 @@ def _share(resource: Resource, was: Mapping[str, Any] | None, now: Mapping[str, 
             return
 
 
+def _public_address(missing: bool) -> Callable[..., Iterator[PermissionChange]]:
+    """A database with a public address, which its security groups and the routes of its subnets still guard.
+
+    Args:
+        missing: what nothing stands for.
+    """
+
+    def changes(
+        resource: Resource, was: Mapping[str, Any] | None, now: Mapping[str, Any]
+    ) -> Iterator[PermissionChange]:
+        def is_public(properties: Mapping[str, Any]) -> bool:
+            return str(properties.get("PubliclyAccessible", missing)).lower() == "true"
+
+        old, new = was is not None and is_public(was), is_public(now)
+        if new and not old:
+            yield _row(
+                resource,
+                "anyone",
+                ("PubliclyAccessible",),
+                f"{resource.path} has a public address: whom its security groups and routes let through reaches it from the"
+                " internet",
+                severity=Severity.DANGER,
+                flags={PermissionFlag.PUBLIC},
+            )
+        elif old and not new:
+            yield _row(
+                resource,
+                "anyone",
+                ("PubliclyAccessible",),
+                f"{resource.path} has no public address any more",
+                wider=False,
+            )
+
+    return changes
+
+
 _SWITCHES: Mapping[str, Callable[..., Iterator[PermissionChange]]] = {
     "AWS::S3::Bucket": _bucket,
     "AWS::Lambda::Url": _authorization("AuthType", "The URL"),
@@ -235,6 +274,14 @@ _SWITCHES: Mapping[str, Callable[..., Iterator[PermissionChange]]] = {
     "AWS::IAM::OIDCProvider": _provider,
     "AWS::IAM::SAMLProvider": _provider,
     "AWS::RAM::ResourceShare": _share,
+    # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_VPC.WorkingWithRDSInstanceinaVPC.html
+    "AWS::RDS::DBInstance": _public_address(missing=False),
+    "AWS::RDS::DBCluster": _public_address(missing=False),
+    "AWS::Redshift::Cluster": _public_address(missing=False),
+    "AWS::RedshiftServerless::Workgroup": _public_address(missing=False),
+    "AWS::AmazonMQ::Broker": _public_address(missing=False),
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dms-replicationinstance.html
+    "AWS::DMS::ReplicationInstance": _public_address(missing=True),
 }
 
 
