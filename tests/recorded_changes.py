@@ -159,7 +159,7 @@ RECORDED: tuple[Recorded, ...] = (
         replace("stacks/foundation.py", '(("Data", None), ("Artifacts"', '(("Datasets", None), ("Artifacts"'),
         "A new, empty bucket takes the place of the one with the data, which stays, outside of the stack.",
         # Its accepted risk names the bucket, and its access logs are written to a place of their own.
-        met=ANY | {"replacement", "replacement-with-data", "iam-widening", "new-finding"},
+        met=ANY | {"cannot-deploy", "replacement", "replacement-with-data", "iam-widening", "new-finding"},
         gravest="danger",
         replaced=frozenset({"Datasets", "Datasets/Policy"}),
         says=("Datasets", "stay"),
@@ -172,7 +172,7 @@ RECORDED: tuple[Recorded, ...] = (
         ),
         "Replaced; the old one is kept, as the policy that it was deployed with says, and the new one would not be.",
         # Its accepted risk names the bucket, and its access logs are written to a place of their own.
-        met=ANY | {"replacement", "replacement-with-data", "iam-widening", "new-finding"},
+        met=ANY | {"cannot-deploy", "replacement", "replacement-with-data", "iam-widening", "new-finding"},
         gravest="danger",
         replaced=frozenset({"Datasets", "Datasets/Policy"}),
     ),
@@ -457,7 +457,7 @@ RECORDED: tuple[Recorded, ...] = (
             "      kind: serverless\n      memory_in_mb: 4096\n      max_concurrency: 20\n",
         ),
         "SageMaker does not take that update; and functions go with their logs.",
-        met=ANY | {"replacement", "deletion", "interruption", "data-loss"},
+        met=ANY | {"cannot-deploy", "replacement", "deletion", "interruption", "data-loss"},
         gravest="danger",
         dearer=False,
         says=("serverless",),

@@ -48,10 +48,10 @@ def test_a_lifecycle_config_is_described_as_it_was_made(standard: NotebookCloud)
 
 @pytest.mark.parametrize("operation", ["AddTags", "ListTags", "DeleteTags"])
 def test_nothing_is_tagged_that_is_not_there(standard: NotebookCloud, operation: str) -> None:
-    more: dict[str, Any] = {"AddTags": {"Tags": [TEAM]}, "ListTags": {}, "DeleteTags": {"TagKeys": ["team"]}}[operation]
+    asked: dict[str, dict[str, Any]] = {"AddTags": {"Tags": [TEAM]}, "DeleteTags": {"TagKeys": ["team"]}}
     for arn in (f"{ARN}-2", ARN.replace("us-east-1", "eu-west-1"), f"{PREFIX}:notebook-instance/standard"):
         with pytest.raises(ValidationError, match="Could not find resource"):
-            standard.call(operation, ResourceArn=arn, **more)
+            standard.call(operation, ResourceArn=arn, **asked.get(operation, {}))
 
 
 def test_a_tag_of_a_resource_is_given_once(standard: NotebookCloud) -> None:

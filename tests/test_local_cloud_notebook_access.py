@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -113,3 +114,32 @@ def test_people_create_the_instances_that_they_may(
     asked = [("create_notebook_instance", {**CREATE, "RoleArn": role, **more}) for more in (fits, does_not)]
     seen = answers(cloud, f"creates-by-{request.node.callspec.id}", statement, *asked)
     assert seen == [LET_IN, KEPT_OUT]
+
+
+def test_who_may_write_one_instances_streams_writes_no_others(cloud: LocalCloud) -> None:
+    group = "/aws/sagemaker/access"
+    arn = f"arn:aws:logs:{cloud.region}:{cloud.account}:log-group:{group}"
+    may = [
+        {"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": [arn, f"{arn}:*"]},
+        {
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": f"{arn}:log-stream:mine/*",
+        },
+    ]
+    iam = cloud.client("iam")
+    iam.create_user(UserName="writes-logs")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": may})
+    iam.put_user_policy(UserName="writes-logs", PolicyName="policy", PolicyDocument=policy)
+    keys = iam.create_access_key(UserName="writes-logs")["AccessKey"]
+    writer = cloud.client("logs", keys["AccessKeyId"], keys["SecretAccessKey"])
+    writer.create_log_group(logGroupName=group)
+    events = [{"timestamp": int(time.time() * 1000), "message": "started"}]
+    for stream in ("mine/jupyter.log", "mine/LifecycleConfigOnStart"):
+        writer.create_log_stream(logGroupName=group, logStreamName=stream)
+        writer.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+    cloud.client("logs").create_log_stream(logGroupName=group, logStreamName="mine2/jupyter.log")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        writer.create_log_stream(logGroupName=group, logStreamName="other/jupyter.log")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        writer.put_log_events(logGroupName=group, logStreamName="mine2/jupyter.log", logEvents=events)

@@ -205,6 +205,16 @@ def test_a_domain_that_cannot_be_looked_at_is_said() -> None:
     assert list(outcome.not_stopped) == ["applications of the Studio domain d-1"]
 
 
+def test_an_instance_that_is_gone_needs_no_mark() -> None:
+    cloud = Cloud()
+    # All that the operations for tags say of what is not there, as of a bad request.
+    for name in ("sagestack-dev-gone", "sagestack-dev-lab"):
+        cloud.failing[f"tag {arn(name)}"] = refusal("ValidationException", "")
+    assert set(mark_spent(cloud, [arn("sagestack-dev-gone"), arn("sagestack-dev-lab")], "2026-11")) == {
+        "sagestack-dev-lab"
+    }
+
+
 def test_instances_are_marked_for_the_month_and_released_again() -> None:
     cloud = Cloud()
     explore, lab = arn("sagestack-dev-explore"), arn("sagestack-dev-lab")

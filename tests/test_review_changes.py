@@ -306,7 +306,7 @@ RULES: dict[str, tuple[tuple[Resources, Resources], str]] = {
         changed(KEY, put("It.Properties.MultiRegion", True)),
         "It",
     ),
-    "a volume of a notebook or a space gets smaller, so that the deployment fails": (
+    "a volume of a notebook, a space or a database gets smaller, so that the deployment fails": (
         changed(one("AWS::SageMaker::NotebookInstance", VolumeSizeInGB=20), put("It.Properties.VolumeSizeInGB", None)),
         "It",
     ),

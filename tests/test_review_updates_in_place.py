@@ -137,6 +137,23 @@ def test_a_volume_that_gets_smaller_fails(size: object, fails: bool) -> None:
     assert any(reason.startswith("The deployment fails") for reason in found.reasons) == fails
 
 
+@pytest.mark.parametrize(
+    ("type_name", "name", "before", "after", "fails"),
+    [
+        ("AWS::RDS::DBInstance", "AllocatedStorage", "100", "50", True),
+        ("AWS::RDS::DBInstance", "AllocatedStorage", "50", 100, False),
+        ("AWS::RDS::DBInstance", "AllocatedStorage", "50", None, False),
+        ("AWS::EC2::Volume", "Size", 100, 99, True),
+        ("AWS::EC2::Volume", "Size", None, 99, False),
+    ],
+)
+def test_what_databases_and_volumes_have_grows_only(
+    type_name: str, name: str, before: object, after: object, fails: bool
+) -> None:
+    old, new = ({name: size} if size is not None else {} for size in (before, after))
+    assert change(type_name, {"KmsKeyId": "a", **old}, {"KmsKeyId": "a", **new}).cannot_deploy is fails
+
+
 def test_what_fails_is_said_before_what_would_be_lost() -> None:
     found = change(
         "AWS::SageMaker::NotebookInstance",

@@ -175,7 +175,8 @@ ATTACKS: dict[str, tuple[str, str, dict[str, str]]] = {
     "say what serves": ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "AWS/SageMaker"}),
     # To evade the stop of a spent budget, or the count of it, in Studio.
     **{
-        f"make a space with {'; '.join(f'{key}={value}' for key, value in given.items())}": (
+        f"make a space with {'; '.join(f'{key}={value}' for key, value in given.items() if key not in OF_STUDIO)}"
+        f"{' in Studio itself' if given.keys() >= OF_STUDIO.keys() else ''}": (
             "sagemaker:AddTags",
             sagemaker("space/d-example/mine"),
             tagged("CreateSpace", **given),

@@ -109,9 +109,22 @@ def mark_spent(sagemaker: Any, arns: Iterable[str], month: str | None) -> dict[s
             elif not is_kept(sagemaker, arn):
                 sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": SPENT_TAG, "Value": month}])
         except (ClientError, BotoCoreError) as error:
-            if not _is_gone(error):
-                failed[arn.rsplit("/", 1)[-1]] = str(error)
+            name = arn.rsplit("/", 1)[-1]
+            if not _is_gone(error) and not _is_deleted(sagemaker, error, name):
+                failed[name] = str(error)
     return failed
+
+
+def _is_deleted(sagemaker: Any, error: ClientError | BotoCoreError, name: str) -> bool:
+    """Whether a tag was refused because there is no such instance: of that the operations for tags say a ValidationException
+    alone, as of much else, and DescribeNotebookInstance has a word of its own."""
+    if not isinstance(error, ClientError) or error.response["Error"].get("Code") != "ValidationException":
+        return False
+    try:
+        sagemaker.describe_notebook_instance(NotebookInstanceName=name)
+    except (ClientError, BotoCoreError) as other:
+        return _is_gone(other)
+    return False
 
 
 def is_kept(sagemaker: Any, arn: str | None) -> bool:

@@ -8,6 +8,7 @@ from sagestack.review.assembly import Assembly, Resource, StackTemplate
 from sagestack.review.permissions.attachments import attachment_changes
 from sagestack.review.permissions.deliveries import delivery_changes
 from sagestack.review.permissions.network import groups, network_changes
+from sagestack.review.permissions.network_acls import access_list_changes, access_lists
 from sagestack.review.permissions.other_grants import OtherGrants
 from sagestack.review.permissions.pairing import pairs
 from sagestack.review.permissions.references import Names, Reader
@@ -75,6 +76,9 @@ def _changes(before: Assembly | None, after: Assembly | None) -> Iterator[Permis
     new_groups, old_groups = groups(new, names), groups(old, names)
     for group in sorted(new_groups.keys() | old_groups.keys()):
         yield from network_changes(old_groups.get(group), new_groups.get(group), sides)
+    new_lists, old_lists = access_lists(new, names), access_lists(old, names)
+    for each in sorted(new_lists.keys() | old_lists.keys()):
+        yield from access_list_changes(old_lists.get(each), new_lists.get(each), sides)
     for address in sorted(newer.keys() | older.keys()):
         was, is_now = older.get(address), newer.get(address)
         if _type(was, is_now) in PRINCIPALS:

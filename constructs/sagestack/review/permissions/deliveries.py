@@ -24,11 +24,7 @@ _TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "AWS::Oam::Link": ("metrics, logs and traces", ("SinkIdentifier",)),
     "AWS::KinesisFirehose::DeliveryStream": (
         "records",
-        (
-            "HttpEndpointDestinationConfiguration.EndpointConfiguration.Url",
-            "S3DestinationConfiguration.BucketARN",
-            "ExtendedS3DestinationConfiguration.BucketARN",
-        ),
+        ("HttpEndpointDestinationConfiguration.EndpointConfiguration.Url",),
     ),
     # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
     "AWS::Events::Rule": ("events", ("Targets.Arn",)),
@@ -62,10 +58,10 @@ def delivery_changes(
     had, has = _targets(before, old), _targets(after, new)
     account = sides.account(resource)
     for target in sorted(has - had):
-        if (where := _outside(target, account, sides.names)) is not None:
+        if (where := _outside(target, account, sides.names, resource)) is not None:
             yield _row(resource, what, where, is_wider=True)
     for target in sorted(had - has):
-        if (where := _outside(target, account, sides.names)) is not None:
+        if (where := _outside(target, account, sides.names, resource)) is not None:
             yield _row(resource, what, where, is_wider=False)
 
 
@@ -86,15 +82,16 @@ def _at(value: Any, path: list[str]) -> Iterator[Any]:
             yield from _at(each[path[0]], path[1:])
 
 
-def _outside(target: str, account: str, names: Names) -> tuple[str, str | None, Severity] | None:
+def _outside(target: str, account: str, names: Names, resource: Resource) -> tuple[str, str | None, Severity] | None:
     """Where it goes, in whose account, and how grave that is; None for the own account, and for people's addresses."""
     if re.match(r"https?://", target):
         # The path of a web hook is often its secret.
         return re.sub(r"^(https?://[^/?]*).*", r"\1", names.readable(target)), None, Severity.WARNING
     found = re.match(r"arn:[^:]*:[^:]*:[^:]*:([^:]*):", target)
     if found is None:
-        # An address, a number; or what only the deployment knows.
-        is_unknown = bool(target) and all(map(is_reference, target)) and names.resource(target) is None
+        # Somebody's mail or telephone, also from a parameter; or what only the deployment knows.
+        is_unknown = all(map(is_reference, target)) and names.resource(target) is None
+        is_unknown = is_unknown and not resource.type.startswith("AWS::SNS::")
         return (names.readable(target), None, Severity.WARNING) if is_unknown else None
     if found[1] in (account, ""):
         return None
