@@ -138,6 +138,9 @@ def test_paper_shows_everything_in_dark_ink(opened: Open) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
     assert not page.is_visible("#bar")
+    # A drawing goes to the next sheet with its title, and nobody reads Mermaid on paper beside the drawing.
+    assert page.evaluate("getComputedStyle(document.querySelector('.picture')).breakInside") == "avoid"
+    assert not page.is_visible("text=As text (Mermaid)")
     page.emulate_media(media="screen")
     expect(page.locator("details:not([open])").first).to_be_attached()
 

@@ -81,6 +81,13 @@ def test_an_allow_under_a_condition_that_the_denial_excluded_is_no_way() -> None
     assert lost(role(allow("s3:DeleteObject", OBJECTS, Condition=plain)), before).severity is Severity.DANGER
 
 
+def test_an_allow_that_another_denial_stops_is_no_way_and_the_row_names_that_denial() -> None:
+    below = {"Fn::Join": ["", [{"Fn::GetAtt": ["Data", "Arn"]}, "/tmp/*"]]}
+    row = lost(role(allow("s3:DeleteObject", below), deny("s3:DeleteObject", below)))
+    assert row.severity is Severity.NOTICE
+    assert row.sentence.endswith("nothing that is read here allows it; still denied: s3:DeleteObject on Data/tmp/*")
+
+
 def test_a_denial_of_other_requests_is_not_said_to_deny_these() -> None:
     tagged, other = ({"StringEquals": {"aws:PrincipalTag/team": team}} for team in ("a", "b"))
     row = lost(

@@ -11,7 +11,7 @@ from sagestack.review.permissions.conditions import Conditions, are_tried, outco
 from sagestack.review.permissions.globs import exists
 from sagestack.review.permissions.references import Names
 from sagestack.review.permissions.sentences import action_labels, condition_labels, listed, only_if, target_labels
-from sagestack.review.permissions.statements import Selection, Statement
+from sagestack.review.permissions.statements import SELF, Selection, Statement
 
 _MOST = 3
 """So many statements in a sentence."""
@@ -53,12 +53,12 @@ def remains(lost: Lost, after: Set[Statement], granted: Iterable[Statement], unr
     Args:
         after: the statements of its own policies.
         granted: Allows in the policies of resources and keys that name it. In the same account each is enough by itself:
-            https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-basics-req-context.html
+            https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
         unread: what of its permissions is not in `after`, readable.
     """
     own = sorted(after, key=repr)
     # Whom a grant is for has been decided; its conditions and resources say the rest.
-    whom = own[0].principals if own else Selection(("*",))
+    whom = Selection((SELF,))
     others = [Statement(True, whom, each.actions, each.resources, each.conditions) for each in granted]
     denied = [
         Statement(False, whom, _selection(action), _selection(target), lost.conditions)
