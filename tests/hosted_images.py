@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         do = json.loads(body) if body.startswith(b"{") else {}
         if "print" in do:
             print(do["print"])
-        time.sleep(do.get("sleep_s", 0))
+        time.sleep(do.get("sleep_s", 0) + do.get("sleep_s_of", {}).get(model["name"], 0))
         if "meet" in do and not others_came(*do["meet"]):
             return self.answer(500, b"nobody else came")
         if do.get("die"):

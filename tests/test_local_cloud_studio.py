@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from local_cloud.platform import Caller
+from local_cloud.sagemaker import tags
 from local_cloud.sagemaker.errors import ApiError
 from local_cloud.sagemaker.studio import apps, authorization, background
 from tests.local_cloud_fakes import ACCOUNT, REGION, USER
@@ -576,9 +577,9 @@ def test_a_shared_space_has_the_volume_that_the_domain_says_of_spaces(cloud: Stu
 
 def test_an_app_goes_through_its_states_and_stays_listed_as_deleted(cloud: StudioCloud) -> None:
     domain_id = cloud.domain(settings={"SecurityGroups": [GROUP]}, Tags=[{"Key": "team", "Value": "a"}])
-    cloud.profile(
-        domain_id, Tags=[{"Key": "owner", "Value": "ada"}, {"Key": "aws:cloudformation:stack-name", "Value": "s"}]
-    )
+    of_stack = {"Key": "aws:cloudformation:stack-name", "Value": "s"}
+    with tags.from_cloudformation():
+        cloud.profile(domain_id, Tags=[{"Key": "owner", "Value": "ada"}, of_stack])
     cloud.space(domain_id)
     named = {"DomainId": domain_id, "SpaceName": "work", "AppType": "JupyterLab", "AppName": "default"}
     cloud.hold()
