@@ -221,7 +221,7 @@ def test_a_stop_reaches_the_program_first_and_everything_in_the_end(bench: Bench
         "import signal, subprocess, sys, time\n"
         "child = subprocess.Popen(['sleep', '600'])\n"
         "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(5)))\n"
-        "print(child.pid)\ntime.sleep(600)",
+        "print(child.pid)\nwhile True: time.sleep(0.1)",
     )
     container, printed = bench.start(image)
     assert wait_for(lambda: bool(printed))

@@ -491,7 +491,8 @@ def end(*_):
     sys.exit(5)
 signal.signal(signal.SIGTERM, end)
 print("ready", flush=True)
-time.sleep(60)
+while True:
+    time.sleep(0.1)
 """
     job = start(script_job(tmp_path, text))
     assert job.stdout is not None
