@@ -12,16 +12,19 @@ import subprocess
 import sys
 import threading
 import time
+from asyncio.subprocess import Process
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import numpy as np
 import pytest
 from xgboost_container.contract import UserError
 from xgboost_container.machine import memory_limit, usable_cpus
 from xgboost_container.serving import server as server_module
+from xgboost_container.serving import workers
 from xgboost_container.serving.application import SingleModelApplication
 from xgboost_container.serving.messages import Answer as Reply
 from xgboost_container.serving.messages import Request
@@ -690,6 +693,26 @@ def test_workers_that_die_all_at_once_and_again_while_they_start_are_replaced(ba
         os.kill(starting.pop(), signal.SIGKILL)
         server.wait_until_ready()
         assert server.invoke(ROW).status == 200
+
+
+def test_a_request_on_its_way_when_the_first_worker_takes_over_is_answered() -> None:
+    async def handed_over() -> bytes:
+        listener = server_module.listen("127.0.0.1", 0)
+        supervisor = workers._Supervisor(Settings(), listener)
+        supervisor._server.start_accepting()
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        while not supervisor._server.connections:
+            await asyncio.sleep(0)
+        supervisor._ready.add(cast(Process, object()))
+        supervisor._hand_over()
+        writer.write(request_bytes("GET", "/ping"))
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+            listener.close()
+
+    assert asyncio.run(handed_over()).startswith(b"HTTP/1.1 503 ")
 
 
 def test_workers_end_when_nobody_is_left_to_stop_them(base: Path) -> None:
