@@ -19,11 +19,21 @@ _VARIABLE = re.compile(r"\$\{([^},]+?)(?:\s*,\s*'([^']*)')?\}")
 _PATTERNS = ("stringlike", "stringnotlike", "arnlike", "arnnotlike", "arnequals", "arnnotequals")
 _NOTHING = "\0"
 """Fits no value of anything: a variable that nobody has said."""
+_LITERALS = str.maketrans({"*": "\ue000", "?": "\ue001"})
+"""What stands in patterns for characters that a variable brings: what somebody is called is no pattern."""
 
 
 def install() -> None:
     """Fill them in wherever MiniStack compares: resources and conditions of policies, conditions of trust policies."""
     first_match, conditions_met = iam_evaluator._first_match, iam_evaluator._conditions_met
+    fnmatch_compile = iam_evaluator._fnmatch_compile
+    written = {ord(stand_in): re.escape(chr(character)) for character, stand_in in _LITERALS.items()}
+
+    def literal_fnmatch_compile(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+        compiled: re.Pattern[str] = fnmatch_compile(pattern, ignore_case)
+        if pattern.isascii() or not any(stand_in in pattern for stand_in in _LITERALS.values()):
+            return compiled
+        return re.compile(compiled.pattern.translate(written), compiled.flags)
 
     def filled_first_match(context: Any, statements: Sequence[Any], effect: str) -> Any:
         of_effect = [each for each in statements if each.effect == effect]
@@ -32,6 +42,7 @@ def install() -> None:
     def filled_conditions_met(conditions: Mapping[str, Any], context: Any) -> bool:
         return bool(conditions_met(_with_values(conditions, context), context))
 
+    iam_evaluator._fnmatch_compile = literal_fnmatch_compile
     iam_evaluator._first_match = filled_first_match
     iam_evaluator._conditions_met = filled_conditions_met
 
@@ -73,14 +84,12 @@ def _of_key(values: object, context: Any, *, is_pattern: bool) -> object:
 def _filled(text: str, context: Any, *, is_pattern: bool) -> str:
     def value(found: re.Match[str]) -> str:
         key, default = found[1], found[2]
-        if key in ("*", "?", "$"):
-            # The character itself, which a pattern of MiniStack's cannot say.
-            return _NOTHING if is_pattern and key != "$" else key
-        said = iam_evaluator._resolve_condition_key(key, context)
+        # Three are the character itself.
+        said = key if key in ("*", "?", "$") else iam_evaluator._resolve_condition_key(key, context)
         said = default if said is None else said
-        # A key with several values is no variable, and what somebody is called must not become a pattern.
-        if not isinstance(said, str) or (is_pattern and re.search(r"[*?]", said)):
+        # A key with several values is no variable.
+        if not isinstance(said, str):
             return _NOTHING
-        return said
+        return said.translate(_LITERALS) if is_pattern else said
 
     return _VARIABLE.sub(value, text) if "${" in text else text

@@ -353,7 +353,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
         if service_name == AUTOSCALING:
             return {**context, **_scaling_conditions(body)}
         if service_name == "sagemaker":
-            context |= {**_resource_tags.get({}), **access_conditions.of_request(body)}
+            context |= {**_resource_tags.get({}), **access_conditions.of_request(iam_action, body)}
         if iam_action == "sagemaker:InvokeEndpoint":
             return {**context, **_targets.get({})}
         return context

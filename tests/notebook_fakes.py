@@ -94,6 +94,8 @@ class FakeRuntime:
         self.breaks: dict[str, Exception] = {}
         """`stop` or `remove` to what it raises."""
         self.closed = False
+        self.reached: list[str] = []
+        """What hangs, or hung."""
         self._held: dict[str, threading.Event] = {}
 
     def hanging(self, what: str) -> Callable[[], None]:
@@ -103,6 +105,7 @@ class FakeRuntime:
 
     def hold(self, what: str) -> None:
         if what in self._held:
+            self.reached.append(what)
             assert self._held[what].wait(60)
         if self.closed:
             raise RuntimeRefused("The local cloud ends.")

@@ -14,20 +14,34 @@ IN_VPC = {"sagemaker:vpcsubnets": ["subnet-1"], "sagemaker:vpcsecuritygroupids":
 
 
 @pytest.mark.parametrize(
-    ("request_", "conditions"),
+    ("action", "request_", "conditions"),
     [
-        ({"TrainingJobName": "a"}, {"sagemaker:networkisolation": "false"}),
-        ({"TrainingJobName": "a", "EnableNetworkIsolation": True}, {"sagemaker:networkisolation": "true"}),
-        ({"ModelName": "a", "VpcConfig": VPC}, {"sagemaker:networkisolation": "false", **IN_VPC}),
+        ("CreateTrainingJob", {"TrainingJobName": "a"}, {"sagemaker:networkisolation": "false"}),
         (
+            "CreateTrainingJob",
+            {"TrainingJobName": "a", "EnableNetworkIsolation": True},
+            {"sagemaker:networkisolation": "true"},
+        ),
+        ("CreateModel", {"ModelName": "a", "VpcConfig": VPC}, {"sagemaker:networkisolation": "false", **IN_VPC}),
+        (
+            "CreateProcessingJob",
             {"ProcessingJobName": "a", "NetworkConfig": {"EnableNetworkIsolation": True, "VpcConfig": VPC}},
             {"sagemaker:networkisolation": "true", **IN_VPC},
         ),
-        ({"ProcessingJobName": "a", "EnableNetworkIsolation": "yes"}, {"sagemaker:networkisolation": "false"}),
-        ({"ModelName": "a", "VpcConfig": "x", "NetworkConfig": []}, {"sagemaker:networkisolation": "false"}),
-        ({"EndpointName": "a"}, {}),
+        (
+            "CreateProcessingJob",
+            {"ProcessingJobName": "a", "EnableNetworkIsolation": "yes"},
+            {"sagemaker:networkisolation": "false"},
+        ),
+        (
+            "CreateModel",
+            {"ModelName": "a", "VpcConfig": "x", "NetworkConfig": []},
+            {"sagemaker:networkisolation": "false"},
+        ),
+        ("CreateEndpoint", {"EndpointName": "a"}, {}),
+        ("StopTrainingJob", {"TrainingJobName": "a"}, {}),
     ],
-    ids=["nothing said", "isolated", "in a VPC", "processing", "no boolean", "no shape", "no containers"],
+    ids=["nothing said", "isolated", "in a VPC", "processing", "no boolean", "no shape", "no containers", "not made"],
 )
-def test_what_containers_reach_can_be_asked(request_: dict[str, Any], conditions: dict[str, Any]) -> None:
-    assert access_conditions.of_request(json.dumps(request_).encode()) == conditions
+def test_what_containers_reach_can_be_asked(action: str, request_: dict[str, Any], conditions: dict[str, Any]) -> None:
+    assert access_conditions.of_request(f"sagemaker:{action}", json.dumps(request_).encode()) == conditions

@@ -16,7 +16,6 @@ from local_cloud.sagemaker.errors import AccessDenied, ApiError, ValidationError
 from local_cloud.sagemaker.jobs.job_logs import JobLog
 from local_cloud.sagemaker.notebooks import instance_life
 from local_cloud.sagemaker.notebooks.notebook_cloudformation import RESOURCE_TYPES, NotebookInstanceProvisioner
-from local_cloud.sagemaker.notebooks.running import notebooks_of
 from local_cloud.sagemaker.store import Document
 from tests.local_cloud_fakes import USER, patiently
 from tests.notebook_fakes import PREFIX, ROLE, NotebookCloud, encoded, notebook_cloud
@@ -151,13 +150,34 @@ def test_what_is_left_of_an_instance_that_ended_goes_before_somebody_starts_it_a
     release = cloud.runtime.hanging("stop")
     cloud.ready().runs = False
     for _ in patiently("the end to be noticed"):
-        if not notebooks_of(cloud.service).running:
+        if cloud.runtime.reached:
             break
     for operation in ("StartNotebookInstance", "CreatePresignedNotebookInstanceUrl"):
         with pytest.raises(ValidationError, match=r"Status \(InService\) not in|JupyterLab does not run"):
             cloud.call(operation, NotebookInstanceName="mine")
     release()
     cloud.until("Failed")
+
+
+def test_who_stops_an_instance_that_is_ending_waits_for_its_end(
+    cloud: NotebookCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_life, "WATCH_EVERY_S", 0.005)
+    cloud.restart()
+    release = cloud.runtime.hanging("stop")
+    instance = cloud.ready()
+    instance.runs = False
+    for _ in patiently("the end to be noticed"):
+        if cloud.runtime.reached:
+            break
+    cloud.call("StopNotebookInstance", NotebookInstanceName="mine")
+    time.sleep(0.1)
+    assert cloud.status() == "Stopping", "its volume is still in use"
+    release()
+    cloud.until("Stopped")
+    assert instance.did.count("stop") == 1
+    assert cloud.restart_instance().runs
+    assert cloud.status() == "InService"
 
 
 def test_a_status_is_written_as_soon_as_a_full_disk_has_room_again(
@@ -177,6 +197,27 @@ def test_a_status_is_written_as_soon_as_a_full_disk_has_room_again(
     cloud.ready()
     assert refused == ["mine"] * 3
     assert cloud.statuses() == ["Pending", "InService"], "what was not written was not told"
+
+
+def test_a_deletion_ends_as_soon_as_a_full_disk_has_room_again(
+    cloud: NotebookCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_life, "WRITE_AGAIN_S", 0.005)
+    cloud.ready()
+    cloud.stop()
+    refused: list[str] = []
+    delete = cloud.service.store.delete
+
+    def full(kind: str, account: str, region: str, name: str) -> None:
+        if len(refused) < 3:
+            refused.append(name)
+            raise sqlite3.OperationalError("database or disk is full")
+        delete(kind, account, region, name)
+
+    monkeypatch.setattr(cloud.service.store, "delete", full)
+    cloud.call("DeleteNotebookInstance", NotebookInstanceName="mine")
+    gone(cloud)
+    assert len(refused) == 3
 
 
 def test_an_instance_that_breaks_while_it_is_stopped_is_stopped(cloud: NotebookCloud) -> None:

@@ -82,7 +82,9 @@ def test_a_state_that_cannot_be_written_is_told_to_who_called() -> None:
     assert "cannot write its state: database or disk is full" in told["message"]
 
 
-@pytest.mark.parametrize("token", ["abc", "-1", "²", "٣", " "])
+@pytest.mark.parametrize(
+    "token", ["abc", "-1", "²", "٣", " ", "9" * 5000], ids=["word", "negative", "power", "arabic", "space", "long"]
+)
 def test_a_token_of_nobodys_is_refused_in_the_services_words(token: str) -> None:
     for error in (ValidationError, InvalidNextToken):
         with pytest.raises(error, match="Invalid NextToken"):

@@ -25,12 +25,13 @@ from ministack.core import iam_evaluator as iam
 from local_cloud import ministack_policy_variables
 ministack_policy_variables.install()
 
-def decide(user, condition=None, resource="*", arn="arn:aws:x:::a/ada"):
+def decide(user, condition=None, resource="*", arn="arn:aws:x:::a/ada", denied="arn:aws:x:::nothing"):
     keys = {} if user is None else {"aws:principaltag/user": user}
     context = iam.EvalContext(principal_arn="p", principal_type="AssumedRole", principal_account="1", action="x:Do",
         resource_arn=arn, region="r", principal_keys=keys, service_context={"aws:resourcetag/owner": "ada"})
     statement = {"Effect": "Allow", "Action": "x:Do", "Resource": resource, "Condition": condition or {}}
-    return iam.evaluate(context, [iam.parse_policy_document({"Statement": statement})]).decision == "Allow"
+    statements = [statement, {"Effect": "Deny", "Action": "x:Do", "Resource": denied}]
+    return iam.evaluate(context, [iam.parse_policy_document({"Statement": statements})]).decision == "Allow"
 
 MINE = {"StringEquals": {"aws:ResourceTag/owner": "${aws:PrincipalTag/user}"}}
 LIKE = {"StringLike": {"aws:ResourceTag/owner": "${aws:PrincipalTag/user}"}}
@@ -46,6 +47,10 @@ print(json.dumps({
     "own resource": decide("ada", resource="arn:aws:x:::a/${aws:PrincipalTag/user}"),
     "another's resource": decide("bob", resource="arn:aws:x:::a/${aws:PrincipalTag/user}"),
     "a star in a resource": decide("*", resource="arn:aws:x:::a/${aws:PrincipalTag/user}"),
+    "a star that is the resource's own": decide("a*", resource="arn:aws:x:::a/${aws:PrincipalTag/user}", arn="arn:aws:x:::a/a*"),
+    "denied by its own star": decide("a*", arn="arn:aws:x:::a/a*", denied="arn:aws:x:::a/${aws:PrincipalTag/user}"),
+    "denied by a star that is a character": decide("ada", arn="arn:aws:x:::a/*", denied="arn:aws:x:::a/${*}"),
+    "not denied what another star would": decide("*", denied="arn:aws:x:::a/${aws:PrincipalTag/user}"),
 }))
 """
     python = ROOT / ".venv-local-cloud/bin/python"
@@ -61,6 +66,8 @@ def test_a_variable_stands_for_who_somebody_is_and_for_nothing_else(decided: dic
         "a star is a character",
         "one of several",
         "own resource",
+        "a star that is the resource's own",
+        "not denied what another star would",
     }
 
 

@@ -59,6 +59,7 @@ SIGNATURES = {
     "core.iam_actions._query_param": ["query_params", "key"],
     "core.iam_evaluator._conditions_met": ["conditions", "ctx"],
     "core.iam_evaluator._first_match": ["ctx", "stmts", "effect"],
+    "core.iam_evaluator._fnmatch_compile": ["pattern", "ignore_case"],
     "core.iam_evaluator._resolve_condition_key": ["key", "ctx"],
     "core.iam_evaluator.evaluate": ["ctx", "policies", "limits"],
     "core.iam_evaluator._gather_role_policies": ["role_name", "account_id"],

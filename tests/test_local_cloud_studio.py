@@ -582,6 +582,8 @@ def test_an_app_goes_through_its_states_and_stays_listed_as_deleted(cloud: Studi
         cloud.profile(domain_id, Tags=[{"Key": "owner", "Value": "ada"}, of_stack])
     cloud.space(domain_id)
     named = {"DomainId": domain_id, "SpaceName": "work", "AppType": "JupyterLab", "AppName": "default"}
+    assert "reserved for AWS" in refused(cloud, "CreateApp", **named, Tags=[{"Key": "aws:a", "Value": "b"}]).message
+    assert "unique" in refused(cloud, "CreateApp", **named, Tags=[{"Key": "a", "Value": "b"}] * 2).message
     cloud.hold()
     arn = cloud.call("CreateApp", **named, Tags=[{"Key": "why", "Value": "test"}])["AppArn"]
     assert arn == f"{PREFIX}app/{domain_id}/work/JupyterLab/default"

@@ -22,7 +22,7 @@ from local_cloud.notebook_runtime.instance_files import (
 )
 from local_cloud.notebook_runtime.notebook_python import NotebookPython
 from local_cloud.notebook_runtime.runtime import Hook, InstanceSpec, RuntimeRefused
-from local_cloud.notebook_runtime.started import Started
+from local_cloud.notebook_runtime.started import CLOSING, Started
 from local_cloud.notebook_runtime.supervised import SupervisedInstance, Supervisor, SystemSettings
 from local_cloud.sagemaker import loopback_ports
 
@@ -86,7 +86,11 @@ class ProcessRuntime:
                 "lifecycle scripts, or start Docker and the local cloud again (make down, make up), which does for all."
             )
         self._started.check_open()
-        folder = Path(tempfile.mkdtemp(prefix="instance-", dir=self._run_folder))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="instance-", dir=self._run_folder))
+        except FileNotFoundError as error:
+            # `close` came between.
+            raise RuntimeRefused(CLOSING) from error
         instance = ProcessInstance(spec, jupyter, folder, self._run_folder, self._started.forget)
         self._started.keep(instance)
         for line in limits(spec):

@@ -24,8 +24,8 @@ _SETTINGS = {
 }
 """Members of a request for a notebook instance, and the keys they fill; in lower case, as MiniStack looks them up."""
 
-_CONTAINERS = ("TrainingJobName", "ProcessingJobName", "ModelName")
-"""What the name is of that a request makes, where what it makes runs containers with a network or without."""
+_CONTAINERS = frozenset(f"sagemaker:Create{what}" for what in ("Model", "ProcessingJob", "TrainingJob"))
+"""What makes something that runs containers, with a network or without."""
 
 
 def of_resource(service: Sagemaker, account: str, region: str, resource_arn: str) -> Conditions:
@@ -40,8 +40,13 @@ def of_resource(service: Sagemaker, account: str, region: str, resource_arn: str
     }
 
 
-def of_request(body: bytes) -> Conditions:
-    """`aws:RequestTag/KEY` and `aws:TagKeys`, and the keys of the settings of a notebook instance, a job and a model."""
+def of_request(action: str, body: bytes) -> Conditions:
+    """`aws:RequestTag/KEY` and `aws:TagKeys`, and the keys of the settings of a notebook instance, a job and a model.
+
+    Args:
+        action: what IAM is asked for, as policies write it.
+        body: of the request.
+    """
     try:
         request = json.loads(body or b"{}")
     except ValueError:
@@ -67,7 +72,7 @@ def of_request(body: bytes) -> Conditions:
             conditions["sagemaker:minimuminstancemetadataserviceversion"] = metadata[
                 "MinimumInstanceMetadataServiceVersion"
             ]
-    if any(name in request for name in _CONTAINERS):
+    if action in _CONTAINERS:
         conditions |= _of_network(request)
     return conditions
 

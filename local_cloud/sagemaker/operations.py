@@ -92,7 +92,7 @@ def paged(
     """
     token = request.get("NextToken") or "0"
     # Other digits than these are digits to Python, and no numbers.
-    if not (token.isascii() and token.isdigit()):
+    if not (token.isascii() and token.isdigit() and len(token) < 10):
         raise refused(f"Invalid NextToken: {token}")
     end = int(token) + size
     response: Response = {key: items[int(token) : end]}

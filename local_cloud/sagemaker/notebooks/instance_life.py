@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,7 @@ def settle_update(notebooks: Notebooks, caller: Caller, name: str) -> None:
 def settle(
     notebooks: Notebooks, caller: Caller, name: str, status: str, reason: str | None = None, **more: Any
 ) -> None:
-    """Write the status that something led to, and try again while the disk is full: an instance that stays in the status
-    before it can neither be started, nor stopped, nor deleted. Nothing is written once the local cloud ends: that fails
-    everything, and the next start takes it up again.
+    """Write the status that something led to, as `_write` does.
 
     Args:
         notebooks: the notebook instances.
@@ -81,13 +80,22 @@ def settle(
         reason: FailureReason.
         more: see `notebook_status.finish`.
     """
+    _write(notebooks, name, status, lambda: finish(notebooks.service, caller, name, status, reason, **more))
+
+
+def _write(notebooks: Notebooks, name: str, what: str, write: Callable[[], object]) -> bool:
+    """Write down what has become of an instance, and again for as long as the store cannot take it, as where the disk is full:
+    an instance that stays in the status before can neither be started, nor stopped, nor deleted. Nothing is written once
+    the local cloud ends: that fails everything, and the next start takes it up again. Whether it was written."""
     while not notebooks.closing.is_set():
         try:
-            finish(notebooks.service, caller, name, status, reason, **more)
-            return
+            write()
         except sqlite3.OperationalError as error:
-            logger.warning("Notebook instance %s is %s, which cannot be written down yet: %s", name, status, error)
+            logger.warning("Notebook instance %s is %s, which cannot be written down yet: %s", name, what, error)
             notebooks.closing.wait(WRITE_AGAIN_S)
+        else:
+            return True
+    return False
 
 
 def remove(notebooks: Notebooks, caller: Caller, name: str) -> None:
@@ -103,9 +111,14 @@ def remove(notebooks: Notebooks, caller: Caller, name: str) -> None:
             settle(notebooks, caller, name, "Failed", reason)
         return
     shutil.rmtree(folder, ignore_errors=True)
-    with notebooks.service.store.transaction():
-        tags.forget(notebooks.service, caller, document["NotebookInstanceArn"])
-        notebooks.service.store.delete(KIND, caller.account, caller.region, key_of(name))
+
+    def forget() -> None:
+        with notebooks.service.store.transaction():
+            tags.forget(notebooks.service, caller, document["NotebookInstanceArn"])
+            notebooks.service.store.delete(KIND, caller.account, caller.region, key_of(name))
+
+    if not _write(notebooks, name, "deleted", forget):
+        return
     notifications.publish(KIND, document["NotebookInstanceArn"])
     logger.info("Notebook instance %s is deleted", name)
 
@@ -147,21 +160,28 @@ def _fail_ended(notebooks: Notebooks, key: Key) -> None:
     )
     # What is left of it goes first: once it is Failed, somebody may start it on the same volume.
     _end(notebooks, key)
+    if key in notebooks.running:
+        # Somebody stopped it meanwhile, and started it again.
+        return
     settle(notebooks, caller, name, "Failed", reason, only_if="InService", Url=None)
 
 
 def _end(notebooks: Notebooks, key: Key) -> None:
-    running = notebooks.running.pop(key, None)
+    running = notebooks.running.get(key)
     if running is None:
         return
-    try:
-        running.instance.stop(STOP_GRACE_S)
-    except Exception:
-        # What cannot be stopped is gone, or the runtime ends it with the local cloud; nobody can use it any more.
-        logger.exception("Notebook instance %s did not stop cleanly", key[-1])
-    # Only now: what runs on the instance may use its role to the end.
-    running.logs.close()
-    notebooks.service.platform.forget_session(running.credentials)
+    with running.ending:
+        if notebooks.running.get(key) is not running:
+            return
+        try:
+            running.instance.stop(STOP_GRACE_S)
+        except Exception:
+            # What cannot be stopped is gone, or the runtime ends it with the local cloud; nobody can use it any more.
+            logger.exception("Notebook instance %s did not stop cleanly", key[-1])
+        # Only now: what runs on the instance may use its role to the end.
+        running.logs.close()
+        notebooks.service.platform.forget_session(running.credentials)
+        notebooks.running.pop(key, None)
 
 
 def _start(notebooks: Notebooks, caller: Caller, document: Document) -> str:

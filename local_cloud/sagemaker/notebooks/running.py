@@ -34,6 +34,8 @@ class Running:
     instance: Instance
     credentials: Credentials
     logs: InstanceLogs
+    ending: threading.Lock = field(default_factory=threading.Lock)
+    """Held while it is stopped: who wants the same waits until nothing of it uses the volume any more."""
 
 
 @dataclass

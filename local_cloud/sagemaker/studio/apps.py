@@ -83,8 +83,8 @@ def create_app(service: Sagemaker, caller: Caller, request: Request) -> Response
     document["BuiltInLifecycleConfigArn"] = next((arn for arn in built_in if arn), None)
     path = kinds.app_path(request)
     # "Tags that you specify for the Domain are also added to all apps that are launched in the Domain", and the profile's.
-    its_tags = {**tags.current(service, caller, domain["DomainArn"]), **owner_tags}
-    its_tags |= {tag["Key"]: tag["Value"] for tag in request.get("Tags") or []}
+    inherited = {**tags.current(service, caller, domain["DomainArn"]), **owner_tags}
+    own_tags = request.get("Tags") or []
     with service.store.transaction():
         # Once more, where no deletion of its owner can come between.
         _owner_tags(service, caller, request)
@@ -94,9 +94,14 @@ def create_app(service: Sagemaker, caller: Caller, request: Request) -> Response
             if before["Status"] == "Deleted" and not _expired(service, before):
                 document["CreationTime"] = before["CreationTime"]
             APP.forget(service, caller, path)
-        # Those of CloudFormation are the domain's own.
-        listed = [{"Key": key, "Value": value} for key, value in its_tags.items() if not key.startswith("aws:")]
-        created = APP.insert(service, caller, path, document, listed)
+        # Those of CloudFormation are the domain's own; what the caller says goes before what is inherited.
+        said = {tag["Key"] for tag in own_tags}
+        listed = [
+            {"Key": key, "Value": value}
+            for key, value in inherited.items()
+            if not key.startswith("aws:") and key not in said
+        ]
+        created = APP.insert(service, caller, path, document, [*listed, *own_tags])
     return {"AppArn": created["AppArn"]}
 
 
