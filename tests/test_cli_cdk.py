@@ -246,6 +246,34 @@ Give another one.
     )
 
 
+FRAMES = 'Traceback (most recent call last):\n  File "/p/app.py", line 1, in <module>\n    build()\n'
+DURING = "\nDuring handling of the above exception, another exception occurred:\n\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "begins"),
+    [
+        pytest.param(f"{FRAMES}KeyError: 'a'\n{DURING}{FRAMES}ValueError: b\n", "b", id="a-refusal-ends-it"),
+        pytest.param(
+            f"{FRAMES}ValueError: a\n{DURING}{FRAMES}RuntimeError: b\n",
+            "cdk deploy failed; the end",
+            id="a-mistake-ends-it",
+        ),
+        pytest.param(
+            f"{FRAMES}RuntimeError: b\nValueError: a\n",
+            "cdk deploy failed; the end",
+            id="a-mistake-that-speaks-of-a-refusal",
+        ),
+        pytest.param("ValueError: a\n", "cdk deploy failed; the end", id="no-traceback"),
+    ],
+)
+def test_of_chained_exceptions_the_last_one_counts(tmp_path: Path, said: str, begins: str) -> None:
+    log = tmp_path / "cdk.log"
+    log.write_text(f"{said}.venv/bin/python app.py: Subprocess exited with error 1\n")
+    message = failure(Deployment(1, log)).message
+    assert message == begins if begins == "b" else message.startswith(begins)
+
+
 @pytest.mark.parametrize("stack", ["CDKToolkit", "sagestack-dev-bootstrap"])
 def test_an_account_that_nobody_bootstrapped_is_refused_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: str

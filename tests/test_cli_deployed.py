@@ -124,3 +124,18 @@ def test_what_cannot_be_asked_is_told(root: Path, gate: TokenGate, monkeypatch: 
     with pytest.raises(CliError) as elsewhere:
         deployed_commit(replace(hosted, kind="gitlab"), "dev")
     assert "/sagestack/delivery/dev/deployed-commit" in (elsewhere.value.hint or "")
+
+
+@pytest.mark.parametrize("host", ["gitlab", "bitbucket"])
+def test_a_host_without_deployments_is_told_before_a_token_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    root = make_project(tmp_path / "p")
+    settings = GOOD.partition("  - environment: prod")[0].replace("host: github", f"host: {host}")
+    (root / "delivery.yaml").write_text(settings)
+    for variable in ("SAGESTACK_GIT_TOKEN", "GITLAB_TOKEN", "BITBUCKET_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(root)
+    error = _said(code=1)["error"]
+    assert error["message"] == f"my-team/my-platform is on {host}, which keeps no deployments of environments."
+    assert "/sagestack/delivery/dev/deployed-commit" in error["hint"]

@@ -300,3 +300,18 @@ def test_what_a_spent_budget_stopped_is_not_a_matter_of_rights_alone(session: cl
     assert result.exit_code == 1
     assert f"{NAME} is not started: the budget of 2026-11 is spent." in result.output
     session.check()
+
+
+def test_who_may_not_stop_a_notebook_is_not_told_of_a_budget(session: cli_fakes.FakeSession) -> None:
+    _is(session, "InService")
+    denied = "User: ada is not authorized to perform: sagemaker:StopNotebookInstance"
+    session.refuse("sagemaker", "stop_notebook_instance", "AccessDeniedException", denied)
+    arn = f"arn:aws:sagemaker:us-east-1:000000000000:notebook-instance/{NAME}"
+    described = {"NotebookInstanceStatus": "InService", "NotebookInstanceArn": arn}
+    session.answer("sagemaker", "describe_notebook_instance", described, {"NotebookInstanceName": NAME})
+    tags = [{"Key": "sagestack:budget-spent", "Value": "2026-11"}]
+    session.answer("sagemaker", "list_tags", {"Tags": tags}, {"ResourceArn": arn})
+    result = runner.invoke(app, ["notebook", "stop"])
+    assert result.exit_code == 1
+    assert denied in result.output
+    assert "budget" not in result.output

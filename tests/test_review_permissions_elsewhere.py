@@ -59,6 +59,17 @@ def test_the_policy_that_every_function_of_cdk_has_is_a_notice_on_a_new_one() ->
     assert {change.severity for change in found} == {Severity.NOTICE}
 
 
+def test_a_policy_of_the_account_is_not_what_aws_calls_so() -> None:
+    name = "service-role/AWSLambdaBasicExecutionRole"
+    (own,) = [
+        change
+        for change in changes({}, {"Role": role(ManagedPolicyArns=[f"arn:aws:iam::111111111111:policy/{name}"])})
+        if "managed policy" in change.sentence
+    ]
+
+    assert (own.severity, own.access_levels) == (Severity.WARNING, ("Unknown",))
+
+
 def test_a_boundary_that_is_lost_is_a_danger() -> None:
     change = only({"Role": role(PermissionsBoundary=BOUNDARY)}, {"Role": role()})
 
@@ -289,6 +300,19 @@ def test_who_acts_as_another_role_may_what_that_one_may(acts_as: Any, sentence: 
     found = only(function(ITS_ROLE), function(acts_as))
 
     assert (found.direction, found.severity, found.sentence) == ("wider", Severity.WARNING, sentence)
+
+
+def test_a_target_of_a_rule_is_called_as_another_role_whatever_the_order() -> None:
+    def rule(*targets: tuple[str, str]) -> Raw:
+        made = [{"Id": name, "Arn": "arn", "RoleArn": {"Fn::GetAtt": [acts_as, "Arn"]}} for name, acts_as in targets]
+        properties = {"Targets": made, "ScheduleExpression": "rate(1 day)"}
+        return {"Role": role(), "Other": role(), "It": {"Type": "AWS::Events::Rule", "Properties": properties}}
+
+    both = (("a", "Role"), ("b", "Other"))
+    assert changes(rule(*both), rule(*reversed(both))) == ()
+    assert only(rule(("a", "Role")), rule(("a", "Other"))).sentence == (
+        "It acts as Other (Targets[a].RoleArn), before as Role: compare what the two may"
+    )
 
 
 def test_a_new_function_is_looked_at_where_nobody_reads_its_role() -> None:

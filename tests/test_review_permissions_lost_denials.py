@@ -7,7 +7,20 @@ from typing import Any
 import pytest
 from sagestack.review.results import PermissionChange, PermissionFlag, Severity
 
-from tests.review_policies import DATA, OBJECTS, Raw, allow, bucket_policy, changes, deny, document, key, policy, role
+from tests.review_policies import (
+    DATA,
+    OBJECTS,
+    Raw,
+    allow,
+    bucket_policy,
+    changes,
+    deny,
+    document,
+    key,
+    policy,
+    role,
+    trust,
+)
 
 DELETES = allow(["s3:DeleteObject", "s3:GetObject"], OBJECTS)
 KEPT = deny("s3:DeleteObject", OBJECTS)
@@ -103,6 +116,11 @@ def test_a_denial_of_other_requests_is_not_said_to_deny_these() -> None:
     [
         ("arn:aws:iam::aws:policy/AmazonS3FullAccess", Severity.DANGER, "the managed policy AmazonS3FullAccess"),
         ("arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole", Severity.NOTICE, "nothing that is read"),
+        (
+            "arn:aws:iam::111111111111:policy/service-role/AWSLambdaBasicExecutionRole",
+            Severity.DANGER,
+            "the managed policy service-role/AWSLambdaBasicExecutionRole",
+        ),
     ],
 )
 def test_a_managed_policy_that_is_not_read_may_allow_it(carried: str, severity: Severity, says: str) -> None:
@@ -141,6 +159,24 @@ def test_a_key_that_lets_the_role_in_allows_what_it_says() -> None:
     before = role(allow("kms:Decrypt"), deny("kms:Decrypt"))
     assert lost(role(READS), before, Key=with_it).severity is Severity.DANGER
     assert lost(role(READS), before).severity is Severity.NOTICE
+
+
+@pytest.mark.parametrize(
+    ("trusted", "denied", "severity"),
+    [
+        (ROLE_ARN, "Target", Severity.DANGER),
+        (ROLE_ARN, "Third", Severity.NOTICE),
+        ("111111111111", "Target", Severity.NOTICE),
+    ],
+    ids=["the role", "of another target", "the account"],
+)
+def test_a_role_that_trusts_the_role_by_name_may_be_assumed_by_it(
+    trusted: Any, denied: str, severity: Severity
+) -> None:
+    """Within one account the trust policy is enough."""
+    target = role(AssumeRolePolicyDocument=trust({"AWS": trusted}))
+    before = role(READS, deny("sts:AssumeRole", {"Fn::GetAtt": [denied, "Arn"]}))
+    assert lost(role(READS), before, Target=target, Third=role()).severity is severity
 
 
 def test_an_endpoint_of_a_network_lets_through_and_allows_nothing() -> None:

@@ -76,6 +76,21 @@ def test_a_web_hook_is_a_warning_and_its_path_is_not_repeated() -> None:
     assert (found.severity, found.sentence) == (Severity.WARNING, "It now sends messages to https://example.org")
 
 
+def test_a_bucket_that_no_template_makes_may_be_anybodys() -> None:
+    def logs_to(name: str) -> Raw:
+        return it("AWS::EC2::FlowLog", LogDestination=f"arn:aws:s3:::{name}/flows", LogDestinationType="s3")
+
+    found = only({}, logs_to("theirs"))
+    assert (found.severity, found.flags) == (Severity.WARNING, frozenset())
+    assert found.sentence == (
+        "It now sends flow logs to arn:aws:s3:::theirs/flows, and no template tells whose bucket that is"
+    )
+    made = {"Made": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "ours"}}}
+    assert changes(made, {**made, **logs_to("ours")}) == ()
+    call = {"Target": {"Arn": "arn:aws:scheduler:::aws-sdk:sqs:sendMessage"}}
+    assert changes({}, it("AWS::Scheduler::Schedule", **call)) == ()
+
+
 def test_whose_account_only_the_deployment_knows_is_a_warning() -> None:
     found = only({}, it("AWS::Logs::SubscriptionFilter", DestinationArn={"Ref": "Where"}))
     assert (found.severity, found.flags) == (Severity.WARNING, frozenset())
@@ -90,6 +105,8 @@ def rule(number: int, action: str = "allow", peer: str = "10.0.0.0/8", **more: A
     return Rule(number=number, allows=action == "allow", peer=peer, **values)
 
 
+ADDRESS = "\U000f0000/32"
+"""Of a resource, which the deployment gives it."""
 ANY: dict[str, Any] = {"protocol": "-1", "first": 0, "last": 65535}
 
 
@@ -108,6 +125,13 @@ ANY: dict[str, Any] = {"protocol": "-1", "first": 0, "last": 65535}
         pytest.param([rule(100)], [rule(100), rule(110, peer="10.1.0.0/16")], [], id="within another"),
         pytest.param([rule(100)], [rule(100), rule(50, leaves=True)], [50], id="the other way"),
         pytest.param([rule(100)], [rule(100, peer="::/0")], [100], id="of the other version"),
+        pytest.param(
+            [rule(90, "deny", ADDRESS), rule(100, peer="0.0.0.0/0")],
+            [rule(100, peer="0.0.0.0/0")],
+            [100],
+            id="a denial less of what is deployed",
+        ),
+        pytest.param([rule(100, peer="0.0.0.0/0")], [rule(100, peer=ADDRESS)], [], id="a part that is deployed"),
     ],
 )
 def test_a_list_is_wider_by_the_packets_that_it_lets_through(
@@ -136,6 +160,19 @@ def test_a_rule_of_a_list_is_a_warning_for_groups_decide_besides() -> None:
     assert found.sentence == "List now lets through tcp 22 from 0.0.0.0/0 by its rule 100, more of it than before"
     assert only(acl(Ssh=SSH), acl()).direction == "narrower"
     assert changes(acl(Ssh=SSH), acl(Other=SSH)) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "traffic"), [(-1, -1, "icmp"), (3, -1, "icmp type 3"), (8, 0, "icmp type 8 code 0")]
+)
+def test_another_kind_of_icmp_is_more(kind: int, code: int, traffic: str) -> None:
+    def icmp(kind: int, code: int) -> Raw:
+        return acl(It={**SSH, "Protocol": 1, "Icmp": {"Type": kind, "Code": code}})
+
+    (found,) = [each for each in changes(icmp(3, 4), icmp(kind, code)) if each.direction == "wider"]
+    assert found.actions == (traffic,)
+    if kind != 8:
+        assert only(icmp(kind, code), icmp(3, 4)).direction == "narrower"
 
 
 def test_a_new_list_opens_nothing_and_one_that_goes_leaves_its_subnets_open() -> None:

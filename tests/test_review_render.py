@@ -473,6 +473,16 @@ def test_a_deployment_that_fails_is_noted_before_everything_else(told: Callable[
     assert 0 < text.index("it takes back an export") < text.index("One thing.")
 
 
+def test_a_page_folds_no_failing_deployment_away() -> None:
+    review = review_reports.rich()
+    first, *others = review.environments
+    noted = dataclasses.replace(first, notes=("One.", "Two.", "Three.", "Four.", FAILING))
+    page = to_html(dataclasses.replace(review, environments=(noted, *others)))
+    (callout,) = re.findall(r'<p class="callout (\w+)"><span>[^\n]*it takes back an export', page)
+    assert callout == "warning"
+    assert page.index("it takes back an export") < page.index("One.") < page.index(f"2 more about {first.environment}")
+
+
 def test_a_price_that_got_lost_stands_beside_what_seems_to_be_saved() -> None:
     review = review_reports.rich()
     first, *others = review.environments

@@ -30,6 +30,14 @@ def expiring(days: int | None, versioned: bool = False, **rule: Any) -> dict[str
     return {"LifecycleConfiguration": {"Rules": rules}, **versions}
 
 
+def at(date: str, **rule: Any) -> dict[str, Any]:
+    return {"LifecycleConfiguration": {"Rules": [{"Status": "Enabled", "ExpirationDate": date, **rule}]}}
+
+
+def unknown(parameter: str, **rule: Any) -> dict[str, Any]:
+    return expiring(1, **{"ExpirationInDays": {"Ref": parameter}, **rule})
+
+
 @pytest.mark.parametrize(
     ("before", "after", "data"),
     [
@@ -41,6 +49,17 @@ def expiring(days: int | None, versioned: bool = False, **rule: Any) -> dict[str
         pytest.param(expiring(30), expiring(30, Prefix="raw/"), "none", id="a part of what is deleted anyway"),
         pytest.param(expiring(30, Prefix="raw/"), expiring(30), "lost", id="the whole instead of a part"),
         pytest.param(expiring(None), expiring(30, Status="Disabled"), "none", id="a rule that is off"),
+        pytest.param(expiring(30, ObjectSizeGreaterThan="1000"), expiring(30), "lost", id="all sizes instead of some"),
+        pytest.param(
+            expiring(30), expiring(30, ObjectSizeLessThan="9"), "none", id="some sizes of what is deleted anyway"
+        ),
+        pytest.param(at("2099-01-01T00:00:00Z"), expiring(1), "lost", id="days instead of a date"),
+        pytest.param(at("2099-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"), "lost", id="a sooner date"),
+        pytest.param(at("2027-01-01T00:00:00Z"), at("2099-01-01T00:00:00Z"), "none", id="a later date"),
+        pytest.param(at("2099-01-01T00:00:00Z"), at("2099-01-01T00:00:00Z", Id="other"), "none", id="the same date"),
+        pytest.param(unknown("Days"), expiring(1), "lost", id="days instead of what only the deployment knows"),
+        pytest.param(expiring(365), unknown("Days"), "lost", id="what only the deployment knows instead of days"),
+        pytest.param(unknown("Days"), unknown("Days", Id="other"), "none", id="the same reference"),
     ],
 )
 def test_data_is_lost_where_objects_are_deleted_that_were_kept(
@@ -64,6 +83,28 @@ def test_rules_for_a_prefix_that_is_new_lose_nothing() -> None:
     old: dict[str, Any] = {"Prefix": "cars/", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
     found = change("AWS::S3::Bucket", expiring(None), expiring(7, **old))
     assert (found.data, found.severity) == ("none", Severity.NOTICE)
+
+
+def test_a_rule_for_a_tag_that_deletes_sooner_loses_data() -> None:
+    tags: dict[str, Any] = {"TagFilters": [{"Key": "kind", "Value": "raw"}]}
+    found = change("AWS::S3::Bucket", expiring(365, **tags), expiring(1, **tags))
+    assert (found.data, found.severity) == ("lost", Severity.WARNING)
+    assert found.reasons == (
+        "S3 deletes what is older than 1 day (kind=raw), also what is there now; it was kept 365 days.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_fewer"), [(50, None, True), (50, 5, True), (5, 50, False), (None, 5, False)]
+)
+def test_old_versions_that_stay_no_more_are_a_warning(before: int | None, after: int | None, is_fewer: bool) -> None:
+    rules: list[dict[str, Any]] = [
+        {"NoncurrentVersionExpiration": {"NoncurrentDays": 30, **({"NewerNoncurrentVersions": kept} if kept else {})}}
+        for kept in (before, after)
+    ]
+    found = change("AWS::S3::Bucket", *(expiring(90, **rule) for rule in rules))
+    assert found.severity is (Severity.WARNING if is_fewer else Severity.NOTICE)
+    assert any("it was kept 30 days, and its newest 50 versions" in reason for reason in found.reasons) is is_fewer
 
 
 def test_what_is_deleted_from_a_versioned_bucket_is_said_to_have_a_version() -> None:
@@ -112,6 +153,15 @@ def alarm(**properties: Any) -> dict[str, Any]:
         pytest.param(alarm(), alarm(EvaluationPeriods=30), True, id="more periods"),
         pytest.param(
             alarm(), alarm(EvaluationPeriods=3, DatapointsToAlarm=2), False, id="more periods, as many points"
+        ),
+        pytest.param(
+            alarm(EvaluationPeriods=5, DatapointsToAlarm=2), alarm(), True, id="as many points of fewer periods"
+        ),
+        pytest.param(
+            alarm(EvaluationPeriods=5, DatapointsToAlarm=1),
+            alarm(EvaluationPeriods=1),
+            False,
+            id="one point of fewer periods",
         ),
         pytest.param(
             alarm(TreatMissingData="breaching"), alarm(TreatMissingData="ignore"), True, id="no data is no alarm"
@@ -189,6 +239,78 @@ def test_a_route_that_goes_with_its_table_is_said_of_neither() -> None:
     }
     found = resource_changes(assembly(resources), assembly({}))
     assert {each.interruption for each in found} == {None}
+
+
+IGW = {"DestinationCidrBlock": "0.0.0.0/0", "RouteTableId": {"Ref": "Table"}, "GatewayId": "igw-1"}
+TABLES = {name: {"Type": "AWS::EC2::RouteTable", "Properties": {"VpcId": "vpc-1"}} for name in ("Table", "Other")}
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_route_that_goes_with_its_table_is_missed_where_a_subnet_stays(stays: bool) -> None:
+    subnet = {"Subnet": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/24"}}}
+    resources = {
+        "It": {"Type": "AWS::EC2::Route", "Properties": IGW},
+        "Table": TABLES["Table"],
+        "Both": {
+            "Type": "AWS::EC2::SubnetRouteTableAssociation",
+            "Properties": {"RouteTableId": {"Ref": "Table"}, "SubnetId": {"Ref": "Subnet"}},
+        },
+    }
+    found = resource_changes(assembly({**resources, **subnet}), assembly(subnet if stays else {}))
+    (route,) = [each for each in found if each.resource.logical_id == "It"]
+    assert (route.severity is Severity.DANGER, route.interruption is not None) == (stays, stays)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_danger"),
+    [
+        pytest.param(TABLES, {"It": IGW, **TABLES}, True, id="a new route in a table that was there"),
+        pytest.param({}, {"It": {**IGW, "RouteTableId": "rtb-1"}}, True, id="a new route in a table of somebody else"),
+        pytest.param({}, {"It": IGW, **TABLES}, False, id="a new route in a new table"),
+        pytest.param({"Old": IGW, **TABLES}, {"It": IGW, **TABLES}, False, id="a route that has another name"),
+        pytest.param(
+            {"It": {**IGW, "RouteTableId": {"Ref": "Other"}}, **TABLES},
+            {"It": IGW, **TABLES},
+            True,
+            id="a route that is replaced by one of another table",
+        ),
+    ],
+)
+def test_a_table_that_was_there_and_leads_to_the_internet_is_a_danger(
+    before: dict[str, Any], after: dict[str, Any], is_danger: bool
+) -> None:
+    sides = (
+        {
+            name: each if "Type" in each else {"Type": "AWS::EC2::Route", "Properties": each}
+            for name, each in side.items()
+        }
+        for side in (before, after)
+    )
+    found = resource_changes(*(assembly(side) for side in sides))
+    dangers = [each for each in found if any("become public" in reason for reason in each.reasons)]
+    assert [each.severity for each in dangers] == ([Severity.DANGER] if is_danger else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "other"),
+    [
+        ("MultiRegion", False, True),
+        ("KeySpec", "SYMMETRIC_DEFAULT", "RSA_2048"),
+        ("KeyUsage", "ENCRYPT_DECRYPT", "SIGN_VERIFY"),
+        ("Origin", "AWS_KMS", "EXTERNAL"),
+    ],
+)
+def test_a_key_whose_default_is_written_out_is_the_same_key(name: str, default: object, other: object) -> None:
+    assert not change("AWS::KMS::Key", {}, {name: default}).cannot_deploy
+    assert change("AWS::KMS::Key", {}, {name: other}).cannot_deploy
+    assert change("AWS::KMS::Key", {name: other}, {}).cannot_deploy
+
+
+def test_what_fails_while_something_runs_is_not_said_to_fail() -> None:
+    found = change("AWS::SageMaker::Domain", {"SubnetIds": ["a"]}, {"SubnetIds": ["b"]})
+    assert not found.cannot_deploy
+    assert any(reason.startswith("The update is refused while an app") for reason in found.reasons)
+    assert not any(reason.startswith("The deployment fails") for reason in found.reasons)
 
 
 def test_a_count_that_only_the_deployment_knows_is_not_zero() -> None:

@@ -142,8 +142,14 @@ def problems(root: Path, studio: str) -> str:
         ),
         pytest.param(
             "user_profiles: {ada: {instance_type: ml.m7i.large}}\nspaces: {research: {owner: ada}}",
-            "studio.spaces.research.instance_type: ml.m7i.large is newer",
+            "studio.user_profiles.ada.instance_type: ml.m7i.large is newer than what CloudFormation takes for a space",
             id="a type of its owner's that CloudFormation does not take for a space",
+        ),
+        pytest.param(
+            "instance_types: [ml.t3.medium]\n"
+            "user_profiles: {ada: {instance_type: ml.m5.large}}\nspaces: {research: {owner: ada}}",
+            "studio.user_profiles.ada.instance_type: ml.m5.large is not among instance_types (ml.t3.medium)",
+            id="a type of its owner's that is not allowed",
         ),
         pytest.param(
             "instance_type: ml.g7.2xlarge",

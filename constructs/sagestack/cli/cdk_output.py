@@ -32,7 +32,6 @@ class Reader:
         self.went_back = False
         self._on_line = on_line
         self._on_state = on_state
-        self._changes: dict[str, int] = {}
 
     def take(self, line: str) -> None:
         """Takes one line, without its end."""
@@ -47,8 +46,6 @@ class Reader:
 
     def _take_event(self, event: re.Match[str]) -> None:
         stack, status = event["stack"], event["status"]
-        if status.endswith("_COMPLETE"):
-            self._changes[stack] = self._changes.get(stack, 0) + 1
         # The CLI cuts statuses to a column's width.
         if status.startswith("UPDATE_ROLLBACK_COMPL") and event["type"] == "AWS::CloudFormation::Stack":
             self.went_back = True

@@ -69,7 +69,12 @@ def tail(path: Path, lines: int = 25) -> str:
 def _refusal(log: Path) -> str | None:
     """What a construct refused while the stacks were built: its own words, without the traceback that stands before them."""
     said = log.read_text(encoding="utf-8", errors="replace")
-    found = re.findall(
-        r"^Traceback .*?^ValueError: (.+?)(?=^\S*python\S* app\.py: |\Z)", said, re.MULTILINE | re.DOTALL
+    # Of a chain of exceptions, the last one ended the program.
+    _, *tracebacks = re.split(r"^Traceback \(most recent call last\):\n", said, flags=re.MULTILINE)
+    if not tracebacks:
+        return None
+    # What called what is indented; the first line that is not has the exception.
+    found = re.match(
+        r"(?:[ \t][^\n]*\n)+ValueError: (.+?)(?=^\S*python\S* app\.py: |\Z)", tracebacks[-1], re.MULTILINE | re.DOTALL
     )
-    return found[-1].strip() if found else None
+    return found[1].strip() if found else None

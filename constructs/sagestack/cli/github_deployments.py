@@ -23,6 +23,26 @@ _PAGES = 3
 """Of deployments, the newest first: where none of these succeeded, nobody has deployed for a long time."""
 
 
+def refuse_other_hosts(kind: str, name: str, environment: str) -> None:
+    """Ends where there is nothing to ask; it needs no token, so that nobody gets one in vain.
+
+    Args:
+        kind: github, gitlab or bitbucket.
+        name: of the repository.
+        environment: that somebody asks about.
+
+    Raises:
+        CliError: another host than GitHub.
+    """
+    if kind != "github":
+        raise CliError(
+            f"{name} is on {kind}, which keeps no deployments of environments.",
+            hint="The pipeline on AWS remembers the commit in the parameter"
+            f" /sagestack/delivery/{environment}/deployed-commit.",
+            code="settings",
+        )
+
+
 def deployed_commit(hosted: HostedRepository, environment: str) -> str | None:
     """The commit of the newest deployment of an environment that succeeded; None where none did.
 
@@ -31,13 +51,7 @@ def deployed_commit(hosted: HostedRepository, environment: str) -> str | None:
     Raises:
         CliError: another host than GitHub, or it refused.
     """
-    if hosted.kind != "github":
-        raise CliError(
-            f"{hosted.name} is on {hosted.kind}, which keeps no deployments of environments.",
-            hint="The pipeline on AWS remembers the commit in the parameter"
-            f" /sagestack/delivery/{environment}/deployed-commit.",
-            code="settings",
-        )
+    refuse_other_hosts(hosted.kind, hosted.name, environment)
     from functions.version_pin.http_api import Api, quoted
 
     headers = {"Authorization": f"Bearer {hosted.token}", "Accept": "application/vnd.github+json", **_VERSION}

@@ -182,7 +182,11 @@ def _ask(session: Session, operation: str, name: str) -> None:
         # "Status (Pending) not in ([Stopped, Failed]). Unable to transition to (Pending) ..."
         if "Unable to transition" in error.response["Error"]["Message"]:
             return
-        if error.response["Error"]["Code"] == "AccessDeniedException" and (month := _spent(session, name)):
+        is_denied_start = (
+            operation == "start_notebook_instance" and error.response["Error"]["Code"] == "AccessDeniedException"
+        )
+        # Whoever may not stop it lacks a right: a spent budget keeps nobody from that.
+        if is_denied_start and (month := _spent(session, name)):
             raise CliError(
                 f"{instance_name} is not started: the budget of {month} is spent.",
                 hint="It may be started again when the next month begins (UTC). An operator lifts it earlier:"
@@ -198,8 +202,8 @@ def _spent(session: Session, name: str) -> str | None:
     from functions.notebook_stop.tags import SPENT_TAG
 
     try:
-        arn = session.sagemaker.describe_notebook_instance(NotebookInstanceName=session.names.notebook_instance(name))
-        tags = session.sagemaker.list_tags(ResourceArn=arn["NotebookInstanceArn"])["Tags"]
+        found = session.sagemaker.describe_notebook_instance(NotebookInstanceName=session.names.notebook_instance(name))
+        tags = session.sagemaker.list_tags(ResourceArn=found["NotebookInstanceArn"])["Tags"]
     except session.sagemaker.exceptions.ClientError:
         return None
     return next((tag["Value"] for tag in tags if tag["Key"] == SPENT_TAG), None)

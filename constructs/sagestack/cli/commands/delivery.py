@@ -100,14 +100,16 @@ def deployed(
     [cyan]sagestack delivery deployed --env prod[/cyan]
     [cyan]sagestack delivery deployed --env prod --refuse-older[/cyan]
     """
-    from sagestack.cli.github_deployments import PERMISSIONS, deployed_commit, is_older
+    from sagestack.cli.github_deployments import PERMISSIONS, deployed_commit, is_older, refuse_other_hosts
     from sagestack.cli.hosted_repository import open_repository
     from sagestack.settings import load_delivery
 
     state = state_of(context)
-    names = [stage.environment for stage in load_delivery(state.root).stages]
+    settings = load_delivery(state.root)
+    names = [stage.environment for stage in settings.stages]
     if environment not in names:
         raise CliError(f"{environment!r} is no stage of delivery.yaml (stages: {', '.join(names)}).", code="usage")
+    refuse_other_hosts(settings.repository.host, settings.repository.name, environment)
     commit = deployed_commit(open_repository(state.root, PERMISSIONS), environment)
     if commit is not None and refuse_older:
         older = is_older(state.root, commit)

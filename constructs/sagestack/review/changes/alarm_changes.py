@@ -48,7 +48,8 @@ def _later(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     points, more_points = (
         number(each.get("DatapointsToAlarm"), all_of) or all_of for each, all_of in ((old, periods), (new, more))
     )
-    if more_points > points:
+    # One bad point rings at once, among however many it is looked for.
+    if more_points > points or (more_points == points > 1 and more < periods):
         yield f"{more_points:g} bad data points of {more:g} instead of {points:g} of {periods:g}"
     if old.get("TreatMissingData") == "breaching" and new.get("TreatMissingData") != "breaching":
         yield "no data is no alarm any more"

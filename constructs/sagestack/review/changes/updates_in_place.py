@@ -13,8 +13,15 @@ from sagestack.review.changes.templates import canonical
 from sagestack.review.intrinsics import as_text
 from sagestack.review.results import Action, Severity
 
-_IMMUTABLE = {"AWS::KMS::Key": ("KeySpec", "KeyUsage", "Origin", "MultiRegion")}
-"""What AWS refuses to change, so that nothing is replaced and the deployment fails.
+_IMMUTABLE: Mapping[str, Mapping[str, object]] = {
+    "AWS::KMS::Key": {
+        "KeySpec": "SYMMETRIC_DEFAULT",
+        "KeyUsage": "ENCRYPT_DECRYPT",
+        "Origin": "AWS_KMS",
+        "MultiRegion": False,
+    }
+}
+"""What AWS refuses to change, so that nothing is replaced and the deployment fails; and what nothing stands for.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-kms-key.html
 """
@@ -37,7 +44,7 @@ def judge_update(draft: Draft, context: Context) -> None:
     if draft.before is None or draft.after is None or draft.renamed_from or draft.before.type != draft.after.type:
         return
     old, new = draft.before.properties, draft.after.properties
-    _immutable(draft)
+    _immutable(draft, old, new)
     _volume(draft, old, new)
     _protection(draft, old, new)
     judged = _BY_TYPE.get(draft.after.type)
@@ -45,8 +52,12 @@ def judge_update(draft: Draft, context: Context) -> None:
         judged(draft, context)
 
 
-def _immutable(draft: Draft) -> None:
-    changed = [name for name in _IMMUTABLE.get(draft.resource.type, ()) if draft.changed(name)]
+def _immutable(draft: Draft, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    changed = [
+        name
+        for name, default in _IMMUTABLE.get(draft.resource.type, {}).items()
+        if len({str(canonical(each.get(name, default))).lower() for each in (old, new)}) > 1
+    ]
     if changed:
         draft.fail(
             f"AWS refuses to change {', '.join(f'`{name}`' for name in changed)} of a key that is there."

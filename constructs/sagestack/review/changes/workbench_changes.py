@@ -109,7 +109,7 @@ def _domain_network(draft: Draft) -> None:
     if access is not None or any(
         change.path.startswith("SubnetIds") and change.before is not None for change in draft.properties
     ):
-        draft.say(Severity.WARNING, "The deployment fails while an app of the domain runs: stop all of them first.")
+        draft.say(Severity.WARNING, "The update is refused while an app of the domain runs: stop all of them first.")
     if access is not None and access.before == "VpcOnly":
         draft.say(Severity.WARNING, "Its apps reach the internet past your network, whatever that lets through.")
 

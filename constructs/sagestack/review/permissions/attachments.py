@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from sagestack.review.assembly import Resource
@@ -85,6 +86,12 @@ def unread_policies(resource: Resource | None, reader: Reader) -> set[str]:
     return {*found, *groups} - own
 
 
+def name_by_aws(arn: str) -> str:
+    """The name of a managed policy that AWS wrote; empty for an account's own, which may say anything under any name."""
+    found = re.fullmatch(r"arn:[^:]*:iam::aws:policy/(.+)", arn)
+    return found[1] if found else ""
+
+
 def _name(arn: str, sides: Sides) -> str:
     return sides.names.readable(arn).partition(":policy/")[2] or sides.names.readable(arn)
 
@@ -108,10 +115,10 @@ def _attached(resource: Resource, arn: str, sides: Sides, *, is_new: bool) -> Pe
         levels = ("List", "Read", "Tagging", "Write")
         if name != "PowerUserAccess":
             levels, flags = (*levels, "Permissions management"), flags | {PermissionFlag.PERMISSIONS_MANAGEMENT}
-    elif name in OF_FUNCTIONS:
+    elif name_by_aws(arn) in OF_FUNCTIONS:
         levels = ("Write",)
         severity = Severity.NOTICE if is_new else Severity.WARNING
-    elif name.endswith(("ReadOnlyAccess", "ViewOnlyAccess")) or name == "SecurityAudit":
+    elif name_by_aws(arn).endswith(("ReadOnlyAccess", "ViewOnlyAccess", "SecurityAudit")):
         levels = ("List", "Read")
     return _row(resource, "wider", "identity", (name,), sentence, severity=severity, levels=levels, flags=flags)
 

@@ -58,10 +58,10 @@ def delivery_changes(
     had, has = _targets(before, old), _targets(after, new)
     account = sides.account(resource)
     for target in sorted(has - had):
-        if (where := _outside(target, account, sides.names, resource)) is not None:
+        if (where := _outside(target, account, sides.names, resource, new)) is not None:
             yield _row(resource, what, where, is_wider=True)
     for target in sorted(had - has):
-        if (where := _outside(target, account, sides.names, resource)) is not None:
+        if (where := _outside(target, account, sides.names, resource, old)) is not None:
             yield _row(resource, what, where, is_wider=False)
 
 
@@ -82,7 +82,9 @@ def _at(value: Any, path: list[str]) -> Iterator[Any]:
             yield from _at(each[path[0]], path[1:])
 
 
-def _outside(target: str, account: str, names: Names, resource: Resource) -> tuple[str, str | None, Severity] | None:
+def _outside(
+    target: str, account: str, names: Names, resource: Resource, reader: Reader
+) -> tuple[str, str | None, Severity] | None:
     """Where it goes, in whose account, and how grave that is; None for the own account, and for people's addresses."""
     if re.match(r"https?://", target):
         # The path of a web hook is often its secret.
@@ -93,16 +95,33 @@ def _outside(target: str, account: str, names: Names, resource: Resource) -> tup
         is_unknown = all(map(is_reference, target)) and names.resource(target) is None
         is_unknown = is_unknown and not resource.type.startswith("AWS::SNS::")
         return (names.readable(target), None, Severity.WARNING) if is_unknown else None
-    if found[1] in (account, ""):
+    if not found[1]:
+        # Of what has no account in its ARN, a bucket alone may be anybody's: the others are actions of AWS itself.
+        return (target, None, Severity.WARNING) if _is_a_strange_bucket(target, reader) else None
+    if found[1] == account:
         return None
     return names.readable(target), names.readable(found[1]), Severity.DANGER
+
+
+def _is_a_strange_bucket(target: str, reader: Reader) -> bool:
+    """Whether it is the literal ARN of a bucket, or of a place in one, that no template makes."""
+    found = re.match(r"arn:[^:]*:s3:::([^/]*)", target)
+    if found is None or any(map(is_reference, target)) or reader.assembly is None:
+        return False
+    return not any(
+        resource.type == "AWS::S3::Bucket" and reader.text(resource.properties.get("BucketName", ""), stack) == found[1]
+        for stack in reader.assembly.stacks.values()
+        for resource in stack.resources.values()
+    )
 
 
 def _row(resource: Resource, what: str, where: tuple[str, str | None, Severity], *, is_wider: bool) -> PermissionChange:
     target, account, severity = where
     whose = f" in account {account}" if account else ""
     told = f"{'now sends' if is_wider else 'no longer sends'} {what} to {target}{whose}"
-    if account is None and is_wider and not target.startswith("http"):
+    if account is None and is_wider and target.startswith("arn:"):
+        told += ", and no template tells whose bucket that is"
+    elif account is None and is_wider and not target.startswith("http"):
         told += ", and in whose account that is only the deployment knows"
     return PermissionChange(
         direction="wider" if is_wider else "narrower",

@@ -1,7 +1,8 @@
 """Access lists of subnets: which packets they let through that they did not.
 
 The first rule by its number that a packet fits decides, and what fits none is denied, so the lists are compared packet by packet:
-one for each protocol, port and address that could tell them apart.
+one for each protocol, port and address that could tell them apart. An address that only the deployment knows is within its own
+rules and those of all addresses. Which subnets have a list (`AWS::EC2::SubnetNetworkAclAssociation`) is not read.
 https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
 """
 
@@ -23,11 +24,16 @@ LIST = "AWS::EC2::NetworkAcl"
 _RULE = "AWS::EC2::NetworkAclEntry"
 _ALL = "-1"
 _WITH_PORTS = {"6": "tcp", "17": "udp"}
+_ICMP = {"1": "icmp", "58": "icmpv6"}
 _OTHER = "another protocol"
+_NUMBERED = {*_WITH_PORTS, *_ICMP}
 _LAST = 65535
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Packet = tuple[bool, str, int, str]
-"""Whether it leaves, its protocol by number, its port, its address or a reference to one."""
+"""Whether it leaves, its protocol by number, its port, its address or a reference to one.
+
+Of ICMP, 256 times its type and its code stand for the port.
+"""
 
 
 @dataclass(frozen=True, order=True)
@@ -44,11 +50,11 @@ class Rule:
         leaves, protocol, port, address = packet
         if leaves != self.leaves or self.protocol not in (_ALL, protocol):
             return False
-        if protocol in _WITH_PORTS and self.protocol != _ALL and not self.first <= port <= self.last:
+        if protocol in _NUMBERED and self.protocol != _ALL and not self.first <= port <= self.last:
             return False
         network, other = _network(self.peer), _network(address)
         if network is None or other is None:
-            return self.peer == address
+            return self.peer == address or (network is not None and network.prefixlen == 0)
         return network.version == other.version and other.subnet_of(network)  # type: ignore[arg-type]
 
 
@@ -79,18 +85,32 @@ def _flat(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     ports = properties.get("PortRange")
     yield from ((name, value) for name, value in properties.items() if name not in ("PortRange", "Icmp"))
     yield from ports.items() if isinstance(ports, dict) and {"From", "To"} <= ports.keys() else ()
+    icmp = properties.get("Icmp")
+    yield from icmp.items() if isinstance(icmp, dict) and {"Type", "Code"} <= icmp.keys() else ()
 
 
 def _rule(read: Mapping[str, str]) -> Rule:
+    protocol = read.get("Protocol", _ALL)
+    first, last = _number(read.get("From", ""), 0), _number(read.get("To", ""), _LAST)
+    if protocol in _ICMP:
+        first, last = _types(read)
     return Rule(
         number=_number(read.get("RuleNumber", ""), 0),
         leaves=read.get("Egress", "false").lower() == "true",
         allows=read.get("RuleAction", "").lower() != "deny",
-        protocol=read.get("Protocol", _ALL),
-        first=_number(read.get("From", ""), 0),
-        last=_number(read.get("To", ""), _LAST),
+        protocol=protocol,
+        first=first,
+        last=last,
         peer=read.get("CidrBlock") or read.get("Ipv6CidrBlock") or "",
     )
+
+
+def _types(read: Mapping[str, str]) -> tuple[int, int]:
+    """The first and the last of ICMP's messages, as in a packet; -1 is every type, or every code of one."""
+    kind, code = (_number(read.get(name, ""), -1) for name in ("Type", "Code"))
+    if kind < 0:
+        return 0, _LAST
+    return kind * 256 + max(code, 0), kind * 256 + (255 if code < 0 else code)
 
 
 def _number(text: str, missing: int) -> int:
@@ -102,8 +122,8 @@ def access_list_changes(
 ) -> Iterator[PermissionChange]:
     """The difference of one list.
 
-    A new list is narrower than the VPC's own, which its subnets had and which lets everything through; one that goes leaves them
-    to that.
+    Associations are not read, so a new list counts as narrower than what its subnets had, as it is where that was the VPC's own,
+    which lets everything through; one that goes counts as leaving its subnets to that.
     """
     scope = after or before
     assert scope is not None
@@ -161,16 +181,26 @@ def _network(peer: str) -> Network | None:
 
 
 def _told(rule: Rule, resource: Resource, names: Names, direction: Literal["wider", "narrower"]) -> PermissionChange:
-    protocol = _WITH_PORTS.get(rule.protocol, f"protocol {rule.protocol}")
-    ports = f"{rule.first}" if rule.first == rule.last else f"{rule.first}-{rule.last}"
-    traffic = (
-        "all traffic" if rule.protocol == _ALL else f"{protocol} {ports}" if rule.protocol in _WITH_PORTS else protocol
-    )
+    traffic = _traffic(rule)
     way = f"to {names.readable(rule.peer)}" if rule.leaves else f"from {names.readable(rule.peer)}"
     now = "now lets through" if direction == "wider" else "no longer lets through all of"
     more_than = ", more of it than before" if direction == "wider" else ""
     sentence = f"{resource.path} {now} {traffic} {way} by its rule {rule.number}{more_than}"
     return _row(resource, direction, sentence, traffic)
+
+
+def _traffic(rule: Rule) -> str:
+    if rule.protocol == _ALL:
+        return "all traffic"
+    if rule.protocol in _WITH_PORTS:
+        ports = f"{rule.first}" if rule.first == rule.last else f"{rule.first}-{rule.last}"
+        return f"{_WITH_PORTS[rule.protocol]} {ports}"
+    if rule.protocol not in _ICMP:
+        return f"protocol {rule.protocol}"
+    if (rule.first, rule.last) == (0, _LAST):
+        return _ICMP[rule.protocol]
+    kind, code = divmod(rule.first, 256)
+    return f"{_ICMP[rule.protocol]} type {kind}" + (f" code {code}" if rule.first == rule.last else "")
 
 
 def _row(resource: Resource, direction: Literal["wider", "narrower"], sentence: str, traffic: str) -> PermissionChange:

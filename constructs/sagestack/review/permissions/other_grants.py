@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from sagestack.review.assembly import StackTemplate
-from sagestack.review.permissions.attachments import OF_FUNCTIONS, unread_policies
+from sagestack.review.permissions.attachments import OF_FUNCTIONS, name_by_aws, unread_policies
 from sagestack.review.permissions.lost_denials import Lost, Remains, remains
 from sagestack.review.permissions.references import Names, Reader
 from sagestack.review.permissions.scopes import VPC_ENDPOINT, Key, Scope
@@ -39,6 +40,12 @@ class OtherGrants:
             # An endpoint lets through what is allowed elsewhere, and allows nothing by itself.
             if other.kind in ("resource", "key") and other.resource.type != VPC_ENDPOINT:
                 yield from (each for each in other.statements if each.allows and _names(each.principals, arn))
+            elif other.kind == "trust":
+                # Within an account a trust policy that names the principal is enough; what it is about is its role.
+                about = Selection((self._arn(other) or "*",))
+                for each in other.statements:
+                    if each.allows and _names(each.principals, arn):
+                        yield replace(each, resources=about)
 
     def _arn(self, scope: Scope) -> str:
         stack = self._stack(scope)
@@ -71,7 +78,7 @@ class OtherGrants:
 
 
 def _known(policy: str) -> tuple[str, ...]:
-    return OF_FUNCTIONS.get(policy.partition(":policy/")[2], ())
+    return OF_FUNCTIONS.get(name_by_aws(policy), ())
 
 
 def _names(principals: Selection, arn: str) -> bool:

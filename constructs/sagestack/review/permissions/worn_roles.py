@@ -61,6 +61,11 @@ def _roles(resource: Resource, reader: Reader) -> Mapping[str, str]:
 
 
 def _named(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        for place, each in enumerate(value):
+            # By its own name where it has one: another order is no other role.
+            name = each.get("Id", each.get("Name", place)) if isinstance(each, Mapping) else place
+            yield from _named(each, f"{path}[{name if isinstance(name, str) else place}]")
     if not isinstance(value, Mapping):
         return
     for name, each in value.items():

@@ -182,11 +182,14 @@ class Studio(Settings):
             return
         owner = self.user_profiles[space.owner]
         starts_on = space.instance_type or owner.instance_type or self.instance_type
-        yield from self._type_problem((*path, "instance_type"), starts_on, self._allowed_to(space.owner))
+        is_the_owners = space.instance_type is None and owner.instance_type is not None
+        if not is_the_owners:  # the profile's own is looked at where it is written
+            yield from self._type_problem((*path, "instance_type"), starts_on, self._allowed_to(space.owner))
         if starts_on != self.instance_type and not takes_space_type(starts_on):
             yield (
-                (*path, "instance_type"),
-                f"{starts_on} is newer than what CloudFormation takes for a space ({', '.join(SPACE_FAMILIES)}): make it the"
+                ("user_profiles", space.owner, "instance_type") if is_the_owners else (*path, "instance_type"),
+                f"{starts_on} is newer than what CloudFormation takes for a space ({', '.join(SPACE_FAMILIES)})"
+                f"{f', and spaces.{name} has none of its own' if is_the_owners else ''}: make it the"
                 " domain's instance_type, or leave it out, and choose it in Studio when the space is started",
             )
         storage = owner.storage or self.storage
