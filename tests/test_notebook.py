@@ -321,6 +321,14 @@ PIP, CONDA = ({"manager": manager, "packages": ["a"]} for manager in ("pip", "co
         ({"packages": [PIP], "package_index": {"conda_channels": ["https://conda.example.org"]}}, ["packages"]),
         ({"packages": [PIP, CONDA], "package_index": {"url": "https://pypi.example.org"}}, ["packages"]),
         ({"packages": [PIP, CONDA], "package_index": PRIVATE, "r_kernel": True}, []),
+        (
+            {"packages": [CONDA], "package_index": {"conda_channels": ["conda-forge"]}, "r_kernel": True},
+            ["packages", "r_kernel"],
+        ),
+        (
+            {"conda_environments": {"e": {}}, "package_index": {"conda_channels": ["conda-forge"]}},
+            ["conda_environments"],
+        ),
         ({"packages": [PIP], "proxy": {"https": "http://proxy.example.org:3128"}}, []),
         ({"conda_environments": {"e": {}}}, ["conda_environments"]),
         (

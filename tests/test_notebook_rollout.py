@@ -134,7 +134,7 @@ class Notebooks:
 def _until_settled(notebooks: Notebooks, may_stop: bool = True) -> list[Outcome]:
     outcomes = []
     for _ in range(10):
-        outcomes.append(run(notebooks, list(notebooks.statuses), may_stop=may_stop))
+        outcomes.append(run(notebooks, list(notebooks.statuses), may_stop=may_stop, heeds_the_mark=True))
         if outcomes[-1].is_settled:
             return outcomes
         notebooks.settle()
@@ -160,26 +160,26 @@ def test_outside_of_the_window_nothing_is_stopped_and_it_is_said() -> None:
 @pytest.mark.parametrize("status", ["Stopped", "Failed", "Pending", "Updating", "Stopping", "Deleting"])
 def test_what_people_stopped_stays_stopped_and_what_moves_is_left_alone(status: str) -> None:
     notebooks = Notebooks(a=status)
-    run(notebooks, ["a"], may_stop=True)
+    run(notebooks, ["a"], may_stop=True, heeds_the_mark=True)
     assert notebooks.calls == []
 
 
 def test_what_was_stopped_is_started_although_the_window_closed() -> None:
     notebooks = Notebooks(a="InService")
-    run(notebooks, ["a"], may_stop=True)
+    run(notebooks, ["a"], may_stop=True, heeds_the_mark=True)
     notebooks.settle()
     _until_settled(notebooks, may_stop=False)
     assert notebooks.calls == ["stop a", "start a"]
 
 
 def test_an_instance_that_is_gone_is_no_error() -> None:
-    assert run(Notebooks(), ["gone"], may_stop=True) == Outcome()
+    assert run(Notebooks(), ["gone"], may_stop=True, heeds_the_mark=True) == Outcome()
 
 
 def test_one_that_cannot_be_stopped_does_not_keep_the_others_from_it() -> None:
     notebooks = Notebooks(a="InService", b="InService")
     notebooks.refused = {"a"}
-    outcome = run(notebooks, ["a", "b"], may_stop=True)
+    outcome = run(notebooks, ["a", "b"], may_stop=True, heeds_the_mark=True)
     assert outcome.stopped == ["b"]
     assert "not allowed" in outcome.failed["a"]
 
@@ -187,21 +187,29 @@ def test_one_that_cannot_be_stopped_does_not_keep_the_others_from_it() -> None:
 def test_what_somebody_stopped_just_before_is_not_started_again() -> None:
     notebooks = Notebooks(a="InService")
     notebooks.refused = {"a"}
-    run(notebooks, ["a"], may_stop=True)
+    run(notebooks, ["a"], may_stop=True, heeds_the_mark=True)
     notebooks.statuses["a"] = "Stopped"
-    assert run(notebooks, ["a"], may_stop=True) == Outcome()
+    assert run(notebooks, ["a"], may_stop=True, heeds_the_mark=True) == Outcome()
     assert notebooks.calls == []
 
 
 def test_what_a_spent_budget_holds_stays_stopped() -> None:
     notebooks = Notebooks(a="InService")
-    run(notebooks, ["a"], may_stop=True)
+    run(notebooks, ["a"], may_stop=True, heeds_the_mark=True)
     notebooks.tags["a"].add(SPENT_TAG)
     notebooks.settle()
-    assert run(notebooks, ["a"], may_stop=True) == Outcome()
+    assert run(notebooks, ["a"], may_stop=True, heeds_the_mark=True) == Outcome()
     assert notebooks.calls == ["stop a"]
     assert notebooks.tags["a"] == {SPENT_TAG}
     assert cost_tags.SPENT_TAG == SPENT_TAG
+
+
+def test_without_a_budget_an_old_mark_keeps_nothing_stopped() -> None:
+    notebooks = Notebooks(a="InService")
+    notebooks.tags["a"].add(SPENT_TAG)
+    run(notebooks, ["a"], may_stop=True, heeds_the_mark=False)
+    notebooks.settle()
+    assert run(notebooks, ["a"], may_stop=True, heeds_the_mark=False).started == ["a"]
 
 
 def test_a_service_that_does_not_answer_for_one_does_not_keep_the_others_from_it() -> None:
@@ -211,16 +219,16 @@ def test_a_service_that_does_not_answer_for_one_does_not_keep_the_others_from_it
                 raise EndpointConnectionError(endpoint_url="https://api.sagemaker")
             return super().describe_notebook_instance(**request)
 
-    outcome = run(Cut(a="InService", b="InService"), ["a", "b"], may_stop=True)
+    outcome = run(Cut(a="InService", b="InService"), ["a", "b"], may_stop=True, heeds_the_mark=True)
     assert outcome.stopped == ["b"]
     assert "Could not connect" in outcome.failed["a"]
 
 
 def test_one_that_does_not_come_back_is_named_with_its_reason() -> None:
     notebooks = Notebooks(a="InService")
-    run(notebooks, ["a"], may_stop=True)
+    run(notebooks, ["a"], may_stop=True, heeds_the_mark=True)
     notebooks.statuses["a"] = "Failed"
-    outcome = run(notebooks, ["a"], may_stop=True)
+    outcome = run(notebooks, ["a"], may_stop=True, heeds_the_mark=True)
     assert outcome.failed == {"a": "it did not start"}
     assert RESTART_TAG not in notebooks.tags["a"]
 
@@ -230,6 +238,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Notebooks:
     notebooks = Notebooks(a="InService")
     monkeypatch.setattr(boto3, "client", lambda _service: notebooks)
     monkeypatch.setenv("INSTANCES", '["a"]')
+    monkeypatch.setenv("HEEDS_THE_MARK", "true")
     return notebooks
 
 
@@ -260,6 +269,17 @@ def test_a_deployment_in_the_window_waits_until_all_are_back(
         deployed.settle()
     assert [answer["IsComplete"] for answer in answers] == [False, False, True, True, True, True]
     assert deployed.calls == ["stop a", "start a"]
+
+
+@pytest.mark.parametrize(("heeds", "started"), [("true", []), ("false", ["start a"])], ids=["budget", "no budget"])
+def test_the_functions_environment_says_whether_a_mark_is_heeded(
+    deployed: Notebooks, monkeypatch: pytest.MonkeyPatch, heeds: str, started: list[str]
+) -> None:
+    _window(monkeypatch, is_open=True)
+    monkeypatch.setenv("HEEDS_THE_MARK", heeds)
+    deployed.statuses, deployed.tags = {"a": "Stopped"}, {"a": {RESTART_TAG, SPENT_TAG}}
+    handler.scheduled({}, None)
+    assert deployed.calls == started
 
 
 def test_a_deletion_touches_nothing(deployed: Notebooks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +347,11 @@ def test_the_functions_reach_these_instances_alone(template: Template) -> None:
                 assert "notebook-instance/sagestack-dev-explore" in json.dumps(statement["Resource"])
     template.has_resource_properties(
         "AWS::Lambda::Function",
-        {"Environment": {"Variables": Match.object_like({"INSTANCES": '["sagestack-dev-explore"]'})}},
+        {
+            "Environment": {
+                "Variables": Match.object_like({"INSTANCES": '["sagestack-dev-explore"]', "HEEDS_THE_MARK": "true"})
+            }
+        },
     )
 
 

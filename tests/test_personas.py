@@ -213,6 +213,7 @@ def test_a_session_is_of_somebody_who_cannot_choose_who(template: Template) -> N
         assert role["Properties"]["MaxSessionDuration"] == 4 * 3600
 
 
+ROOT, ELSEWHERE = f"arn:aws:iam::{ACCOUNT}:root", "arn:aws:iam::333333333333:role/engineers"
 ENGINEERS, REVIEWERS = f"arn:aws:iam::{ACCOUNT}:role/engineers", f"arn:aws:iam::{ACCOUNT}:role/reviewers"
 
 
@@ -247,14 +248,24 @@ def test_a_persona_may_be_for_some_people_alone() -> None:
             },
             [],
         ),
+        ({"trusted": [ROOT], "trusted_as": {"ml-engineer": [ENGINEERS], "data-scientist": [ELSEWHERE]}}, [ENGINEERS]),
+        ({"trusted": [ENGINEERS], "trusted_as": {"ml-engineer": [ROOT], "data-scientist": [ELSEWHERE]}}, [ENGINEERS]),
+        ({"trusted": [ROOT], "trusted_as": {"ml-engineer": [SAML], "data-scientist": [SAML]}}, []),
+        ({"trusted": [SAML], "trusted_as": {"ml-engineer": [ROOT], "data-scientist": [ROOT]}}, []),
     ],
     ids=[
         "one role for all", "a provider says itself", "nobody makes versions", "from a notebook", "apart",
-        "said on purpose", "makers apart",
+        "said on purpose", "makers apart", "reviewers are an account with makers", "makers are an account with reviewers",
+        "makers of a provider in the account", "reviewers of a provider in the account",
     ],
 )  # fmt: skip
 def test_who_may_approve_their_own_versions_is_told(personas: dict[str, Any], both: list[str]) -> None:
     assert Personas.model_validate(personas).approve_their_own == both
+
+
+@pytest.mark.parametrize("key", ["aws", "sagestack", "awsUser"])
+def test_a_key_that_only_begins_like_somebody_elses_is_a_session_tag(key: str) -> None:
+    assert Personas(trusted=[TRUSTED], user_tag=key).user_tag == key
 
 
 def test_one_role_for_makers_and_reviewers_is_a_warning_of_the_synth() -> None:

@@ -724,6 +724,20 @@ def test_what_is_no_longer_asked_for_is_no_longer_set(app: App) -> None:
     assert "name = Ada" in (app.volume / ".gitconfig").read_text()
 
 
+def test_what_a_volume_had_from_an_earlier_form_is_no_longer_set(app: App) -> None:
+    """Its .bashrc may read that file without looking whether it is there."""
+    mine = app.volume / ".sagestack"
+    mine.mkdir()
+    (mine / "environment.sh").write_text("export PROJECT=old\n")
+    (mine / "environment.json").write_text('{"PROJECT": "old"}')
+    (app.volume / ".bashrc").write_text('set -e\n. "$HOME/.sagestack/environment.sh"\n')
+
+    app.start(app_script(StudioLifecycleConfig(environment_variables={"TEAM": "research"})))
+
+    assert (app.in_terminal("PROJECT"), app.in_terminal("TEAM")) == ("unset", "research")
+    assert not (mine / "environment.json").exists()
+
+
 def test_what_always_runs_and_what_was_chosen_are_both_in_force(app: App) -> None:
     """SageMaker runs the one and then the other; where both say something, the choice has the last word."""
     always = app_script(

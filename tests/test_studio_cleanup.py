@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from functions.studio_cleanup.handler import PATIENCE_S, is_complete, on_event
+from functions.studio_cleanup.homes import note_homes
 from functions.studio_cleanup.names import DOMAIN, HOME, KEPT, MANAGED_BY, MARK, PROFILE, RESIDUE, SPACE
 from functions.studio_cleanup.problems import Problem
 from tests.studio_fakes import ARN, DOMAIN_ID, PREFIX, STACK, VPC, Cloud, refusal
@@ -160,6 +161,42 @@ def test_whose_directory_finds_no_place_on_the_file_system_is_in_the_log(capsys:
     said = capsys.readouterr().out
     assert '"directory": "/200005", "profile": "ada"' in said
     assert '"outcome": "home directories not noted"' in said
+
+
+def test_one_that_finds_no_place_keeps_no_other_out_of_the_log(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = Cloud()
+    people = [f"p{number}" for number in range(5)]
+    for name in people:
+        cloud.add_profile(name)
+    cloud.add_residue()
+    tag = cloud.tag_resource
+
+    def with_room_for_two(**request: Any) -> None:
+        if len(homes(cloud)) == 2:
+            raise refusal("BadRequest", "Too many tags")
+        tag(**request)
+
+    monkeypatch.setattr(cloud, "tag_resource", with_room_for_two)
+
+    note_homes(cloud.clients, DOMAIN_ID)
+
+    assert list(homes(cloud).values()) == ["p0", "p1"]
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["profile"] for each in said if each["outcome"] == "home directory"] == people
+    assert [each["profile"] for each in said if each["outcome"] == "home directories not noted"] == people[2:]
+
+
+def test_an_event_that_does_not_say_what_becomes_of_home_directories_is_one_that_keeps_none() -> None:
+    """What is taken out in an update is deleted by the new code, with the properties that it was deployed with."""
+    cloud = a_domain()
+    old = event(PROFILE)
+    del old["ResourceProperties"]["HomeDirectories"]
+
+    poll(cloud, send(cloud, old))
+
+    assert homes(cloud) == {}
 
 
 def test_directories_that_are_deleted_need_no_names() -> None:

@@ -9,7 +9,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import assertions
 from sagestack.settings import EnvironmentNames, SettingsError, load_environment
-from sagestack.settings.workbench import Personas, WorkbenchNetwork, own_names
+from sagestack.settings.workbench import Personas, Workbench, WorkbenchNetwork, own_names
 from sagestack.workbench.personas.permissions import WorkedWith
 from sagestack.workbench.personas.persona_role import PersonaRole
 
@@ -197,6 +197,23 @@ def test_every_private_block_but_dockers_can_be_had(cidr: str) -> None:
     assert WorkbenchNetwork(cidr=cidr).addresses
 
 
+def small(interface_endpoints: str, notebooks: int, **more: object) -> Workbench:
+    network = {"cidr": "10.42.0.0/25", "nat": True, "interface_endpoints": interface_endpoints}
+    names = {f"n{number}": {"instance_type": "ml.t3.medium"} for number in range(notebooks)}
+    return Workbench.model_validate({"network": network, "notebooks": names, **more})
+
+
+def test_where_there_are_no_endpoints_they_take_no_addresses() -> None:
+    studio: dict[str, object] = {"user_profiles": {"ada": {}}}
+    assert small("none", 17).services == ()
+    # 27 addresses; of Studio a mount target and an app are there.
+    small("none", 25, studio=studio)
+    with pytest.raises(ValueError, match="has room for 27 notebooks and apps"):
+        small("none", 26, studio=studio)
+    with pytest.raises(ValueError, match="has room for 16 notebooks and apps"):
+        small("needed", 17)
+
+
 def test_a_notebook_may_not_delete_the_endpoint_of_a_model_by_its_name(root: Path) -> None:
     file = root / "environments/dev.yaml"
     whole = file.read_text()
@@ -233,7 +250,7 @@ def test_the_size_of_a_trust_policy_is_not_below_what_it_is(trusted: list[str]) 
     )
     (role,) = assertions.Template.from_stack(stack).find_resources("AWS::IAM::Role").values()
     size = len(json.dumps(role["Properties"]["AssumeRolePolicyDocument"], separators=(",", ":")))
-    assert size <= personas.trust_policy_size <= size + 40
+    assert size <= personas.trust_policy_size(trusted) <= size + 40
 
 
 def test_a_model_may_not_have_the_name_of_the_folder_of_notebooks() -> None:

@@ -66,3 +66,13 @@ def allow(
         resources=[resources] if isinstance(resources, str) else resources,
         conditions=dict(conditions) if conditions else None,
     )
+
+
+def only_tag(key: str) -> dict[str, dict[str, object]]:
+    """The condition that a call tags, or takes away, this tag and no other.
+
+    Args:
+        key: of the tag.
+    """
+    # "For all values" holds where there are none, too.
+    return {"ForAllValues:StringEquals": {"aws:TagKeys": [key]}, "Null": {"aws:TagKeys": "false"}}

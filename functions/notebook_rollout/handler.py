@@ -52,7 +52,12 @@ def is_complete(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 def _run() -> Outcome:
     now = datetime.datetime.now(datetime.UTC)
-    return run(boto3.client("sagemaker"), json.loads(os.environ["INSTANCES"]), may_stop=_window().is_open(now))
+    return run(
+        boto3.client("sagemaker"),
+        json.loads(os.environ["INSTANCES"]),
+        may_stop=_window().is_open(now),
+        heeds_the_mark=json.loads(os.environ["HEEDS_THE_MARK"]),
+    )
 
 
 def _said(outcome: Outcome) -> str:

@@ -34,25 +34,26 @@ class Outcome:
         return not (self.stopped or self.started or self.moving)
 
 
-def run(sagemaker: Any, instances: Sequence[str], *, may_stop: bool) -> Outcome:
+def run(sagemaker: Any, instances: Sequence[str], *, may_stop: bool, heeds_the_mark: bool) -> Outcome:
     """Take each instance one step further.
 
     Args:
         sagemaker: the client.
         instances: names of notebook instances.
         may_stop: whether the window is open. What was stopped before is started in any case.
+        heeds_the_mark: whether what a spent budget has stopped stays so; without a budget nobody takes old marks away.
     """
     outcome = Outcome()
     for name in instances:
         try:
-            _step(sagemaker, name, may_stop, outcome)
+            _step(sagemaker, name, outcome, may_stop=may_stop, heeds_the_mark=heeds_the_mark)
         except (ClientError, BotoCoreError) as error:
             # One that cannot be brought further must not keep the others from it.
             outcome.failed[name] = str(error)
     return outcome
 
 
-def _step(sagemaker: Any, name: str, may_stop: bool, outcome: Outcome) -> None:
+def _step(sagemaker: Any, name: str, outcome: Outcome, *, may_stop: bool, heeds_the_mark: bool) -> None:
     described = _described(sagemaker, name)
     if described is None:
         return
@@ -76,7 +77,7 @@ def _step(sagemaker: Any, name: str, may_stop: bool, outcome: Outcome) -> None:
             sagemaker.delete_tags(ResourceArn=arn, TagKeys=[RESTART_TAG])
             raise
         outcome.stopped.append(name)
-    elif status == "Stopped" and is_ours and SPENT_TAG in tags:
+    elif status == "Stopped" and is_ours and heeds_the_mark and SPENT_TAG in tags:
         # The budget was spent while it was stopped. Whoever starts it next month has the new config.
         sagemaker.delete_tags(ResourceArn=arn, TagKeys=[RESTART_TAG])
     elif status == "Stopped" and is_ours:

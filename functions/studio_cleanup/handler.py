@@ -80,7 +80,7 @@ def _remove_contents(clients: Clients, event: Event) -> list[str]:
     """
     properties, kind = event["ResourceProperties"], event["ResourceType"]
     is_one_person = kind == PROFILE and not _is_whole_stack(clients, event)
-    if kind != SPACE and properties["HomeDirectories"] == "keep":
+    if kind != SPACE and properties.get("HomeDirectories") == "keep":
         note_homes(clients, properties["DomainId"], profile=properties.get("UserProfileName"))
     contents = Contents(
         clients.sagemaker,

@@ -30,8 +30,13 @@ def note_homes(clients: Clients, domain_id: str, *, profile: str | None = None) 
         (system,) = clients.efs.describe_file_systems(FileSystemId=system_id)["FileSystems"]
         noted = {value for key, value in tags_of(system).items() if key.startswith(HOME)}
         for name in [profile] if profile else _profiles(clients.sagemaker, domain_id):
-            if name not in noted:
+            if name in noted:
+                continue
+            try:
                 _note(clients, domain_id, system_id, name)
+            except ClientError as error:
+                # One that finds no place must not keep the others out of the log.
+                _tell("home directories not noted", profile=name, reason=in_words(error))
     except ClientError as error:
         _tell("home directories not noted", reason=in_words(error))
 

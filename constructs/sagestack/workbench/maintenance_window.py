@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 from functions.notebook_rollout.tags import RESTART_TAG
 from sagestack.functions import Function, Provider
+from sagestack.policy_statements import only_tag
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench import Maintenance
 from sagestack.settings.workbench.maintenance import Day
@@ -60,6 +61,7 @@ class MaintenanceWindow(Construct):
         }
         environment = {
             "INSTANCES": json.dumps(sorted(instances)),
+            "HEEDS_THE_MARK": json.dumps(heeds_the_mark),
             "WINDOW": json.dumps(
                 {
                     "days": maintenance.days,
@@ -137,10 +139,7 @@ class MaintenanceWindow(Construct):
                 actions=["sagemaker:AddTags", "sagemaker:DeleteTags"],
                 resources=arns,
                 # Its own mark alone: who owns an instance, and whether its budget is spent, are tags, too.
-                conditions={
-                    "ForAllValues:StringEquals": {"aws:TagKeys": [RESTART_TAG]},
-                    "Null": {"aws:TagKeys": "false"},
-                },
+                conditions=only_tag(RESTART_TAG),
             )
         )
         # It starts no more than people may.

@@ -125,10 +125,12 @@ class Workbench(Settings):
 
     @model_validator(mode="after")
     def _network_has_room(self) -> Workbench:
-        # All notebooks are in the first subnet; Studio has its endpoint, its mount target and an interface for each app there.
-        needed = len(self.notebooks) + (
-            2 + max(len(self.studio.user_profiles), len(self.studio.spaces)) if self.studio else 0
-        )
+        # All notebooks are in the first subnet; Studio has its endpoint (if there are any), its mount target and an interface for
+        # each app there.
+        needed = len(self.notebooks)
+        if self.studio:
+            endpoints = 0 if self.network.interface_endpoints == "none" else 1
+            needed += endpoints + 1 + max(len(self.studio.user_profiles), len(self.studio.spaces))
         room = self.network.addresses
         if room is not None and needed > room:
             raise Misfit(

@@ -131,4 +131,6 @@ class WorkbenchNetwork(Settings):
         if self.cidr is None:
             return None
         first = ipaddress.ip_network(subnet_blocks(self.cidr)[1])
-        return first.num_addresses - _KEPT_BY_AWS - len(INTERFACE_ENDPOINTS)
+        # All of them, also those that `services` spares now: a mount or a secret may come later, when the subnet is full.
+        endpoints = 0 if self.interface_endpoints == "none" else len(INTERFACE_ENDPOINTS)
+        return first.num_addresses - _KEPT_BY_AWS - endpoints

@@ -40,10 +40,9 @@ def _block(cidr: str) -> str:
 
 
 def _free(key: str) -> str:
-    owner = key.lower().partition(":")[0] + ":"
-    if owner == "aws:":
+    if key.lower().startswith("aws:"):
         raise ValueError(f"{key!r} is no key of a session tag: those that begin with aws: are AWS's own")
-    if owner == "sagestack:":
+    if key.lower().startswith("sagestack:"):
         # What the stack puts on everything is on roles, too: each of them would be a session that says who it is.
         raise ValueError(f"{key!r} is a key that the project tags its own resources with; choose another, like user")
     return key
@@ -97,12 +96,16 @@ class Personas(Settings):
     def approve_their_own(self) -> list[str]:
         """Whose sessions may become both a maker of versions and a reviewer, because nobody said who is which.
 
-        A SAML provider is not among them: it says itself which roles a person may take.
+        A SAML provider is not among them: it says itself which roles a person may take. Of a whole account and one in it, it is
+        the latter.
         """
         if "reviewer" not in self.roles or "reviewer" in self.trusted_as:
             return []
-        makers = {arn for each in MAKERS if each in self.roles for arn in self.may_become(each)}
-        return [arn for arn in self.may_become("reviewer") if arn in makers and not is_saml_provider(arn)]
+        makers = [arn for each in MAKERS if each in self.roles for arn in self.may_become(each)]
+        reviewers = self.may_become("reviewer")
+        both = [arn for arn in reviewers if any(_is_of(arn, maker) for maker in makers)]
+        both += [arn for arn in makers if any(_is_of(arn, reviewer) for reviewer in reviewers)]
+        return list(dict.fromkeys(arn for arn in both if not is_saml_provider(arn)))
 
     @model_validator(mode="after")
     def _each_is_one(self) -> Personas:
@@ -139,16 +142,11 @@ class Personas(Settings):
                 " role that all of these may become",
             )
             for path, arns in self._trusts()
-            if (size := self._trust_policy_size(arns)) > _MAX_TRUST
+            if (size := self.trust_policy_size(arns)) > _MAX_TRUST
         ]
         if problems:
             raise Misfit(*problems)
         return self
-
-    @property
-    def trust_policy_size(self) -> int:
-        """How many characters the trust policy of a persona has, at most; white space does not count."""
-        return max(self._trust_policy_size(arns) for _, arns in self._trusts())
 
     def _trusts(self) -> Iterable[tuple[tuple[str, ...], Sequence[str]]]:
         """Each list of who is trusted, and where it is said."""
@@ -157,11 +155,17 @@ class Personas(Settings):
         for persona, arns in self.trusted_as.items():
             yield ("trusted_as", persona), arns
 
-    def _trust_policy_size(self, trusted: Sequence[str]) -> int:
+    def trust_policy_size(self, trusted: Sequence[str]) -> int:
+        """How many characters the trust policy of a persona has, at most, that these may become; white space does not count."""
         providers = any(is_saml_provider(arn) for arn in trusted)
         others = any(not is_saml_provider(arn) for arn in trusted)
         statements = 230 * providers + 180 * others + 2 * len(self.user_tag)
         return 40 + statements + sum(len(arn) + 3 for arn in trusted)
+
+
+def _is_of(arn: str, other: str) -> bool:
+    """Whether it is the other, or one in the account that the other is."""
+    return arn == other or (other.endswith(":root") and arn.startswith(other.removesuffix("root")))
 
 
 def is_saml_provider(arn: str) -> bool:

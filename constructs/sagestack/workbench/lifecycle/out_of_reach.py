@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sagestack.settings.workbench import LifecycleOptions
 
@@ -17,15 +17,18 @@ def out_of_reach(options: LifecycleOptions) -> list[str]:
 
 def _from_public_places(options: LifecycleOptions) -> Iterator[str]:
     index = options.package_index
-    no_pip, no_conda = index is None or index.url is None, index is None or not index.conda_channels
+    channels = index.conda_channels if index is not None else []
+    no_pip, no_conda = index is None or index.url is None, _public(channels)
     if any(no_pip if each.manager == "pip" else no_conda for each in options.packages):
         yield "packages"
-    if any(
-        (no_pip and each.pip) or (no_conda if not each.channels else any("://" not in name for name in each.channels))
-        for each in options.conda_environments.values()
-    ):
+    if any((no_pip and each.pip) or _public(each.channels or channels) for each in options.conda_environments.values()):
         yield "conda_environments"
     if options.r_kernel and no_conda:
         yield "r_kernel"
     if options.extensions is not None and options.extensions.pip and no_pip:
         yield "extensions"
+
+
+def _public(channels: Sequence[str]) -> bool:
+    """Whether conda looks on the internet: without channels, and by names like conda-forge."""
+    return not channels or any("://" not in name for name in channels)

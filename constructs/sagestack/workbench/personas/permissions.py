@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
-from sagestack.policy_statements import Scope, allow
+from sagestack.policy_statements import Scope, allow, only_tag
 from sagestack.settings import EnvironmentNames
 from sagestack.settings.workbench.personas import PersonaName, Personas
 from sagestack.workbench.cost_tags import KEEP_TAG
@@ -119,7 +119,7 @@ class PersonaPermissions(Scope):
                 "sagemaker",
                 ["AddTags", "DeleteTags"],
                 notebooks,
-                {"ForAllValues:StringEquals": {"aws:TagKeys": [KEEP_TAG]}, "Null": {"aws:TagKeys": "false"}},
+                only_tag(KEEP_TAG),
             ),
             *self._studio_of_all(),
             *self._registry([]),
@@ -197,7 +197,7 @@ class PersonaPermissions(Scope):
                 "sagemaker",
                 ["AddTags", "DeleteTags"],
                 self.arn("sagemaker", "space", f"{self._domain_id}/*"),
-                {"ForAllValues:StringEquals": {"aws:TagKeys": [KEEP_TAG]}, "Null": {"aws:TagKeys": "false"}},
+                only_tag(KEEP_TAG),
             ),
         ]
 

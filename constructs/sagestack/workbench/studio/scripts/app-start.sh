@@ -13,7 +13,9 @@ python=/opt/conda/bin/python
 begin() {
   local mark="${TMPDIR:-/tmp}/sagestack-app-started"
   if [ ! -e "$mark" ]; then
-    rm -rf "$mine/environment.d" "$mine/log"
+    rm -rf "$mine/environment.d" "$mine/log" "$mine/environment.json"
+    # Where volumes had their variables earlier. Their .bashrc still reads it: empty, so that the line finds a file.
+    [ ! -e "$mine/environment.sh" ] || : >"$mine/environment.sh"
     : >"$mark"
   fi
   mkdir -p "$mine/environment.d" "$mine/log"
