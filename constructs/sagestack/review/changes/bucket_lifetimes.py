@@ -86,7 +86,7 @@ def judge_bucket(draft: Draft, context: Context) -> None:
 def _shorter(draft: Draft, rule: _Rule, was: _Rule | None, context: Context, *, is_versioned: bool) -> None:
     when, before = _time(rule), _time(was) if was is not None else "for ever"
     below = f" ({rule.where})" if rule.where else ""
-    if rule.prefix and was is None and not _is_mentioned(rule.prefix, context.before):
+    if rule.prefix and not _is_mentioned(rule.prefix, context.before):
         if not rule.is_old:
             after = f"at {rule.date}" if rule.date else f"after {when}"
             draft.say(
