@@ -24,7 +24,7 @@ from xgboost_container.training.fit import Fitted, Rounds, State, fit
 from xgboost_container.training.hyperparameters import Hyperparameters, parse
 from xgboost_container.training.train import train
 
-from tests.xgboost_training_job import make_job, start, table, tell
+from tests.xgboost_training_job import end, make_job, read_until, start, table, tell
 
 ALONE = Group(Hosts(), None)
 
@@ -305,15 +305,10 @@ def test_a_job_that_is_killed_again_and_again_ends_with_the_same_files(
     chance = random.Random(int(how))
     for wanted in (3, 7):
         job = start(base)
-        assert job.stdout is not None
-        seen = 0
-        for line in job.stdout:
-            seen += line.startswith("[")
-            if seen == wanted:
-                break
+        for _ in range(wanted):
+            read_until(job, "[")
         time.sleep(chance.random() * 0.01)
-        job.send_signal(how)
-        job.communicate()
+        end(job, how)
         assert job.returncode == (-9 if how == signal.SIGKILL else 143)
         assert not (base / "model" / "xgboost-model").exists()
     assert run_step(train, Paths(base), Paths(base).training_failure) == 0
@@ -371,13 +366,8 @@ def test_sigterm_keeps_a_checkpoint_of_the_very_last_round(tmp_path: Path) -> No
         tmp_path, **{**DRAWN, "num_round": 100_000, "checkpoint_rounds": 100_000, "early_stopping_rounds": 90_000}
     )
     job = start(base)
-    assert job.stdout is not None
-    for line in job.stdout:
-        if line.startswith("[5]"):
-            break
-    job.send_signal(signal.SIGTERM)
-    rest, _ = job.communicate(timeout=60)
-    last = [line for line in rest.splitlines() if line.startswith("[")]
+    read_until(job, "[5]")
+    last = [line for line in end(job, signal.SIGTERM).splitlines() if line.startswith("[")]
     number = int(last[-1][1:].partition("]")[0]) if last else 5
     assert job.returncode == 143
     assert [path.name for path in (base / "checkpoints").iterdir()] == [f"checkpoint-{number + 1:07d}"]
@@ -387,12 +377,8 @@ def test_sigterm_keeps_a_checkpoint_of_the_very_last_round(tmp_path: Path) -> No
 def test_a_model_is_left_at_sigterm_where_the_job_asks_for_it(tmp_path: Path) -> None:
     base = make_job(tmp_path, num_round=100_000, objective="binary:logistic", save_model_on_termination="true")
     job = start(base)
-    assert job.stdout is not None
-    for line in job.stdout:
-        if line.startswith("[5]"):
-            break
-    job.send_signal(signal.SIGTERM)
-    job.communicate(timeout=60)
+    read_until(job, "[5]")
+    end(job, signal.SIGTERM)
     assert job.returncode == 143
     info = json.loads((base / "model" / "model-info.json").read_text())
     assert 6 <= info["rounds"]["kept"] == info["rounds"]["trained"] < 100_000
@@ -420,12 +406,8 @@ def test_cross_validation_goes_on_in_the_fold_where_it_was(tmp_path: Path) -> No
     assert run_step(train, Paths(whole), Paths(whole).training_failure) == 0
     base = make_job(tmp_path / "killed", validation=False, **given)
     job = start(base)
-    assert job.stdout is not None
-    for line in job.stdout:
-        if line.startswith("Fold 2"):
-            break
-    job.kill()
-    job.communicate()
+    read_until(job, "Fold 2")
+    end(job, signal.SIGKILL)
     assert run_step(train, Paths(base), Paths(base).training_failure) == 0
     for name in ("xgboost-model-0", "xgboost-model-1", "xgboost-model-2"):
         assert (base / "model" / name).read_bytes() == (whole / "model" / name).read_bytes()

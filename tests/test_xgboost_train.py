@@ -22,7 +22,7 @@ from xgboost_container.training.library import first_line
 from xgboost_container.training.metric_lines import metric_line
 from xgboost_container.training.train import train
 
-from tests.xgboost_training_job import make_job, start, table, tell, write_channel
+from tests.xgboost_training_job import end, make_job, read_until, start, table, tell, write_channel
 
 
 def run(base: Path) -> int:
@@ -495,12 +495,8 @@ while True:
     time.sleep(0.1)
 """
     job = start(script_job(tmp_path, text))
-    assert job.stdout is not None
-    for line in job.stdout:
-        if line.startswith("ready"):
-            break
-    job.send_signal(signal.SIGTERM)
-    job.communicate(timeout=30)
+    read_until(job, "ready")
+    end(job, signal.SIGTERM)
     assert job.returncode == 143
     assert (tmp_path / "model" / "told").exists()
 

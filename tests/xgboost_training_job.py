@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,23 @@ def start(base: Path, *program: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def read_until(job: subprocess.Popen[str], start: str) -> None:
+    """Read what the job prints up to a line that starts so."""
+    assert job.stdout is not None
+    assert any(line.startswith(start) for line in job.stdout), f"the job ended without a line that starts with {start}"
+
+
+def end(job: subprocess.Popen[str], how: signal.Signals) -> str:
+    """Send the signal, wait, and return the rest of what the job printed.
+
+    `communicate` with a timeout would leave out the lines that the stream had read ahead.
+    """
+    assert job.stdout is not None
+    assert job.stderr is not None
+    job.send_signal(how)
+    with job.stdout, job.stderr:
+        rest = job.stdout.read()
+        job.wait(60)
+    return rest
