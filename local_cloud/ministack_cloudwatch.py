@@ -60,6 +60,35 @@ _SCALING_POLICY = ":scalingPolicy:"
 _when = itemgetter("Timestamp")
 
 
+class Publications:
+    """Counts what PutMetricData takes in: one call may bring several metrics that belong together."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._is_open = False
+
+    def latest(self) -> int | None:
+        """See windows.Windows.publication."""
+        return None if self._is_open else self._number
+
+    def install(self) -> None:
+        """Count from now on."""
+        original = cloudwatch._put_metric_data
+
+        def put_metric_data(params: dict[str, Any], data: dict[str, Any], is_cbor: bool, is_json: bool = False) -> Any:
+            self._is_open = True
+            self._number += 1
+            try:
+                return original(params, data, is_cbor, is_json)
+            finally:
+                self._is_open = False
+
+        cloudwatch._put_metric_data = put_metric_data
+
+
+_publications = Publications()
+
+
 class MiniStackMetrics:
     """Published metrics, read where MiniStack keeps them."""
 
@@ -141,6 +170,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
     cloudwatch._evaluate_all_alarms = lambda: None
     cloudwatch._evict_old_metrics = _compact
     _keep_points_in_order()
+    _publications.install()
     _save_little()
     _check_alarms()
     _tell_of_states(evaluator, lambda work: sagemaker().background[_EVENTS].put(work))
@@ -148,7 +178,7 @@ def install(sagemaker: Callable[[], Sagemaker]) -> None:
 
 def start(sagemaker: Sagemaker) -> None:
     """Evaluate alarms from now on."""
-    reading = Windows(MiniStackMetrics(), sagemaker.clock)
+    reading = Windows(MiniStackMetrics(), sagemaker.clock, _publications.latest)
     windows.use(reading)
     events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     sagemaker.background[_EVENTS] = events

@@ -41,7 +41,7 @@ class Instance(auto_stop.World):
         self.boots(1)
         # Nobody listens at this port: a privileged one, reserved.
         self.jupyter = "https://127.0.0.1:1"
-        self.timeout_s = 5.0
+        self.timeout_s = 60.0
         self.settings = {**auto_stop.DEFAULTS, "idle_minutes": 10, "warn_minutes": 2, "open_tab_minutes": 20}
         self.notes = []
         self.mark = mark or secrets.token_hex(8)
@@ -95,15 +95,6 @@ class Instance(auto_stop.World):
         for minute in range(1, most + 1):
             if self.look()["state"] == "stopping":
                 return minute
-        return None
-
-    def seconds_until_stop(self, most: float) -> float | None:
-        """The same by the clock on the wall, for what only real time shows: how fast something works."""
-        began = time.monotonic()
-        while (seconds := time.monotonic() - began) < most:
-            time.sleep(0.25)
-            if self.look((time.monotonic() - began - seconds) / 60)["state"] == "stopping":
-                return time.monotonic() - began
         return None
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:

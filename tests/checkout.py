@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import boto3
 import botocore.config
 
+from tests.git_repositories import git
+from tests.held_port import HeldPort
 from tests.local_cloud_fixtures import ROOT
 
 INSTALLED = (".venv", ".venv-local-cloud", "node_modules")
@@ -38,12 +39,9 @@ class Checkout:
         for name in INSTALLED:
             (folder / name).symlink_to(ROOT / name)
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "as it is"]):
-            subprocess.run(
-                ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", *command], cwd=folder, check=True
-            )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+            git(folder, *command)
+        self._held = HeldPort()
+        self.port = self._held.number
 
     def environment(self) -> dict[str, str]:
         """What a shell in the checkout has."""

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.held_port import HeldPort
+
 # As tight as it gets: nothing of the image can be written, nothing gained.
 LOCKED_DOWN = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
 
@@ -39,8 +41,8 @@ def open_to_all(base: Path) -> None:
 @contextmanager
 def serving_container(image: str, *options: str) -> Iterator[tuple[str, int]]:
     """A server on the loopback of this machine: its container's name and its port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    held = HeldPort()
+    port = held.number
     name = f"sagestack-{uuid.uuid4().hex[:12]}"
     where = ["--env", "SAGEMAKER_BIND_TO_HOST=127.0.0.1", "--env", f"SAGEMAKER_BIND_TO_PORT={port}"]
     started = docker(
@@ -48,7 +50,7 @@ def serving_container(image: str, *options: str) -> Iterator[tuple[str, int]]:
     )
     assert started.returncode == 0, started.stderr
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -59,6 +61,7 @@ def serving_container(image: str, *options: str) -> Iterator[tuple[str, int]]:
         yield name, port
     finally:
         docker("rm", "--force", name)
+        held.release()
 
 
 @contextmanager

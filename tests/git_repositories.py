@@ -72,7 +72,7 @@ def ask(
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(address, data=data, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             text, status = answer.read().decode(), answer.status
     except urllib.error.HTTPError as error:
         text, status = error.read().decode(), error.code

@@ -35,7 +35,18 @@ model = json.loads((base / "model/model.json").read_text())
 print("loaded", model, "arguments", sys.argv[1:])
 if model.get("crash"):
     sys.exit("the model is broken")
+
+
+def wait_for_file(path, patience_s=120):
+    """Whoever holds something up for a test lets it go by making a file."""
+    deadline = time.monotonic() + patience_s
+    while not os.path.exists(path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 time.sleep(model.get("start_s", 0))
+if "start_when" in model:
+    wait_for_file(model["start_when"])
 
 
 def others_came(place, number, patience_s=60):
@@ -62,7 +73,12 @@ class Handler(BaseHTTPRequestHandler):
         do = json.loads(body) if body.startswith(b"{") else {}
         if "print" in do:
             print(do["print"])
-        time.sleep(do.get("sleep_s", 0) + do.get("sleep_s_of", {}).get(model["name"], 0))
+        mine = model["name"] in do.get("only", [model["name"]])
+        if "tell" in do and mine:
+            tempfile.mkstemp(dir=do["tell"])
+        time.sleep(do.get("sleep_s", 0))
+        if "until" in do and mine:
+            wait_for_file(do["until"])
         if "meet" in do and not others_came(*do["meet"]):
             return self.answer(500, b"nobody else came")
         if do.get("die"):
@@ -284,11 +300,11 @@ class Hosting:
         assert described["EndpointStatus"] == "InService", described
         return name
 
-    def settled(self, name: str, timeout_s: float = 60) -> dict[str, Any]:
+    def settled(self, name: str, timeout_s: float = 120) -> dict[str, Any]:
         """DescribeEndpoint once nothing changes any more."""
         return self.described(name, "InService", "Failed", "OutOfService", timeout_s=timeout_s)
 
-    def described(self, name: str, *statuses: str, timeout_s: float = 60) -> dict[str, Any]:
+    def described(self, name: str, *statuses: str, timeout_s: float = 120) -> dict[str, Any]:
         """DescribeEndpoint once it has one of the statuses."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -299,11 +315,13 @@ class Hosting:
             assert time.monotonic() < deadline, described
             time.sleep(0.05)
 
-    def gone(self, name: str, timeout_s: float = 30) -> bool:
+    def gone(self, name: str, timeout_s: float = 60) -> bool:
         """Whether the endpoint is gone within that time."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if name not in [endpoint["EndpointName"] for endpoint in self.sagemaker.list_endpoints()["Endpoints"]]:
+            # By the name: an answer has the ten newest of all that there are.
+            listed = self.sagemaker.list_endpoints(NameContains=name, MaxResults=100)["Endpoints"]
+            if name not in [endpoint["EndpointName"] for endpoint in listed]:
                 return True
             time.sleep(0.05)
         return False

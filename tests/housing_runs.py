@@ -49,7 +49,7 @@ def program(step: str | None, base: Path, **variables: str) -> subprocess.Comple
     """Run a step as a container would, but as a process."""
     command = [sys.executable, "-m", "xgboost_container", *([step] if step else [])]
     environment = {**laptop(base).environment(), **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
 
 
 @functools.cache

@@ -219,7 +219,7 @@ class Jobs:
         """What the container printed: the log without the local cloud's own lines."""
         return [line for line in self.log(name, group, host) if not line.startswith("[local cloud] ")]
 
-    def wait_for_line(self, name: str, start: str, host: str = "algo-1", timeout_s: float = 20) -> str:
+    def wait_for_line(self, name: str, start: str, host: str = "algo-1", timeout_s: float = 60) -> str:
         """The first line of a host's log that begins so, once it is there."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -17,18 +17,20 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sagestack.settings import PROJECT_ROOT
 
 ENVIRONMENT = PROJECT_ROOT / ".venv-notebook" / "bin"
-
+PROMPT = "ready> "
+"""Of the shells in its terminals: who sees it knows that the shell waits, and shows nothing more."""
 
 T = TypeVar("T")
 
 
-def wait_for(what: str, find: Callable[[], T | None], seconds: float = 30) -> T:
+def wait_for(what: str, find: Callable[[], T | None], seconds: float = 60) -> T:
     """Asks again and again until there is something."""
     until = time.monotonic() + seconds
     while not (found := find()):
@@ -63,7 +65,7 @@ class JupyterServer:
             headers={"Authorization": f"token {self.info['token']}"},
         )
         context = ssl._create_unverified_context() if self.info["secure"] else None
-        with urllib.request.urlopen(request, timeout=20, context=context) as response:
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
             return json.loads(response.read() or b"null")
 
     def start_kernel(self, name: str = "python3") -> str:
@@ -77,7 +79,6 @@ class JupyterServer:
 
     def run(self, kernel: str, code: str, state: str = "idle") -> None:
         """Executes it, and returns when the kernel is in that state because of it, with the connection closed."""
-        before = self.request("GET", f"kernels/{kernel}")["last_activity"]
         with self.open_kernel(kernel) as connection:
             message = connection.execute(code)
             while True:
@@ -87,10 +88,12 @@ class JupyterServer:
                     and answer["content"].get("execution_state") == state
                 ):
                     break
+        since = datetime.fromisoformat(answer["header"]["date"])
 
         def is_known() -> bool:
+            """Whether the server, which listens to the kernel by another connection, has heard of it, too."""
             now = self.request("GET", f"kernels/{kernel}")
-            return bool(now["last_activity"] != before and now["execution_state"] == state)
+            return bool(datetime.fromisoformat(now["last_activity"]) >= since and now["execution_state"] == state)
 
         wait_for(f"a kernel that is {state}", is_known)
         self.rest()
@@ -111,17 +114,18 @@ class JupyterServer:
         wait_for("its end", lambda: not self.request("GET", f"kernels/{kernel}")["connections"])
 
     def open_terminal(self) -> str:
+        """The name of a new one whose shell is at its prompt."""
         name: str = self.request("POST", "terminals")["name"]
+        with WebSocket.to(self, f"terminals/websocket/{name}", "") as connection:
+            connection.shown(lambda text: PROMPT in text)
+        self.rest()
         return name
 
-    def type(self, terminal: str, line: str) -> None:
-        """Types a line into a terminal; returns when it is there."""
+    def type(self, terminal: str, line: str, *, returns: bool = True) -> None:
+        """Types a line into a terminal; returns when it is there, and the shell is at its prompt again, if it `returns`."""
         with WebSocket.to(self, f"terminals/websocket/{terminal}", "") as connection:
             connection.send(["stdin", line + "\r"])
-            text = ""
-            while line not in text:
-                kind, *words = connection.receive()
-                text += words[0] if kind == "stdout" else ""
+            connection.shown(lambda text: line in text and (not returns or PROMPT in text.partition(line)[2]))
         self.rest()
 
     def close_all(self) -> None:
@@ -152,7 +156,7 @@ class WebSocket:
     @classmethod
     @contextmanager
     def to(cls, server: JupyterServer, path: str, api: str = "api/") -> Iterator[WebSocket]:
-        with socket.create_connection(("127.0.0.1", server.info["port"]), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.info["port"]), timeout=60) as connection:
             key = base64.b64encode(secrets.token_bytes(16)).decode()
             connection.sendall(
                 f"GET {server.info['base_url']}{api}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
@@ -185,6 +189,13 @@ class WebSocket:
             if first & 0xF == 1:
                 return json.loads(data)
 
+    def shown(self, is_enough: Callable[[str], bool]) -> None:
+        """Waits for what a terminal shows; what it showed before comes first."""
+        text = ""
+        while not is_enough(text):
+            kind, *words = self.receive()
+            text += words[0] if kind == "stdout" else ""
+
     def execute(self, code: str, *, answers: bool = False) -> str:
         """Sends what a notebook sends when somebody runs a cell, who answers what it asks or not; returns the message's id."""
         header = {"msg_id": secrets.token_hex(8), "msg_type": "execute_request", "session": "test", "username": "test"}
@@ -211,6 +222,8 @@ def jupyter_server(
         f"{executable} is missing: run `make test-notebook`, which installs requirements-notebook.txt"
     )
     home.mkdir(parents=True, exist_ok=True)
+    # Without an editor of lines, which would break a long one where the terminal ends.
+    (home / ".bash_profile").write_text(f"PS1='{PROMPT}'\nset +o emacs\n")
     log = home / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -114,7 +114,7 @@ class Visitor:
         url = f"{self.base_url.replace('http', 'ws', 1)}{path}"
         asked = json.dumps([url, [f"Cookie: {self.cookies()}"], said])
         done = subprocess.run(
-            [PYTHON, "-c", program], input=asked, capture_output=True, text=True, timeout=90, check=False
+            [PYTHON, "-c", program], input=asked, capture_output=True, text=True, timeout=150, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -105,7 +105,7 @@ class Machine:
         (self.bin / name).write_text(f"#!/bin/bash\n{script}\n")
         (self.bin / name).chmod(0o755)
 
-    def run(self, script: Script, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, script: Script, timeout_s: float = 200) -> subprocess.CompletedProcess[str]:
         """Runs a script as SageMaker would."""
         file = self.folder / "hook.sh"
         file.write_text(script.text)
@@ -138,7 +138,7 @@ class Machine:
     def wait_for(self, *names: str) -> dict[str, str]:
         """Waits until these steps have ended; gives the states of all."""
         wait_for(
-            lambda: all(self.states().get(name) in ("succeeded", "failed") for name in names), 20, f"{names} go on"
+            lambda: all(self.states().get(name) in ("succeeded", "failed") for name in names), what=f"{names} go on"
         )
         return self.states()
 

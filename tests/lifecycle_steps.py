@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,7 +68,10 @@ class Instance:
     def run(self, step: Step, **environment: str) -> tuple[int, str]:
         """Exit code and output of a step, as the runner starts it."""
         for name, text in step.files.items():
-            (self.root / "programs" / name).write_text(text)
+            # Whole: a step that another thread runs may be reading the file.
+            new = self.root / "programs" / f"{name}.{threading.get_ident()}"
+            new.write_text(text)
+            new.replace(self.root / "programs" / name)
         given = {
             "PATH": f"{self.root}/bin:{os.environ['PATH']}",
             "HOME": str(self.home),
@@ -90,6 +94,6 @@ class Instance:
             stderr=subprocess.STDOUT,
             text=True,
             env=given,
-            timeout=30,
+            timeout=120,
         )
         return done.returncode, done.stdout

@@ -6,6 +6,7 @@ The pipeline engine speaks to the API through a real botocore client; only its t
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import threading
 import time
@@ -67,6 +68,7 @@ class FakePlatform:
         """(principal, operation) of every call over the API."""
         self._session = botocore.session.Session()
         self._lock = threading.Lock()
+        self._numbers = itertools.count()
 
     def client(self, name: str, region: str, credentials: Credentials | None = None) -> Any:
         if name == "s3":
@@ -112,7 +114,7 @@ class FakePlatform:
     def assume_role(self, role_arn: str, session_name: str) -> Credentials:
         if role_arn in self.refused_roles:
             raise RoleRefused(f"Could not assume role {role_arn}.")
-        key = f"ASIA{len(self.sessions)}"
+        key = f"ASIA{next(self._numbers)}"
         self.sessions[key] = role_arn
         return Credentials(key, "secret", "token")
 
@@ -154,7 +156,8 @@ class FakeJobs:
 
     def of(self, step: str) -> list[dict[str, Any]]:
         """The jobs of a step, oldest first."""
-        return [job for name, job in self.jobs.items() if name.split("-")[2] == step]
+        with self._lock:
+            return [job for name, job in self.jobs.items() if name.split("-")[2] == step]
 
     def release(self, step: str) -> None:
         """Let the held jobs of a step complete."""
@@ -248,20 +251,18 @@ class FakeCloud:
 
     def restart(self) -> None:
         """Leave everything as a kill would, and start again."""
-        pipelines.stop(self.service)
-        events.flush(self.service)
-        self.service.store.close()
+        self.close()
         self.service = self._start()
         pipelines.start(self.service)
 
     def close(self) -> None:
         pipelines.stop(self.service)
-        events.flush(self.service)
+        assert events.flush(self.service, 60)
         self.service.store.close()
 
     def sent(self, detail_type: str) -> list[dict[str, Any]]:
         """The details of the events of a type that were sent so far."""
-        events.flush(self.service)
+        assert events.flush(self.service, 60)
         return [event["detail"] for event in self.platform.events if event["type"] == detail_type]
 
     def _start(self) -> Sagemaker:
@@ -325,7 +326,7 @@ class FakeCloud:
         self.call("RetryPipelineExecution", {"PipelineExecutionArn": execution, "ClientRequestToken": token})
 
 
-def patiently(what: str, seconds: float = 15) -> Iterator[None]:
+def patiently(what: str, seconds: float = 60) -> Iterator[None]:
     """Rounds of a loop that waits for something, with an end."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,9 +16,11 @@ import boto3
 import botocore.config
 import pytest
 
+from local_cloud.sagemaker import loopback_ports
+
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-local-cloud/bin/python"
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
 
 
 class LocalCloud:
@@ -27,9 +28,8 @@ class LocalCloud:
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        # Ours until this process ends, also while it is stopped: nobody else's server or client gets it in between.
+        self.port = loopback_ports.take()
         self.process: subprocess.Popen[bytes] | None = None
         # A client costs tens of milliseconds to make, and tests ask for the same ones again and again.
         self.client = cache(self._client)

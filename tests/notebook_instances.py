@@ -54,7 +54,7 @@ class Printed:
         with self._lock:
             return list(self._lines[stream])
 
-    def has(self, stream: str, text: str, timeout_s: float = 30) -> bool:
+    def has(self, stream: str, text: str, timeout_s: float = 60) -> bool:
         return bool(wait_for(lambda: any(text in line for line in self.of(stream)), timeout_s, f"{stream}: no {text}"))
 
 

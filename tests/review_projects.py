@@ -96,6 +96,8 @@ class GitProject:
         self.write(".gitignore", "cdk.out/\n__pycache__/\nenvironments/local.pins.yaml\n")
 
     def git(self, *command: str) -> str:
+        # Nobody's own settings, and no repository that a hook, which runs the tests, has named.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         done = subprocess.run(
             [
                 "git",
@@ -108,7 +110,7 @@ class GitProject:
                 *command,
             ],
             cwd=self.top,
-            env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
+            env={**kept, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
             capture_output=True,
             text=True,
             check=True,

@@ -353,17 +353,19 @@ def ran() -> subprocess.CompletedProcess[str]:
         },
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=540,
         check=False,
     )
 
 
+@pytest.mark.timeout(600)
 def test_prod_synthesizes_with_all_guardrails_and_without_credentials_docker_or_network(
     ran: subprocess.CompletedProcess[str],
 ) -> None:
     assert ran.stdout.startswith("prod is synthesized"), ran.stderr
 
 
+@pytest.mark.timeout(600)
 def test_the_guardrails_and_cdks_own_validation_both_fail_the_synth(ran: subprocess.CompletedProcess[str]) -> None:
     assert ran.returncode != 0
     assert "AwsSolutions::AwsSolutions-S10" in ran.stderr

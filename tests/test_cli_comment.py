@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -162,7 +163,8 @@ class Busy:
 
 def test_a_busy_host_is_asked_again_and_a_refusal_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
+    # Tenacity's own, not the process's: another thread's sleep is no wait of this one.
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waits.append))
     from sagestack.cli.errors import CliError
 
     def ask(*errors: HostError) -> list[str]:

@@ -116,6 +116,6 @@ def test_the_program_serves_until_it_is_told_to_stop_and_keeps_its_token(root: P
             tokens.add(address[1].split("@")[0])
         finally:
             process.send_signal(number)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
             process.stdout.close()
     assert len(tokens) == 1

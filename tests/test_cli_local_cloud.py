@@ -21,6 +21,7 @@ from sagestack.cli.main import app
 from sagestack.cli.session import Session, local_client
 from typer.testing import CliRunner
 
+from local_cloud.sagemaker.loopback_ports import loopback_port
 from tests import cli_fakes
 
 runner = CliRunner()
@@ -72,10 +73,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def port() -> Iterator[int]:
+    with loopback_port() as port:
+        yield port
 
 
 def _json(*command: str) -> Any:
@@ -199,7 +199,7 @@ def test_a_process_that_got_the_id_of_a_killed_one_is_not_touched(root: Path) ->
 
 def test_a_lock_that_another_program_holds_is_not_answered_with_a_signal(root: Path) -> None:
     (root / ".local-cloud").mkdir()
-    sleeper = subprocess.Popen(["sleep", "30"])
+    sleeper = subprocess.Popen(["sleep", "600"])
     try:
         with (root / ".local-cloud/lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

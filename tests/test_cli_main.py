@@ -18,6 +18,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from tests.cli_fakes import add_model, make_project
+from tests.pace import fastest
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
@@ -32,13 +33,17 @@ def test_help_comes_at_once_and_loads_no_aws() -> None:
         "heavy = {'boto3', 'botocore', 'pydantic', 'tenacity'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "From a folder of model code" in result.stdout
-    now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # The processor's time, not the clock's: other programs run, too.
-    assert now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime < 1
+
+    def seconds() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        assert "From a folder of model code" in result.stdout
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # The processor's time, not the clock's: other programs run, too. They take its caches, so the least of several.
+        return now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+
+    assert fastest(seconds, bound=1) < 1
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -137,7 +137,11 @@ def test_each_format_is_a_file_of_its_own(project: GitProject, tmp_path: Path) -
     assert json.loads((folder / "review.sarif").read_text())["version"] == "2.1.0"
 
 
-def test_one_format_may_go_to_stdout_with_nothing_beside_it(project: GitProject) -> None:
+def test_one_format_may_go_to_stdout_with_nothing_beside_it(
+    project: GitProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many set it where a log is to have colours: this is still no terminal.
+    monkeypatch.setenv("FORCE_COLOR", "1")
     result = review("--format", "json", "--output", "-")
     assert result.exit_code == 3
     assert json.loads(result.stdout)

@@ -33,7 +33,7 @@ from local_cloud.sagemaker.resource_types import RESOURCE_TYPES
 DOCUMENTS = sorted(
     [PROJECT_ROOT / "README.md", *(PROJECT_ROOT / "docs").rglob("*.md"), *(PROJECT_ROOT / "model_code").rglob("*.md")]
 )
-MADE_LATER = ("cdk.out/", ".local-cloud/", "environments/local.pins.yaml", "model_code/houses")
+MADE_LATER = ("cdk.out/", ".laptop/", ".local-cloud/", "environments/local.pins.yaml", "model_code/houses")
 """What appears only when somebody runs something, or follows the tutorial."""
 MUST_NOT_BE = ("constructs/__init__.py",)
 

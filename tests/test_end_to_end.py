@@ -12,6 +12,7 @@ import xgboost
 
 from tests.checkout import Checkout
 from tests.housing_runs import DATA
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -38,7 +39,7 @@ def versions(checkout: Checkout) -> list[int]:
     return sorted(package["ModelPackageVersion"] for package in found["ModelPackageSummaryList"])
 
 
-def ended(checkout: Checkout, arn: str, timeout_s: float = 60) -> dict[str, Any]:
+def ended(checkout: Checkout, arn: str, timeout_s: float = 180) -> dict[str, Any]:
     """An execution once it has ended."""
     sagemaker = checkout.client("sagemaker")
     deadline = time.monotonic() + timeout_s
@@ -127,8 +128,13 @@ def test_what_training_published_is_seen_where_sagemaker_shows_it(checkout: Chec
         f"/aws/sagemaker/Endpoints/{told['endpoint']}",
     ):
         assert logs.describe_log_streams(logGroupName=group)["logStreams"], group
-    metrics = checkout.client("cloudwatch").list_metrics(Namespace="AWS/SageMaker")["Metrics"]
-    assert {"Invocations", "ModelLatency", "OverheadLatency"} <= {metric["MetricName"] for metric in metrics}
+
+    def published() -> set[str]:
+        metrics = checkout.client("cloudwatch").list_metrics(Namespace="AWS/SageMaker")["Metrics"]
+        return {metric["MetricName"] for metric in metrics}
+
+    # A moment after the invocations, and not with them.
+    wait_for(lambda: {"Invocations", "ModelLatency", "OverheadLatency"} <= published())
     sagemaker = checkout.client("sagemaker")
     job = sagemaker.list_training_jobs(StatusEquals="Completed")["TrainingJobSummaries"][-1]["TrainingJobName"]
     final = sagemaker.describe_training_job(TrainingJobName=job)["FinalMetricDataList"]
@@ -195,7 +201,7 @@ def test_an_execution_survives_that_the_cloud_goes_down_and_up(checkout: Checkou
     assert ended(checkout, arn)["PipelineExecutionStatus"] == "Succeeded"
     # The endpoint's servers are started again, too.
     row = DATA.read_text().splitlines()[1].rsplit(",", 1)[0] + "\n"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (answer := checkout.run("sagestack", "invoke", "--data", "-", text=row)).returncode:
         assert time.monotonic() < deadline, answer.stderr
         time.sleep(0.5)

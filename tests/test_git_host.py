@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import sys
 import threading
 from collections.abc import Iterator
@@ -362,7 +363,8 @@ def test_git_clones_and_pushes_over_http_with_the_token(host: GitHost, repositor
     work = tmp_path / "work"
     # More than git sends in one piece.
     (work / "large.bin").write_bytes(bytes(range(256)) * 8 * 1024)
-    (work / "random.txt").write_text("\n".join(str(hash((i, "x"))) for i in range(120_000)))
+    drawn = random.Random(1)
+    (work / "random.txt").write_text("\n".join(str(drawn.getrandbits(62)) for _ in range(120_000)))
     git(work, "add", "--all")
     git(work, "commit", "--quiet", "--message", "Large")
     git(work, "push", "--quiet", "origin", "main")

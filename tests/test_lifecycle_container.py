@@ -49,7 +49,7 @@ class Started:
 
     def says(self, command: str) -> list[str]:
         self.printed.forget()
-        assert self.instance.run_hook("OnStart", f"#!/bin/bash\n{command}\n", 60) == 0
+        assert self.instance.run_hook("OnStart", f"#!/bin/bash\n{command}\n", 120) == 0
         return self.printed.of("LifecycleConfigOnStart")
 
 
@@ -106,7 +106,7 @@ def test_login_shells_find_the_variables_and_the_identity(started: Started) -> N
 
 
 def test_auto_stop_looks_and_people_keep_the_instance(started: Started) -> None:
-    wait_for((started.home / "auto-stop.json").exists, 90, "auto-stop did not look")
+    wait_for((started.home / "auto-stop.json").exists, 150, "auto-stop did not look")
     assert json.loads((started.home / "auto-stop.json").read_text())["state"]
     # Whoever can change conda's Python must not have it run by root.
     assert started.says("stat -c %U /dev/shm/sagestack-auto-stop-*.json") == ["ec2-user"]

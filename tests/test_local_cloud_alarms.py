@@ -17,18 +17,27 @@ from tests.local_cloud_fixtures import LocalCloud
 from tests.waiting import wait_for
 
 
-def state(cloud: LocalCloud, name: str) -> str:
+def described(cloud: LocalCloud, name: str) -> dict[str, Any]:
     [alarm] = cloud.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
-    return str(alarm["StateValue"])
+    return dict(alarm)
+
+
+def state(cloud: LocalCloud, name: str) -> str:
+    return str(described(cloud, name)["StateValue"])
+
+
+def in_state(cloud: LocalCloud, name: str, wanted: str) -> dict[str, Any] | None:
+    """The alarm if it is in that state: it may be in another one when it is asked again."""
+    alarm = described(cloud, name)
+    return alarm if alarm["StateValue"] == wanted else None
 
 
 def publish(cloud: LocalCloud, endpoint: str, **values: float) -> None:
+    # At one moment: of two, one might be in the alarm's period while the other is not.
+    told = {"Dimensions": [{"Name": "EndpointName", "Value": endpoint}], "Timestamp": time.time()}
     cloud.client("cloudwatch").put_metric_data(
         Namespace="Alarms",
-        MetricData=[
-            {"MetricName": name, "Value": value, "Dimensions": [{"Name": "EndpointName", "Value": endpoint}]}
-            for name, value in values.items()
-        ],
+        MetricData=[{"MetricName": name, "Value": value, **told} for name, value in values.items()],
     )
 
 
@@ -79,9 +88,9 @@ def test_a_share_is_watched_for_one_endpoint_and_told_both_ways(cloud: LocalClou
         AlarmActions=[topic],
         OKActions=[topic],
     )
-    [described] = cloud.client("cloudwatch").describe_alarms(AlarmNames=["share"])["MetricAlarms"]
-    assert described["Metrics"] == error_share("mine")
-    assert "MetricName" not in described
+    made = described(cloud, "share")
+    assert made["Metrics"] == error_share("mine")
+    assert "MetricName" not in made
     wait_for(lambda: state(cloud, "share") == "OK")
     cloud.client("cloudwatch").put_composite_alarm(AlarmName="both", AlarmRule='ALARM("share") AND TRUE')
 
@@ -89,16 +98,15 @@ def test_a_share_is_watched_for_one_endpoint_and_told_both_ways(cloud: LocalClou
     time.sleep(1)
     assert state(cloud, "share") == "OK"
     publish(cloud, "mine", requests=100, errors=2)
-    wait_for(lambda: state(cloud, "share") == "ALARM")
-    [described] = cloud.client("cloudwatch").describe_alarms(AlarmNames=["share"])["MetricAlarms"]
+    rings = wait_for(lambda: in_state(cloud, "share", "ALARM"))
     assert re.fullmatch(
         r"Threshold Crossed: 1 out of the last 1 datapoints \[2\.0 \(.*\)\] was greater than the threshold \(1\.0\) "
         r"\(minimum 1 datapoint for OK -> ALARM transition\)\.",
-        described["StateReason"],
+        rings["StateReason"],
     )
-    assert json.loads(described["StateReasonData"])["recentDatapoints"] == [2.0]
-    assert "sagestack" not in described["StateReasonData"]
-    assert described["StateTransitionedTimestamp"] == described["StateUpdatedTimestamp"]
+    assert json.loads(rings["StateReasonData"])["recentDatapoints"] == [2.0]
+    assert "sagestack" not in rings["StateReasonData"]
+    assert rings["StateTransitionedTimestamp"] == rings["StateUpdatedTimestamp"]
     composite = cloud.client("cloudwatch").describe_alarms(AlarmNames=["both"], AlarmTypes=["CompositeAlarm"])
     assert composite["CompositeAlarms"][0]["StateValue"] == "ALARM"
     wait_for(lambda: state(cloud, "share") == "OK")
@@ -182,8 +190,13 @@ def test_a_template_of_the_cdk_makes_changes_and_deletes_an_alarm(cloud: LocalCl
     assert state(cloud, "of-a-template") == "OK"
     cloudformation.update_stack(StackName="alarms", TemplateBody=template(10))
     cloudformation.get_waiter("stack_update_complete").wait(StackName="alarms", WaiterConfig={"Delay": 1})
-    publish(cloud, "from-a-template", requests=10, errors=2)
-    wait_for(lambda: state(cloud, "of-a-template") == "ALARM")
+
+    def rings() -> bool:
+        # Again and again: it would be over after some seconds, whether or not anybody has looked.
+        publish(cloud, "from-a-template", requests=10, errors=2)
+        return state(cloud, "of-a-template") == "ALARM"
+
+    wait_for(rings)
     cloudformation.delete_stack(StackName="alarms")
     wait_for(lambda: not cloud.client("cloudwatch").describe_alarms(AlarmNames=["of-a-template"])["MetricAlarms"])
 
@@ -244,8 +257,7 @@ def test_alarms_and_metrics_outlive_the_local_cloud(own_cloud: LocalCloud) -> No
     wait_for(lambda: state(own_cloud, "kept") == "ALARM")
     own_cloud.stop()
     own_cloud.start()
-    [described] = own_cloud.client("cloudwatch").describe_alarms(AlarmNames=["kept"])["MetricAlarms"]
-    assert described["Metrics"] == error_share("mine")
+    assert described(own_cloud, "kept")["Metrics"] == error_share("mine")
     now = time.time()
     told = own_cloud.client("cloudwatch").get_metric_statistics(
         Namespace="Alarms",
@@ -265,9 +277,17 @@ def test_what_is_published_late_hides_nothing(cloud: LocalCloud) -> None:
     client = cloud.client("cloudwatch")
     asked = {"EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold"}
     client.put_metric_alarm(AlarmName="late", Metrics=error_share("late"), **asked)
-    publish(cloud, "late", requests=100, errors=2)
     dimensions = [{"Name": "EndpointName", "Value": "late"}]
-    for name in ("errors", "requests"):
-        hour_ago = {"MetricName": name, "Value": 1.0, "Dimensions": dimensions, "Timestamp": time.time() - 3600}
-        client.put_metric_data(Namespace="Alarms", MetricData=[hour_ago])
-    wait_for(lambda: state(cloud, "late") == "ALARM", timeout_s=5)
+
+    def rings() -> bool:
+        # Again and again, for an alarm that looks seldom; and together, for what is late must not be seen alone.
+        now = time.time()
+        published = [
+            {"MetricName": name, "Value": value, "Dimensions": dimensions, "Timestamp": at}
+            for at, errors, requests in ((now, 2.0, 100.0), (now - 3600, 1.0, 1.0))
+            for name, value in (("errors", errors), ("requests", requests))
+        ]
+        client.put_metric_data(Namespace="Alarms", MetricData=published)
+        return state(cloud, "late") == "ALARM"
+
+    wait_for(rings)

@@ -4,14 +4,59 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from local_cloud.clock import Clock
+
+
+def document(name: str, **members: Any) -> dict[str, Any]:
+    return {
+        "Id": name, "InferenceId": name, "Endpoint": "e", "Attempts": 0, "ReceivedTime": time.time(), "RequestTTLSeconds": 21600,
+        "FailureLocation": f"s3://b/{name}-error.out", "KmsKeyId": None, "Topics": {}, "IncludeResponseIn": [], **members,
+    }  # fmt: skip
+
+
+def test_an_instance_gets_the_request_that_it_was_chosen_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h11", ModuleType("h11"))
+    async_queue = importlib.import_module("local_cloud.sagemaker.asynchronous.async_queue")
+    given: list[str] = []
+    got = threading.Event()
+
+    @contextmanager
+    def lease(*_: object) -> Iterator[Any]:
+        if queue._pending[0]["Id"] == "chosen":
+            # One whose server did not listen is to be tried again, before all others, in this very moment.
+            queue._pending.appendleft(document("again", Attempts=1, Concurrency=4))
+            yield SimpleNamespace(variant=None, instance=SimpleNamespace(id="i"))
+        else:
+            yield None
+
+    def process(_self: Any, taken: dict[str, Any], *_: object) -> None:
+        given.append(taken["Id"])
+        got.set()
+
+    monkeypatch.setattr(async_queue.AsyncQueue, "_process", process)
+    service = SimpleNamespace(
+        store=SimpleNamespace(list=lambda *_: [], insert=lambda *_: None, delete=lambda *_: None),
+        clock=Clock(30),
+        platform=None,
+        background={"endpoint_metrics": SimpleNamespace(record=lambda *_: None)},
+    )
+    hosting = SimpleNamespace(service=service, router=lambda key: SimpleNamespace(fleets=[], lease=lease))
+    queue = async_queue.AsyncQueue(hosting, ("1", "r", "e"), "e")
+    try:
+        queue.put(document("chosen", Concurrency=4))
+        assert got.wait(60)
+    finally:
+        queue.close()
+    assert given == ["chosen"]
 
 
 def test_a_request_that_the_local_cloud_cannot_process_fails_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,16 +89,13 @@ def test_a_request_that_the_local_cloud_cannot_process_fails_with_a_reason(monke
         raise RuntimeError("disk full")
 
     monkeypatch.setattr(async_processing, "answer", fails)
-    document: dict[str, Any] = {
-        "Id": "1", "InferenceId": "one", "Endpoint": "e", "Attempts": 0, "ReceivedTime": time.time(), "RequestTTLSeconds": 21600,
-        "FailureLocation": "s3://b/one-error.out", "KmsKeyId": None, "Topics": {}, "IncludeResponseIn": [],
-    }  # fmt: skip
+    request = document("one")
     lease = SimpleNamespace(variant=SimpleNamespace(name="v"), instance=SimpleNamespace(id="i"))
     try:
         for attempt in (1, 2, 3):
             assert not written, attempt
-            queue._process(document, lease, ExitStack())
+            queue._process(request, lease, ExitStack())
     finally:
         queue.close()
     assert written == {"one-error.out": b"InternalServerError: The local cloud failed: RuntimeError: disk full"}
-    assert document["Result"]["Succeeded"] is False
+    assert request["Result"]["Succeeded"] is False

@@ -199,8 +199,7 @@ class Deployed:
         """The next message on the queue."""
         (message,) = wait_for(
             lambda: self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"),
-            30,
-            "nothing was mailed",
+            what="nothing was mailed",
         )
         self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return str(json.loads(message["Body"])["Message"])
@@ -252,7 +251,7 @@ def test_notebooks_stop_at_their_hours_and_when_the_money_is_spent(deployed: Dep
     # The next morning starts nothing.
     deployed.hours("start", "rate(1 minute)")
     refused = "not authorized to perform: sagemaker:StartNotebookInstance"
-    wait_for(lambda: refused in deployed.cloud.log(), 20, "the start of what is marked was not refused")
+    wait_for(lambda: refused in deployed.cloud.log(), what="the start of what is marked was not refused")
     assert deployed.status() == "Stopped"
 
     # An operator lifts it, as the mail says.
@@ -288,7 +287,7 @@ def test_running_studio_applications_are_seen_and_ended_and_what_must_run_runs_o
     )["DomainArn"].rsplit("/", 1)[-1]
 
     def in_service(describe: Callable[..., dict[str, Any]], **request: str) -> None:
-        wait_for(lambda: describe(**request)["Status"] == "InService", 30, f"{request} did not become InService")
+        wait_for(lambda: describe(**request)["Status"] == "InService", what=f"{request} did not become InService")
 
     in_service(sagemaker.describe_domain, DomainId=domain)
     place = {"DomainId": domain, "UserProfileName": "ada"}
@@ -309,7 +308,7 @@ def test_running_studio_applications_are_seen_and_ended_and_what_must_run_runs_o
     def apps() -> dict[str, str]:
         return {each["SpaceName"]: each["Status"] for each in sagemaker.list_apps(DomainIdEquals=domain)["Apps"]}
 
-    wait_for(lambda: apps() == {"lab": "InService", "kept": "InService"}, 30, "the applications did not start")
+    wait_for(lambda: apps() == {"lab": "InService", "kept": "InService"}, what="the applications did not start")
     seen = look(
         sagemaker,
         cloud.client("cloudwatch"),
@@ -326,7 +325,7 @@ def test_running_studio_applications_are_seen_and_ended_and_what_must_run_runs_o
     assert outcome == Outcome(
         stopped=["Studio application JupyterLab of lab"], kept=["Studio application JupyterLab of kept"]
     )
-    wait_for(lambda: apps()["lab"] == "Deleted", 30, "the application did not end")
+    wait_for(lambda: apps()["lab"] == "Deleted", what="the application did not end")
     assert apps()["kept"] == "InService"
     assert sagemaker.describe_space(DomainId=domain, SpaceName="lab")["Status"] == "InService"
 

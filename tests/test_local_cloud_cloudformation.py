@@ -14,7 +14,7 @@ from tests.local_cloud_fixtures import LocalCloud
 from tests.pipeline_documents import document, fail
 
 Template = dict[str, Any]
-FAST = {"Delay": 1, "MaxAttempts": 60}
+FAST = {"Delay": 1, "MaxAttempts": 180}
 
 
 class Stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 import sys
 import threading
 import time
@@ -30,6 +31,15 @@ from tests.local_cloud_fakes import ACCOUNT, REGION, USER, FakeCloud
 
 PERCENT, COUNT = "CAPACITY_PERCENT", "INSTANCE_COUNT"
 FAST = Clock(240)
+
+
+@pytest.fixture(autouse=True)
+def _always_the_same_draws() -> Iterator[None]:
+    """Shares of requests are measured, and a sample of another run might by chance be none of them."""
+    state = random.getstate()
+    random.seed(240)
+    yield
+    random.setstate(state)
 
 
 def planned(count: int, name: str = "blue", **more: Any) -> dict[str, Any]:
@@ -183,9 +193,11 @@ class Alarms:
     def __init__(self, **states: str) -> None:
         self.states = states
         self.looks = 0
+        self.on_look: Callable[[int], None] = lambda looks: None
 
     def __call__(self, names: Sequence[str]) -> dict[str, AlarmState]:
         self.looks += 1
+        self.on_look(self.looks)
         return {name: AlarmState(self.states[name], "a reason") for name in names if name in self.states}
 
     def watch(self) -> AlarmWatch:
@@ -223,10 +235,11 @@ def test_a_bake_lasts_as_long_as_the_clock_says_and_looks_at_the_alarms_all_the_
 def test_an_alarm_that_goes_off_ends_the_bake_and_is_named() -> None:
     alarms = Alarms(errors="OK", latency="OK")
     run = run_of(alarms)
-    threading.Timer(0.2, lambda: alarms.states.update(latency="ALARM")).start()
+    alarms.on_look = lambda looks: alarms.states.update(latency="ALARM") if looks == 3 else None
     with pytest.raises(RollBack, match=r"in ALARM: latency \(a reason\)"):
         run.bake(7200)
-    assert run.waited_s < 7200 / 2
+    assert alarms.looks == 3
+    assert 0 < run.waited_s < 7200
 
 
 def test_an_alarm_that_is_not_there_or_gone_is_named() -> None:
@@ -246,7 +259,8 @@ def test_an_update_that_takes_too_long_is_rolled_back_when_its_time_is_over() ->
     run.bake(60)
     with pytest.raises(RollBack, match="MaximumExecutionTimeoutInSeconds of 600"):
         run.bake(3600)
-    assert FAST.real(190) <= time.monotonic() - started < FAST.real(3600)
+    assert time.monotonic() - started >= FAST.real(190)
+    assert run.waited_s <= 600 + 1, "it does not wait beyond its time"
 
 
 def test_waits_count_on_the_clock_and_everything_else_in_real_seconds() -> None:
@@ -260,7 +274,7 @@ def test_a_bake_ends_when_the_local_cloud_stops() -> None:
     run = run_of()
     threading.Timer(0.1, run.stopping.set).start()
     with pytest.raises(Interrupted):
-        run.bake(3600)
+        run.bake(86_400)
 
 
 @pytest.mark.parametrize("text", ["0", "0.5", "-1", "nan", "inf", "fast", "241"])

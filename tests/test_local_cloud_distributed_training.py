@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local_cloud.containers.leftovers import start_time
 from local_cloud.sagemaker.jobs.job_data import WHOLE, Location, S3Object, Shard
 from local_cloud.sagemaker.jobs.training_output import merged
 from tests.job_programs import Jobs, channel, instances, refused
@@ -75,7 +76,7 @@ def test_hosts_reach_each_other_and_two_jobs_never_meet(jobs: Jobs) -> None:
     code = f"""{TO_PEERS}
 if me == "algo-1":
     listener = socket.create_server((addresses[me], port))
-    listener.settimeout(20)
+    listener.settimeout(60)
     print("came", listener.accept()[0].recv(100).decode())
 else:
     while True:
@@ -166,23 +167,26 @@ def test_a_file_and_a_folder_of_one_name_do_not_both_get_into_the_archive(tmp_pa
     assert len(notes) == 3
 
 
-def test_a_host_that_fails_ends_the_others_and_says_why(jobs: Jobs) -> None:
-    began = time.monotonic()
+def test_a_host_that_fails_ends_the_others_and_says_why(jobs: Jobs, tmp_path: Path) -> None:
     name = jobs.training(
         f"""{ME}
+ready = Path({str(tmp_path)!r})
 if me == "algo-2":
+    while len(list(ready.iterdir())) < 2:
+        time.sleep(0.02)
     (ml / "output/failure").write_text("row 3 has no label")
     sys.exit(7)
 def end(*_):
     print("told to end")
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
+(ready / me).touch()
 time.sleep(600)
 """,
         ResourceConfig=instances(3),
     )
+    # Soon: by themselves the others would go on for 600 seconds.
     job = jobs.trained(name)
-    assert time.monotonic() - began < 120, "the others would go on for 600"
     assert (job["TrainingJobStatus"], job["FailureReason"]) == (
         "Failed",
         "AlgorithmError: row 3 has no label, exit code: 7",
@@ -193,13 +197,20 @@ time.sleep(600)
     assert "ModelArtifacts" not in job
 
 
-def test_the_first_exit_decides_whose_reason_it_is(jobs: Jobs) -> None:
+def test_the_first_exit_decides_whose_reason_it_is(jobs: Jobs, tmp_path: Path) -> None:
     name = jobs.training(
         f"""{ME}
+ready = Path({str(tmp_path / "ready")!r})
 if me == "algo-1":
-    time.sleep(0.5)
-    (ml / "output/failure").write_text("lost a peer")
-    sys.exit(1)
+    def lost(*_):
+        (ml / "output/failure").write_text("lost a peer")
+        sys.exit(1)
+    # It is told once the other's end is known.
+    signal.signal(signal.SIGTERM, lost)
+    ready.touch()
+    time.sleep(600)
+while not ready.exists():
+    time.sleep(0.02)
 (ml / "output/failure").write_text("my own fault")
 sys.exit(2)
 """,
@@ -209,14 +220,22 @@ sys.exit(2)
     assert "[local cloud] algo-1 says: lost a peer" in jobs.log(name)
 
 
-def test_of_a_host_that_was_killed_a_peer_tells(jobs: Jobs) -> None:
+def test_of_a_host_that_was_killed_a_peer_tells(jobs: Jobs, tmp_path: Path) -> None:
     name = jobs.training(
         f"""{ME}
+def lost(*_):
+    (ml / "output/failure").write_text("host algo-2 was lost")
+    sys.exit(1)
+signal.signal(signal.SIGTERM, lost)
+peer = Path({str(tmp_path / "pid")!r})
 if me == "algo-2":
+    peer.with_suffix(".partial").write_text(str(os.getpid()))
+    peer.with_suffix(".partial").rename(peer)
     os.kill(os.getpid(), signal.SIGKILL)
+while not peer.exists() or Path("/proc", peer.read_text()).exists():
+    time.sleep(0.02)
 time.sleep(0.5)
-(ml / "output/failure").write_text("host algo-2 was lost")
-sys.exit(1)
+lost()
 """,
         ResourceConfig=instances(2),
     )
@@ -284,11 +303,7 @@ def test_no_host_outlives_a_cloud_that_is_killed(own_cloud: LocalCloud) -> None:
 
 
 def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    return start_time(pid) is not None
 
 
 def test_a_job_without_instances_is_refused(jobs: Jobs) -> None:

@@ -99,11 +99,11 @@ def test_a_failure_and_a_stop(jobs: Jobs) -> None:
     failed = jobs.training("(ml / 'output/failure').write_text('why'); sys.exit(9)")
     assert jobs.trained(failed, timeout_s=300)["FailureReason"] == "AlgorithmError: why, exit code: 9"
     name = jobs.training(
-        "signal.signal(signal.SIGTERM, lambda *_: ((ml / 'model/half').write_text('half'), sys.exit(0)))\ntime.sleep(600)"
+        "signal.signal(signal.SIGTERM, lambda *_: ((ml / 'model/half').write_text('half'), sys.exit(0)))\n"
+        "print('ready')\ntime.sleep(600)"
     )
-    jobs.trained(name, "Training")
-    # The program needs a moment to know what to do with the signal.
-    time.sleep(2)
+    # From here on the program knows what to do with the signal.
+    jobs.wait_for_line(name, "ready")
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
     assert jobs.trained(name)["TrainingJobStatus"] == "Stopped"
     assert f"output/{name}/output/model.tar.gz" in jobs.keys("")
@@ -127,7 +127,7 @@ def test_a_killed_cloud_leaves_no_container_behind(tmp_path: Path) -> None:
         jobs = Jobs(cloud)
         name = jobs.training("time.sleep(600)")
         jobs.trained(name, "Training", timeout_s=300)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while f"training-job-{name}" not in containers(cloud):
             assert time.monotonic() < deadline
             time.sleep(0.1)

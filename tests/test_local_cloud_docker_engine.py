@@ -66,7 +66,7 @@ def test_a_container_that_the_engine_loses_has_ended(docker_engine: Any, tmp_pat
     lost = FakeContainer([b"one\ntwo\n"])
     printed: list[str] = []
     container = engine_of(docker_engine, lost, tmp_path).start(spec(tmp_path, on_line=printed.append))
-    assert container.wait(10) == 137
+    assert container.wait(60) == 137
     assert printed == ["one", "two"]
     assert lost.removed.is_set()
 
@@ -88,6 +88,6 @@ def test_a_container_that_starts_while_the_cloud_ends_is_removed(docker_engine: 
     assert late.begun.wait(60)
     engine.close()
     may_begin.set()
-    starting.join(10)
+    starting.join(60)
     assert refusals == ["The local cloud is stopping."]
     assert late.removed.is_set()

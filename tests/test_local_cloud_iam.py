@@ -42,9 +42,9 @@ def test_a_function_may_do_what_its_role_may(cloud: LocalCloud, granted: bool) -
         Role=role,
         Handler="index.handler",
         Code={"ZipFile": code.getvalue()},
-        Timeout=30,
+        Timeout=80,
     )
-    functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     answer = functions.invoke(FunctionName=name)
     told: dict[str, Any] = json.loads(answer["Payload"].read())
     assert "FunctionError" not in answer, told

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud.containers.engine import ContainerSpec, Image
+from local_cloud.containers.leftovers import start_time
 from local_cloud.platform import Caller, Credentials
-from local_cloud.sagemaker.jobs import training
-from local_cloud.sagemaker.jobs.job_runs import BY_USER, JobRun, JobStopped
+from local_cloud.sagemaker.jobs import processing, training
+from local_cloud.sagemaker.jobs.job_operations import create_job, stop_job
+from local_cloud.sagemaker.jobs.job_records import new_job
+from local_cloud.sagemaker.jobs.job_runs import BY_USER, JobRun, JobStopped, Stop
+from local_cloud.sagemaker.store import Store
 from tests.job_programs import LOGS, Jobs, allow, channel, members, refused
 from tests.local_cloud_fixtures import LocalCloud
 from tests.pace import fastest
@@ -31,13 +34,12 @@ def jobs(cloud: LocalCloud) -> Jobs:
     return Jobs(cloud)
 
 
-def gone(pid: int, timeout_s: float = 10) -> bool:
+def gone(pid: int, timeout_s: float = 60) -> bool:
     """Whether a process ends within that time."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        # One that only waits for its parent to ask how it ended has ended.
+        if start_time(pid) is None:
             return True
         time.sleep(0.02)
     return False
@@ -228,15 +230,41 @@ def test_a_stop_does_not_wait_for_a_container_that_starts_and_still_ends_it(tmp_
     with ThreadPoolExecutor(1) as pool:
         spec = run.spec(Image("x", "x"), on_line=lambda line: None, **settings)
         running = pool.submit(run.run_containers, {"algo-1": spec}, max_runtime_s=60)
-        assert engine.starting.wait(10)
+        assert engine.starting.wait(60)
         try:
             run.stop(BY_USER)
             assert not running.done(), "it waited for the engine"
         finally:
             engine.go.set()
         with pytest.raises(JobStopped):
-            running.result(10)
+            running.result(60)
     assert engine.grace_s == BY_USER.grace_s
+
+
+def test_a_stop_that_comes_before_the_run_is_known_reaches_it(tmp_path: Path) -> None:
+    platform = SimpleNamespace(assume_role=lambda *_: Credentials("a", "b", "c"), put_event=lambda *_: None)
+    service: Any = SimpleNamespace(
+        store=Store(tmp_path / "store.sqlite"), platform=platform, background={}, state_dir=tmp_path,
+        check_pass_role=lambda *_: None,
+    )  # fmt: skip
+    caller = Caller(account="000000000000", region="us-east-1", arn="arn:user")
+    stops: list[Stop] = []
+
+    class Listed(Waiting):
+        """A run that somebody stops, who has seen its job in a list, before it is among those that can be told."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            stop_job(service, processing.KIND, caller, "listed")
+
+        def begin(self) -> None: ...
+
+        def stop(self, why: Stop) -> None:
+            stops.append(why)
+
+    request = {"ProcessingJobName": "listed", "RoleArn": "arn:role"}
+    create_job(service, processing.KIND, caller, request, new_job(processing.KIND, caller, request), Listed)
+    assert stops == [BY_USER]
 
 
 def test_a_stopped_job_keeps_what_it_saved_after_sigterm(jobs: Jobs) -> None:
@@ -606,7 +634,7 @@ def test_each_status_is_an_event(jobs: Jobs) -> None:
     name = jobs.training("sys.exit(1)", "eventful", Tags=[{"Key": "team", "Value": "a"}])
     job = jobs.trained(name)
     received: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not any(event["detail"].get("TrainingJobStatus") == "Failed" for event in received):
         assert time.monotonic() < deadline, received
         for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):

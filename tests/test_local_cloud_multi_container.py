@@ -123,9 +123,9 @@ def test_an_error_names_its_container_and_its_log(hosting: Several, direct: str)
     wait_for(lambda: len(streams()) == 2, what="both containers have printed")
     variants, instances, hosts = zip(*(name.split("/") for name in streams()), strict=True)
     assert (set(variants), len(set(instances)), sorted(hosts)) == ({direct}, 1, ["one", "two"])
-    (event,) = logs.get_log_events(logGroupName=group, logStreamName=response["LogStreamArn"].split("log-stream:")[1])[
-        "events"
-    ]
+    name = response["LogStreamArn"].split("log-stream:")[1]
+    # A stream is there before its first line is.
+    (event,) = wait_for(lambda: logs.get_log_events(logGroupName=group, logStreamName=name)["events"])
     assert event["message"] == "serves green"
 
 

@@ -83,7 +83,7 @@ def test_a_stack_makes_changes_and_deletes_rules_and_a_flow_log(own_cloud: Local
     cloudformation = own_cloud.client("cloudformation")
     cloudformation.delete_stack(StackName="network")
     cloudformation.get_waiter("stack_delete_complete").wait(
-        StackName="network", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        StackName="network", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     assert not ec2.describe_flow_logs()["FlowLogs"]
 
@@ -95,7 +95,7 @@ def test_a_rule_of_a_group_that_is_not_there_fails_the_stack(own_cloud: LocalClo
     del template["Outputs"]
     cloudformation = own_cloud.client("cloudformation")
     cloudformation.create_stack(StackName="network", TemplateBody=json.dumps(template))
-    wait_for(lambda: status_of(own_cloud, "network") == "ROLLBACK_COMPLETE", 20)
+    wait_for(lambda: status_of(own_cloud, "network") == "ROLLBACK_COMPLETE")
     reasons = [
         each.get("ResourceStatusReason", "")
         for each in cloudformation.describe_stack_events(StackName="network")["StackEvents"]

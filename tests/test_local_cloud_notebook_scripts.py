@@ -9,6 +9,7 @@ import pytest
 from tests.local_cloud_fakes import patiently
 from tests.local_cloud_fixtures import LocalCloud
 from tests.notebook_fakes import encoded
+from tests.waiting import wait_for
 
 ON_CREATE = """#!/bin/bash
 set -e
@@ -68,12 +69,12 @@ def test_on_create_runs_once_on_start_each_time_and_an_instance_stops_itself(clo
 
     cloud.client("sagemaker").start_notebook_instance(NotebookInstanceName="scripted")
     until(cloud, "scripted", "InService")
-    assert lines(cloud, "scripted/LifecycleConfigOnStart") == ["always, in /"] * 2
+    wait_for(lambda: lines(cloud, "scripted/LifecycleConfigOnStart") == ["always, in /"] * 2)
     assert (volume / "created").read_text() == created
     (volume / "stop-now").touch()
     until(cloud, "scripted", "Stopped")
     cloud.client("sagemaker").delete_notebook_instance(NotebookInstanceName="scripted")
-    for _ in patiently("the volume to be gone", 30):
+    for _ in patiently("the volume to be gone", 60):
         if not volume.exists():
             return
 

@@ -99,7 +99,7 @@ def opened(url: str) -> tuple[int, str]:
     """What a browser is shown at an address: it keeps cookies and follows redirections."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     try:
-        with browser.open(url, timeout=30) as answer:
+        with browser.open(url, timeout=60) as answer:
             return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, ""

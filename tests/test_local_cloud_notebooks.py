@@ -14,7 +14,7 @@ from local_cloud.platform import Caller
 from local_cloud.sagemaker.cloudformation import ProvisioningError
 from local_cloud.sagemaker.errors import AccessDenied, ApiError, ValidationError
 from local_cloud.sagemaker.jobs.job_logs import JobLog
-from local_cloud.sagemaker.notebooks import instance_life
+from local_cloud.sagemaker.notebooks import instance_life, notebook_status
 from local_cloud.sagemaker.notebooks.notebook_cloudformation import RESOURCE_TYPES, NotebookInstanceProvisioner
 from local_cloud.sagemaker.store import Document
 from tests.local_cloud_fakes import USER, patiently
@@ -180,6 +180,15 @@ def test_who_stops_an_instance_that_is_ending_waits_for_its_end(
     assert cloud.status() == "InService"
 
 
+def test_an_end_that_is_written_down_late_fails_no_later_start(cloud: NotebookCloud) -> None:
+    cloud.ready()
+    seen = notebook_status.find(cloud.service, USER, "mine")
+    cloud.stop()
+    cloud.restart_instance()
+    assert not notebook_status.finish(cloud.service, USER, "mine", "Failed", "It has ended.", unchanged_since=seen)
+    assert cloud.status() == "InService"
+
+
 def test_a_status_is_written_as_soon_as_a_full_disk_has_room_again(
     cloud: NotebookCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +256,7 @@ def test_a_full_disk_ends_the_file_of_a_log_and_not_what_prints() -> None:
         def write(self, text: str) -> None:
             self.lines.append(text)
 
-        def close(self) -> None:
+        def close(self, *_: float) -> None:
             self.lines.append("closed")
 
     stream = Stream()
@@ -405,12 +414,12 @@ def test_lists_are_filtered_and_sorted(cloud: NotebookCloud) -> None:
 
 
 def test_a_presigned_url_is_valid_for_five_minutes_and_its_session_for_twelve_hours(cloud: NotebookCloud) -> None:
-    instance = cloud.ready()
+    instance, before = cloud.ready(), time.time()
     url = cloud.call("CreatePresignedNotebookInstanceUrl", NotebookInstanceName="mine")["AuthorizedUrl"]
     ((token, expires_at, session),) = instance.authorized
     assert url.endswith(f"authToken={token}")
     assert len(token) >= 40
-    assert 290 < expires_at - time.time() <= 300
+    assert before + 300 <= expires_at <= time.time() + 300
     assert session == 43_200
     short = {"SessionExpirationDurationInSeconds": 1800}
     cloud.call("CreatePresignedNotebookInstanceUrl", NotebookInstanceName="mine", **short)

@@ -262,6 +262,18 @@ def test_memory_is_bounded_by_a_reader_who_waits(tmp_path: Path) -> None:
     assert [thread.name for thread in threading.enumerate() if thread.name == "pipe-train"] == []
 
 
+def test_the_next_epoch_is_there_as_soon_as_this_one_ends(tmp_path: Path) -> None:
+    errors: list[str] = []
+    fed = feeder(EndlessObject(100), tmp_path, errors)
+    for epoch in range(50):
+        with (tmp_path / f"train_{epoch}").open("rb") as pipe:
+            assert pipe.read() == bytes(100)
+        # No container looks twice.
+        assert (tmp_path / f"train_{epoch + 1}").exists()
+    fed.close()
+    assert errors == []
+
+
 def test_an_object_that_no_record_holds_is_an_error(tmp_path: Path) -> None:
     errors: list[str] = []
     fed = feeder(EndlessObject(1 << 29), tmp_path, errors, RecordWrapperType="RecordIO")

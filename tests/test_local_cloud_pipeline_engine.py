@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,10 @@ from local_cloud.sagemaker.errors import (
     ResourceNotFound,
     ValidationError,
 )
-from local_cloud.sagemaker.pipelines.pipeline_execution import CLOSE_S, Execution, Interrupted
+from local_cloud.sagemaker.pipelines import pipeline_execution
+from local_cloud.sagemaker.pipelines.executions import executions_in
+from local_cloud.sagemaker.pipelines.pipeline_execution import Execution, Interrupted
+from local_cloud.sagemaker.pipelines.pipeline_records import execution_name
 from local_cloud.sagemaker.pipelines.pipeline_step import StepRun
 from tests.local_cloud_fakes import ROLE, USER, FakeCloud, fake_cloud, patiently
 from tests.pace import fastest
@@ -481,15 +485,20 @@ def test_a_restart_between_the_name_and_the_call_starts_the_job_once_under_that_
     assert list(cloud.jobs.jobs) == [name]
 
 
-def test_stopping_the_cloud_takes_no_longer_than_it_may(cloud: FakeCloud) -> None:
+def test_stopping_the_cloud_ends_every_thread_of_an_execution(
+    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It gives up on what does not end; here nothing is given up on.
+    monkeypatch.setattr(pipeline_execution, "CLOSE_S", 60)
     cloud.jobs.held |= {"One", "Two"}
     cloud.create(document(training("One"), training("Two")))
     execution = cloud.start()
     cloud.until(execution, "One", "Executing")
     cloud.until(execution, "Two", "Executing")
-    started = time.monotonic()
+    ours = [thread for thread in threading.enumerate() if execution.rpartition("/")[2] in thread.name]
+    assert len(ours) == 3, "one that decides, and one for each step"
     cloud.restart()
-    assert time.monotonic() - started < CLOSE_S, "it waited for what does not end"
+    assert not [thread.name for thread in ours if thread.is_alive()]
     cloud.stop(execution)
     assert cloud.wait(execution) == "Stopped"
 
@@ -522,6 +531,37 @@ def test_events_tell_of_every_change(cloud: FakeCloud) -> None:
     assert (steps[-1]["stepName"], steps[-1]["stepType"]) == ("Prepare", "Processing")
     assert "stepEndTime" in steps[-1]
     assert cloud.platform.events[0]["resources"] == [arn, execution]
+
+
+def test_who_sees_an_end_is_never_ahead_of_the_event_that_tells_of_it(
+    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = pipeline_execution.send_execution_event
+
+    def late(*arguments: Any) -> None:
+        time.sleep(0.05)
+        tell(*arguments)
+
+    monkeypatch.setattr(pipeline_execution, "send_execution_event", late)
+    cloud.create(document(training("Train")))
+    cloud.run()
+    assert [event["currentPipelineExecutionStatus"] for event in cloud.sent(EXECUTION_EVENT)] == [
+        "Executing",
+        "Succeeded",
+    ]
+
+
+def test_an_execution_that_has_ended_does_not_end_again(cloud: FakeCloud) -> None:
+    cloud.create(document(training("Train")))
+    execution = cloud.run()
+    ended = cloud.describe(execution)
+    for _ in patiently("the execution to be forgotten"):
+        if not executions_in(cloud.service)._running:
+            break
+    executions_in(cloud.service).run(USER.account, USER.region, execution_name(execution))
+    assert not executions_in(cloud.service)._running
+    assert cloud.describe(execution) == ended
+    assert len(cloud.sent(EXECUTION_EVENT)) == 2
 
 
 def test_an_execution_tells_of_itself(cloud: FakeCloud) -> None:

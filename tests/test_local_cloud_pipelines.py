@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def start(cloud: LocalCloud, name: str, definition: str, role: str, **parameters
     return str(started["PipelineExecutionArn"])
 
 
-def wait(cloud: LocalCloud, execution: str, seconds: float = 30) -> dict[str, Any]:
+def wait(cloud: LocalCloud, execution: str, seconds: float = 60) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         described = cloud.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=execution)
@@ -70,7 +71,7 @@ def queue_of_events(cloud: LocalCloud, name: str, pattern: dict[str, Any]) -> st
     return url
 
 
-def received(cloud: LocalCloud, url: str, count: int, seconds: float = 10) -> list[dict[str, Any]]:
+def received(cloud: LocalCloud, url: str, count: int, seconds: float = 60) -> list[dict[str, Any]]:
     """The first events that a queue receives."""
     events: list[dict[str, Any]] = []
     deadline = time.monotonic() + seconds
@@ -274,6 +275,8 @@ command = sys.argv[1] if len(sys.argv) > 1 else "train"
 if command == "train":
     given = json.loads((base / "input/config/hyperparameters.json").read_text())
     time.sleep(float(given.get("seconds", 0)))
+    while "until" in given and not Path(given["until"]).exists():
+        time.sleep(0.05)
     if "fail" in given:
         (base / "output").mkdir(parents=True, exist_ok=True)
         (base / "output/failure").write_text(given["fail"])
@@ -400,11 +403,12 @@ def test_a_stop_reaches_the_running_job(cloud: LocalCloud) -> None:
 
 
 @pytest.mark.long
-def test_a_killed_cloud_goes_on_with_its_executions(own_cloud: LocalCloud) -> None:
+def test_a_killed_cloud_goes_on_with_its_executions(own_cloud: LocalCloud, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
     bucket = "line-that-is-killed"
     image, role = image_in_s3(own_cloud, bucket), worker_role(own_cloud, bucket)
     policy = {"ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 2}
-    first = train("First", bucket, image, role, hyperparameters={"seconds": "3"}, RetryPolicies=[policy])
+    first = train("First", bucket, image, role, hyperparameters={"until": str(killed)}, RetryPolicies=[policy])
     second = train("Second", bucket, image, role, DependsOn=["First"])
     execution = start(own_cloud, bucket, document(first, second), role)
     deadline = time.monotonic() + 60
@@ -414,6 +418,7 @@ def test_a_killed_cloud_goes_on_with_its_executions(own_cloud: LocalCloud) -> No
     # Longer than it takes until what MiniStack knows is on disk.
     time.sleep(1.5)
     own_cloud.kill()
+    killed.touch()
     own_cloud.start()
     described = wait(own_cloud, execution, seconds=120)
     found = steps(own_cloud, execution)

@@ -11,14 +11,16 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local_cloud.containers.engine import MAX_LINE_BYTES, Container, ContainerError, ContainerSpec, Image, Lines
+from local_cloud.containers.leftovers import start_time
 from local_cloud.containers.process_engine import ProcessEngine
+from tests.waiting import wait_for
 
 TELL = """
 import json, os, sys
@@ -54,7 +56,7 @@ class Bench:
 
     def run(self, image: Image, *arguments: str, **options: Any) -> list[str]:
         container, printed = self.start(image, *arguments, **options)
-        assert container.wait(30) == 0, printed
+        assert container.wait(120) == 0, printed
         return printed
 
     def told(self, image: Image, *arguments: str, **options: Any) -> dict[str, Any]:
@@ -72,20 +74,8 @@ def copy(source: Path, target: Path) -> None:
     target.write_bytes(source.read_bytes())
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return start_time(pid) is not None
 
 
 def test_paths_of_the_image_lead_to_where_they_are_here(bench: Bench) -> None:
@@ -210,8 +200,8 @@ def code(bench: Bench, text: str) -> Image:
 
 
 def test_lines_arrive_as_they_are_printed(bench: Bench) -> None:
-    container, printed = bench.start(code(bench, "import time; print('now'); time.sleep(30)"))
-    assert wait_for(lambda: printed == ["now"])
+    container, printed = bench.start(code(bench, "import time; print('now'); time.sleep(600)"))
+    wait_for(lambda: printed == ["now"])
     container.stop(5)
 
 
@@ -224,12 +214,12 @@ def test_a_stop_reaches_the_program_first_and_everything_in_the_end(bench: Bench
         "print(child.pid)\nwhile True: time.sleep(0.1)",
     )
     container, printed = bench.start(image)
-    assert wait_for(lambda: bool(printed))
-    container.stop(10)
+    wait_for(lambda: bool(printed))
+    container.stop(120)
     assert container.wait() == 5
     assert printed[1] == "saved"
     # It was killed before the stop returned; the kernel takes a moment to be done with it.
-    assert wait_for(lambda: not alive(int(printed[0])))
+    wait_for(lambda: not alive(int(printed[0])))
     container.stop(10)
 
 
@@ -238,7 +228,7 @@ def test_who_does_not_end_is_killed(bench: Bench) -> None:
         bench, "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x'); time.sleep(600)"
     )
     container, printed = bench.start(image)
-    assert wait_for(lambda: bool(printed))
+    wait_for(lambda: bool(printed))
     started = time.monotonic()
     container.stop(0.2)
     assert container.wait() == 128 + signal.SIGKILL
@@ -313,8 +303,8 @@ def test_a_killed_cloud_leaves_no_process_behind(bench: Bench, with_watcher: boo
     if not with_watcher:
         assert alive(container)
         ProcessEngine(bench.folder / "other").close()
-    assert wait_for(lambda: not alive(container))
-    assert wait_for(lambda: not list((bench.folder / "other/containers").iterdir()))
+    wait_for(lambda: not alive(container))
+    wait_for(lambda: not list((bench.folder / "other/containers").iterdir()))
 
 
 def test_closing_ends_everything(tmp_path: Path) -> None:

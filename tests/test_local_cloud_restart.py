@@ -32,7 +32,7 @@ def deploy_until(cloud: LocalCloud, stack: str, template: dict[str, Any], status
     (cloudformation.update_stack if update else cloudformation.create_stack)(
         StackName=stack, TemplateBody=json.dumps(template)
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while status_of(cloud, stack) != status or (
         status.endswith("IN_PROGRESS") and "Handle" not in {r["LogicalResourceId"] for r in resources(cloud, stack)}
     ):
@@ -40,7 +40,7 @@ def deploy_until(cloud: LocalCloud, stack: str, template: dict[str, Any], status
         time.sleep(0.1)
     # What the last half second brought may be lost, and this is no longer ago.
     saved = cloud.state_dir / "ministack/cloudformation.json"
-    wait_for(lambda: saved.exists() and status in saved.read_text(), 20)
+    wait_for(lambda: saved.exists() and status in saved.read_text())
 
 
 def resources(cloud: LocalCloud, stack: str) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def test_a_killed_cloud_has_what_it_had(own_cloud: LocalCloud) -> None:
     role = own_cloud.role("kept", {"Action": "s3:GetObject", "Resource": "*"})
     deploy_until(own_cloud, "kept", TOPIC_TEMPLATE, "CREATE_COMPLETE")
     iam = own_cloud.state_dir / "ministack/iam.json"
-    wait_for(lambda: iam.exists() and '"kept"' in iam.read_text(), 10)
+    wait_for(lambda: iam.exists() and '"kept"' in iam.read_text())
     own_cloud.kill()
     own_cloud.start()
     assert own_cloud.client("s3").get_object(Bucket="kept", Key="a/b.csv")["Body"].read() == b"1,2\n"
@@ -109,5 +109,5 @@ def test_a_cloud_whose_state_is_deleted_ends_and_leaves_nothing(own_cloud: Local
     own_cloud.client("s3").create_bucket(Bucket="gone")
     shutil.rmtree(own_cloud.state_dir)
     assert own_cloud.process is not None
-    own_cloud.process.wait(timeout=30)
+    own_cloud.process.wait(timeout=60)
     assert [str(path) for path in own_cloud.state_dir.rglob("*")] == []

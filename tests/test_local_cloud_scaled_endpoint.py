@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import ssl
 import time
 import urllib.error
@@ -25,6 +26,7 @@ from tests.guarded_endpoint import Deployments, Registry, plain_hosting
 from tests.hosted_images import Hosting
 from tests.local_cloud_fixtures import LocalCloud
 from tests.stack_deployer import StackDeployer, synthesizer
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.long
 
@@ -157,12 +159,11 @@ def test_instances_that_scaling_added_stay_through_a_deployment(cloud: LocalClou
 
     assert instances() == (1, 1)
     with Steady(asker(hosting, GUARDED, body=b"10"), 40, threads=8) as load:
-        deadline = time.monotonic() + 40
-        while instances() != (4, 4):
-            assert time.monotonic() < deadline, instances()
-            time.sleep(0.1)
+        wait_for(lambda: instances() == (4, 4), 120)
         assert deployments.serve(registry.register(3)) == "UPDATE_COMPLETE", deployments.failures()
+        deployed_at = time.monotonic()
         assert instances() == (4, 4)
+        wait_for(lambda: load.between(deployed_at, math.inf).total() >= 20)
     assert [answer for answer in load.answers if answer.is_error] == []
-    assert {answer.text for answer in load.answers[-20:]} == {"30.0"}
+    assert set(load.between(deployed_at, math.inf)) == {"30.0"}
     deployments.delete()

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from local_cloud.autoscaling import endpoint_changes, schedules, steps, tracking
 from local_cloud.autoscaling.errors import ObjectNotFound, ResourceNotFound
+from local_cloud.autoscaling.service import TARGET
 from local_cloud.clock import Clock
 from local_cloud.sagemaker.errors import AccessDenied, NotEmulated, ValidationError
 from tests.scaling_fakes import ACCOUNT, CONCURRENCY, COPIES, INVOCATIONS, USER, VARIANT, Scaling
@@ -676,6 +677,30 @@ def test_a_time_zone_that_is_none_is_refused() -> None:
 def put_action(scaling: Scaling, name: str = "morning", **more: Any) -> None:
     request = {"Schedule": "rate(1 hour)", "ScalableTargetAction": {"MinCapacity": 3}, **more}
     scaling.call("PutScheduledAction", VARIANT, ScheduledActionName=name, **request)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_who_registers_other_bounds_while_a_scheduled_action_is_due_is_not_undone(
+    scaling: Scaling, monkeypatch: pytest.MonkeyPatch, *, leaves: bool
+) -> None:
+    # Its capacity, 1, is below the minimum of the one that leaves.
+    scaling.register(3 if leaves else 1, 5)
+    put_action(scaling)
+    scaling.wait(3600)
+    store = scaling.service.store
+    before = store.everywhere(TARGET)
+    if leaves:
+        scaling.call("DeregisterScalableTarget", VARIANT)
+    else:
+        scaling.register(1, 2)
+    # The look has begun already, and knows the target as it was.
+    monkeypatch.setattr(store, "everywhere", lambda kind: before if kind == TARGET else [])
+    scaling.look()
+    if leaves:
+        assert scaling.activities() == []
+    else:
+        assert (scaling.target()["MinCapacity"], scaling.target()["MaxCapacity"]) == (1, 2)
+    assert scaling.sagemaker.count == 1
 
 
 def test_a_scheduled_action_sets_the_bounds_and_the_capacity_follows(scaling: Scaling) -> None:

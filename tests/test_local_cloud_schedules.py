@@ -101,6 +101,16 @@ def test_what_was_due_while_nobody_looked_is_missed_and_a_changed_schedule_is_a_
     assert table.due({}, at("2026-11-23T00:00:00+00:00")) == []
 
 
+def test_what_is_due_before_anybody_has_looked_at_a_new_schedule_is_not_missed() -> None:
+    table = Timetable(Clock())
+    assert table.due({}, at("2026-11-21T18:59:00+00:00")) == []
+    record = {"ScheduleExpression": "cron(0 19 ? * * *)", "LastModificationDate": at("2026-11-21T18:59:59.7+00:00")}
+    assert due(table, record, "2026-11-21T19:00:00.6+00:00") == [at("2026-11-21T19:00:00+00:00")]
+    assert due(table, record, "2026-11-21T19:00:01.6+00:00") == []
+    # Another local cloud, which was down at that hour.
+    assert due(Timetable(Clock()), record, "2026-11-21T19:00:00.6+00:00") == []
+
+
 class Around:
     """The services around the scheduler: one API that answers as it is told to, and what was counted."""
 
@@ -241,7 +251,7 @@ def test_a_schedule_calls_as_its_role_and_no_further_than_that_may(cloud: LocalC
         found = ssm.get_parameters(Names=["/schedules/allowed", "/schedules/denied"])["Parameters"]
         return str(found[0]["Value"]) if found else None
 
-    assert str(wait_for(value, 20)).endswith(":schedule/tests/allowed")
+    assert str(wait_for(value)).endswith(":schedule/tests/allowed")
 
     def errors() -> float:
         statistics = metrics.get_metric_statistics(
@@ -255,6 +265,6 @@ def test_a_schedule_calls_as_its_role_and_no_further_than_that_may(cloud: LocalC
         )
         return float(sum(each["Sum"] for each in statistics["Datapoints"]))
 
-    wait_for(errors, 20, "the call that IAM refuses was not counted as an error")
+    wait_for(errors, what="the call that IAM refuses was not counted as an error")
     assert [each["Name"] for each in ssm.get_parameters(Names=["/schedules/denied"])["Parameters"]] == []
     scheduler.delete_schedule_group(Name="tests")

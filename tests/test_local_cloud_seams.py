@@ -105,6 +105,7 @@ SIGNATURES = {
     "services.cloudwatch._p": ["params", "key", "default"],
     "services.cloudwatch._point_stats": ["pt"],
     "services.cloudwatch._put_metric_alarm": ["params", "cbor_data", "is_cbor", "is_json"],
+    "services.cloudwatch._put_metric_data": ["params", "cbor_data", "is_cbor", "is_json"],
     "services.cloudwatch._record_history": [
         "alarm_name",
         "old_state",

@@ -744,7 +744,7 @@ def test_what_fails_because_the_cloud_around_is_ending_has_not_failed(cloud: Stu
     cloud.platform.efs.gate.clear()
     domain_id = cloud.call("CreateDomain", **cloud.domain_request())["DomainId"]
     cloud.platform.efs.broken = EndpointConnectionError(endpoint_url="https://127.0.0.1:1")
-    assert cloud.platform.efs.asked.wait(20)
+    assert cloud.platform.efs.asked.wait(60)
     background.studio_of(cloud.service).stopping.set()
     cloud.platform.efs.gate.set()
     background.stop(cloud.service)

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -360,7 +361,14 @@ def test_people_reach_only_what_carries_their_tag(cloud: LocalCloud, role: str) 
         )
 
 
-def test_a_domain_in_motion_survives_a_kill_of_the_local_cloud(own_cloud: LocalCloud) -> None:
+def test_a_domain_in_motion_survives_a_kill_of_the_local_cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    # As slow as AWS until it is killed: a minute in motion, in which any machine comes to the kill.
+    monkeypatch.setenv(VARIABLE, "1")
+    own_cloud = LocalCloud(tmp_path)
+    request.addfinalizer(own_cloud.stop)
+    own_cloud.start()
     ec2, sagemaker = own_cloud.client("ec2"), own_cloud.client("sagemaker")
     vpc = ec2.create_vpc(CidrBlock="10.66.0.0/24")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.66.0.0/24")["Subnet"]["SubnetId"]
@@ -374,6 +382,7 @@ def test_a_domain_in_motion_survives_a_kill_of_the_local_cloud(own_cloud: LocalC
     )["DomainId"]
     assert sagemaker.describe_domain(DomainId=domain_id)["Status"] == "Pending"
     own_cloud.kill()
+    monkeypatch.setenv(VARIABLE, "240")
     own_cloud.start()
     wait_for(lambda: sagemaker.describe_domain(DomainId=domain_id)["Status"] == "InService")
     home = sagemaker.describe_domain(DomainId=domain_id)["HomeEfsFileSystemId"]

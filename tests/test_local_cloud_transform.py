@@ -18,6 +18,7 @@ from tests.hosted_images import fits
 from tests.job_programs import LOGS, allow, refused
 from tests.local_cloud_fixtures import LocalCloud
 from tests.transform_jobs import Batches
+from tests.waiting import wait_for
 
 INTERRUPTED = "InternalServerError: The local cloud was stopped while this job was running."
 
@@ -248,17 +249,14 @@ def test_what_the_models_role_may_not_do_is_named(batches: Batches, missing: str
 @pytest.mark.long
 def test_a_stopped_job_writes_nothing(batches: Batches) -> None:
     batches.put("stopped/a.csv", b"1,2\n3,4\n")
-    batches.put("stopped/b.csv", b"1,2\n" * 200)
+    batches.put("stopped/b.csv", b"1,2\n" * 4000)
     name = batches.start(batches.serving(sleep_s=0.05), f"s3://{batches.bucket}/stopped/", BatchStrategy="SingleRecord")
-    deadline = time.monotonic() + 30
-    while "TransformStartTime" not in batches.sagemaker.describe_transform_job(TransformJobName=name):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.5)
+    # The first object is answered by then, and the second for minutes not.
+    wait_for(lambda: len([line for line in batches.logged(name) if line.startswith("asked ")]) > 2)
     batches.sagemaker.stop_transform_job(TransformJobName=name)
     stopping = batches.sagemaker.describe_transform_job(TransformJobName=name)["TransformJobStatus"]
     assert stopping in ("Stopping", "Stopped")
-    job = batches.transformed(name, timeout_s=10)
+    job = batches.transformed(name)
     assert job["TransformJobStatus"] == "Stopped"
     assert "FailureReason" not in job
     assert batches.outputs(name) == {}
@@ -330,7 +328,7 @@ def test_each_status_is_an_event(batches: Batches, model: str) -> None:
     events.put_targets(Rule="transform-events", Targets=[{"Id": "queue", "Arn": queue_arn}])
     job = batches.transformed(batches.start(model, batches.put("events/a.csv", b"1,2\n")))
     received: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not any(event["detail"]["TransformJobStatus"] == "Completed" for event in received):
         assert time.monotonic() < deadline, received
         for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
@@ -348,8 +346,7 @@ def test_a_job_that_ran_when_the_cloud_ended_says_so(own_cloud: LocalCloud, end:
     batches = Batches(own_cloud)
     data = batches.put("ended/a.csv", b"1,2\n" * 400)
     name = batches.start(batches.serving(sleep_s=0.2), data, BatchStrategy="SingleRecord")
-    while "TransformStartTime" not in batches.sagemaker.describe_transform_job(TransformJobName=name):
-        time.sleep(0.05)
+    wait_for(lambda: "TransformStartTime" in batches.sagemaker.describe_transform_job(TransformJobName=name))
     getattr(own_cloud, end)()
     own_cloud.start()
     job = batches.transformed(name)

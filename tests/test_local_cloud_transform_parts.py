@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import struct
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local_cloud.sagemaker.jobs import transform_host
+from local_cloud.sagemaker.jobs import transform_host, transform_server
 from local_cloud.sagemaker.jobs.job_data import DataError, Location, S3Object
 from local_cloud.sagemaker.jobs.job_runs import JobStopped
 from local_cloud.sagemaker.jobs.json_path import BadPath, JsonPath, NotThere
@@ -21,6 +22,7 @@ from local_cloud.sagemaker.jobs.transform_processing import BadData, Processing
 from local_cloud.sagemaker.jobs.transform_records import MIB, BadRecord, body_of, payloads
 from local_cloud.sagemaker.jobs.transform_server import NotHealthy
 from tests.transform_fakes import Transforms
+from tests.waiting import wait_for
 
 DOCUMENT = {"id": 7, "features": {"a": 1, "b": [2, 3]}, "rows": [{"x": 1}, {"x": 2}], "SageMakerOutput": 0.5}
 ROW = ["id", "1", "2", "3", "answer"]
@@ -265,8 +267,13 @@ def test_objects_without_an_output_of_their_own_are_refused(objects: list[S3Obje
 
 
 def test_answers_stand_in_the_order_of_their_records_however_long_each_takes(tmp_path: Path) -> None:
+    later = threading.Event()
+
     def slow_first(body: str) -> tuple[int, str]:
-        time.sleep(0.1 if body.startswith("1,") else 0)
+        if body == "1,1":
+            assert later.wait(60), "no other request was open at the same time"
+        elif body == "3,3":
+            later.set()
         return total(body)
 
     transforms = Transforms(tmp_path, slow_first, '{"MaxConcurrentTransforms": 3}')
@@ -324,21 +331,36 @@ def test_a_container_that_recovers_is_forgiven(tmp_path: Path) -> None:
 
 
 def test_a_container_that_does_not_answer_in_time_fails_the_object(tmp_path: Path) -> None:
+    over = threading.Event()
+
     def slow(body: str) -> tuple[int, str]:
-        time.sleep(0.3)
+        over.wait(60)
         return total(body)
 
     transforms = Transforms(tmp_path, slow)
     client = {"InvocationsMaxRetries": 0, "InvocationsTimeoutInSeconds": 0.1}
     assert transforms.run(b"1,1\n", ModelClientConfig=client) == [None]
+    over.set()
     assert transforms.log[1] == "b/in/0: Unable to get response from algorithm: it did not answer within 0.1 seconds"
 
 
 def test_a_container_that_ends_is_the_end_of_its_host(tmp_path: Path) -> None:
     transforms = Transforms(tmp_path, lambda body: (0, "") if "9" in body else total(body))
+    # As late as for a process whose output is read to its end first: connections have broken long before.
+    transforms.engine.end_shows_after_s = 0.1
     with pytest.raises(NotHealthy, match="ended with exit code 7"):
-        transforms.run(b"1,1\n", b"9,9\n", b"2,2\n")
+        transforms.run(b"1,1\n", b"9,9\n", b"2,2\n", ModelClientConfig={"InvocationsMaxRetries": 0})
     assert [work.is_done for work in transforms.works] == [True, False, False]
+
+
+def test_a_container_that_takes_its_time_to_say_how_much_it_wants_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transforms = Transforms(tmp_path, total, '{"BatchStrategy": "SINGLE_RECORD"}')
+    transforms.engine.parameters_after_s = 0.3
+    monkeypatch.setattr(transform_server, "PING_TIMEOUT_S", 0.2)
+    transforms.run(b"1,1\n2,2\n")
+    assert transforms.engine.bodies == ["1,1", "2,2"]
 
 
 def test_answers_do_not_pile_up_behind_one_that_takes_long(tmp_path: Path) -> None:
@@ -346,6 +368,8 @@ def test_answers_do_not_pile_up_behind_one_that_takes_long(tmp_path: Path) -> No
 
     def slow_once(body: str) -> tuple[int, str]:
         if body.startswith("1,"):
+            # What may be asked behind it; and that no more is, a moment shows.
+            wait_for(lambda: len(transforms.engine.bodies) > 21)
             time.sleep(0.1)
             asked_meanwhile.append(len(transforms.engine.bodies))
         return total(body)

@@ -55,6 +55,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(FIRST_PAGE_MS)
     yield context
     context.close()
 
@@ -75,16 +76,16 @@ def test_the_presigned_url_opens_jupyterlab_and_a_cell_computes(
         lambda request: None if request.url.startswith((base, "data:", "blob:")) else elsewhere.append(request.url),
     )
     page.goto(url)
-    page.wait_for_selector("#jp-main-dock-panel", timeout=FIRST_PAGE_MS)
+    page.wait_for_selector("#jp-main-dock-panel")
     assert "authToken" not in page.url
     assert page.url.endswith("/lab/tree/analysis")
-    page.get_by_text("explore.ipynb").first.dblclick(timeout=FIRST_PAGE_MS)
-    page.wait_for_selector(".jp-CodeCell .cm-content", timeout=FIRST_PAGE_MS)
+    page.get_by_text("explore.ipynb").first.dblclick()
+    page.wait_for_selector(".jp-CodeCell .cm-content")
     # Only when the kernel answers: JupyterLab forgets a cell that is run before.
-    page.get_by_text("conda_python3 | Idle").wait_for(timeout=FIRST_PAGE_MS)
+    page.get_by_text("conda_python3 | Idle").wait_for()
     page.click(".jp-CodeCell .cm-content")
     page.keyboard.press("Shift+Enter")
-    output = page.wait_for_selector(".jp-OutputArea-output pre", timeout=FIRST_PAGE_MS)
+    output = page.wait_for_selector(".jp-OutputArea-output pre")
     assert output is not None
     assert output.inner_text().strip() == "42 ASIAEXAMPLE"
     # Nothing asks to subscribe to news, and nothing goes to the internet.

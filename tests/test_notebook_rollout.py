@@ -244,8 +244,9 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Notebooks:
 
 def _window(monkeypatch: pytest.MonkeyPatch, *, is_open: bool) -> None:
     now = datetime.datetime.now(datetime.UTC)
-    day = now if is_open else now + datetime.timedelta(days=3)
-    window = {"days": [f"{day:%a}".upper()], "at": "00:00", "time_zone": "UTC", "minutes": 1440}
+    # Two days, since one may end before anybody asks.
+    days = [now + datetime.timedelta(days=number + (0 if is_open else 3)) for number in range(2)]
+    window = {"days": [f"{day:%a}".upper() for day in days], "at": "00:00", "time_zone": "UTC", "minutes": 1440}
     monkeypatch.setenv("WINDOW", json.dumps(window))
 
 

@@ -158,15 +158,17 @@ def test_both_users_have_the_roles_credentials(started: Started, user: str) -> N
 
 def test_cron_runs_what_a_script_leaves(started: Started) -> None:
     started.printed_by("echo '* * * * * ec2-user date >/tmp/cron-ran' >/etc/cron.d/one")
-    assert started.hook("for i in $(seq 130); do [ -e /tmp/cron-ran ] && exit 0; sleep 0.5; done; exit 1") == 0
+    assert started.hook("for i in $(seq 400); do [ -e /tmp/cron-ran ] && exit 0; sleep 0.5; done; exit 1", 250) == 0
 
 
 def test_what_a_script_leaves_in_the_background_lives_on_and_zombies_do_not(started: Started) -> None:
-    started.printed_by("(sleep 1; echo later) &\n(setsid sleep 0.2 &)\necho now")
-    assert started.printed.of("LifecycleConfigOnStart") == ["now"]
+    later = "until [ -e /tmp/go ]; do sleep 0.05; done; echo later"
+    assert started.printed_by(f"({later}) &\n(setsid sleep 0.2 &)\necho now") == ["now"]
+    # Not `printed_by`, which forgets what was printed.
+    assert started.hook("touch /tmp/go") == 0
     assert started.printed.has("LifecycleConfigOnStart", "later")
-    time.sleep(0.3)
-    assert started.printed_by("ps -eo stat | grep -c ^Z || true") == ["0"]
+    # Each is one for a moment.
+    wait_for(lambda: started.printed_by("ps -eo stat | grep -c ^Z || true") == ["0"])
 
 
 def test_a_repository_is_cloned_as_ec2_user(started: Started) -> None:
@@ -308,4 +310,4 @@ sys.stdin.read()
     cloud.kill()
     cloud.wait()
     cloud.stdout.close()
-    wait_for(lambda: "notebook-instance/orphan" not in names_of_containers(), 20)
+    wait_for(lambda: "notebook-instance/orphan" not in names_of_containers())

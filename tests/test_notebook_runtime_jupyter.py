@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from local_cloud.containers import leftovers
 from local_cloud.notebook_runtime.process_runtime import ProcessInstance, ProcessRuntime
 from local_cloud.sagemaker import loopback_ports
 from tests.jupyter_visitor import Visitor
@@ -138,11 +139,21 @@ def test_a_name_of_the_internet_that_leads_to_this_machine_opens_nothing(started
 
 
 def test_a_session_lasts_as_long_as_was_said(started: Started) -> None:
-    visitor = Visitor(started.base_url)
-    assert visitor.open(started.url(session_s=1.5))[0] == 200
+    visitor, host = started.visitor(), started.base_url.partition("://")[2].rstrip("/")
+
+    def asked(path: str, cookie: str = "") -> tuple[int, str]:
+        """The status, and the cookie that came with it; follows nowhere."""
+        connection = http.client.HTTPConnection(host, timeout=60)
+        connection.request("GET", path, headers={"Cookie": cookie})
+        answer = connection.getresponse()
+        connection.close()
+        return answer.status, answer.headers.get("Set-Cookie", "").partition(";")[0]
+
+    status, cookie = asked(f"/lab?{started.url(session_s=0.5).partition('?')[2]}")
+    assert status == 302, "it begins, and may be over before the page is shown"
+    wait_for(lambda: asked("/api/contents", cookie)[0] == 403)
+    assert asked("/login", cookie)[0] == 403, "to where every page sends whoever is not in"
     assert visitor.status() == 200
-    wait_for(lambda: visitor.status() == 403, 10)
-    assert visitor.status("api/contents") == 403
 
 
 def test_another_sites_page_cannot_speak_for_a_visitor(started: Started) -> None:
@@ -255,7 +266,7 @@ def test_a_program_on_the_instance_enters_with_the_token_of_the_runtime_file(sta
     request = urllib.request.Request(
         f"{about['url']}api/terminals", headers={"Authorization": f"token {about['token']}"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert json.loads(answer.read()) == []
     assert about["url"] == started.base_url
     assert path.stat().st_mode & 0o077 == 0
@@ -282,7 +293,7 @@ def test_a_session_does_not_survive_a_stop_and_the_volume_does(tmp_path: Path) -
     kernel = visitor.ask("POST", "api/kernels", {"name": "python3"})[1]["id"]
     pid = int(visitor.execute(kernel, "import os; print(os.getpid())"))
     instance.stop(10)
-    assert not Path(f"/proc/{pid}").exists()
+    assert leftovers.start_time(pid) is None, "the kernel has outlived its instance"
     instance = runtime.start(instance_spec(tmp_path, printed))
     second = instance.start_jupyter(None)
     visitor.base_url = second

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sagestack.review.assembly import Assembly
 from sagestack.review.intrinsics import as_text, references
-from sagestack.review.pictures import pictures
+from sagestack.review.pictures import graphviz, pictures
 from sagestack.review.pictures.mermaid import pipeline_mermaid
 from sagestack.review.pictures.parts import parts_of
 from sagestack.review.pictures.pipelines import steps_of
@@ -164,6 +164,14 @@ def test_colours_are_the_pages_own() -> None:
 
 def test_without_node_there_is_mermaid_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    side = assembly({"Role": ROLE})
+    (picture,) = pictures(side, side, changed(side, "Role"))
+    assert picture.svg is None
+    assert picture.mermaid
+
+
+def test_where_node_does_not_come_to_an_end_there_is_mermaid_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphviz, "_TIMEOUT_S", 0)
     side = assembly({"Role": ROLE})
     (picture,) = pictures(side, side, changed(side, "Role"))
     assert picture.svg is None

@@ -668,7 +668,7 @@ class App:
         outside.mkdir()
         self.environment["TMPDIR"] = str(outside)
         for script in scripts:
-            subprocess.run(["bash", "-c", script], env=self.environment, check=True, capture_output=True, timeout=30)
+            subprocess.run(["bash", "-c", script], env=self.environment, check=True, capture_output=True, timeout=120)
 
     def in_terminal(self, variable: str) -> str:
         """What a person's terminal says of a variable."""
@@ -686,7 +686,7 @@ class App:
         return file.read_text() if file.exists() else ""
 
     def _said(self, command: list[str]) -> str:
-        done = subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True, timeout=120)
         return done.stdout.rstrip("\n")
 
 
@@ -785,7 +785,8 @@ def test_the_examples_are_copied_into_a_space_and_what_people_changed_is_theirs(
 
     def start() -> str:
         app.start(script_of(template, "basics"))
-        wait_for(lambda: "left alone" in app.log("examples.log"))
+        # Its last line: what is left alone is said before, file by file.
+        wait_for(lambda: re.search(r"^\d+ new, .* \d+ left alone$", app.log("examples.log"), re.MULTILINE))
         return app.log("examples.log")
 
     publish("first")

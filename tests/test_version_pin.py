@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -107,8 +108,15 @@ def test_a_refusal_is_told_with_the_hosts_words(repository: Repository) -> None:
         pytest.raises(HostError, match=r"GET repos/team/other/.*404.*GET /repos"),
     ):
         pin_version(HOSTS["github"](address, "team/other", "token"))
-    with pytest.raises(HostError, match="was not answered"):
-        pin_version(HOSTS["github"](address, "team/ml", "token"))
+
+
+def test_a_host_that_does_not_answer_is_named() -> None:
+    # Held, so that nobody else gets it, and nobody listens there.
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(HostError, match=rf"GET {address}/repos/team/ml/.* was not answered"):
+            pin_version(HOSTS["github"](address, "team/ml", "token"))
 
 
 def test_the_token_goes_where_each_host_looks_for_it(repository: Repository) -> None:

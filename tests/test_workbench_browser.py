@@ -88,14 +88,24 @@ def test_an_example_notebook_runs_to_its_end(own_cloud: LocalCloud, examples: Pa
         return bool(prompts.all_inner_texts() == executed)
 
     wait_for(has_ended, 90, "not all cells were executed")
-    said = "\n".join(outputs.all_inner_texts())
-    assert "the model housing in the environment local, seen from the notebook explore" in said
-    assert "housing.csv: 506 rows, 13 columns" in said
-    assert outputs.locator("img").count() == 2
+    # A moment after the number, each output is drawn.
+    for text in (
+        "the model housing in the environment local, seen from the notebook explore",
+        "housing.csv: 506 rows, 13 columns",
+    ):
+        outputs.filter(has_text=text).first.wait_for()
+    wait_for(lambda: outputs.locator("img").count() == 2, what="not two plots")
+
+    def saved() -> list[dict[str, Any]]:
+        """The cells with what they showed; none while the file is written, which is not whole then."""
+        try:
+            cells = code_cells(notebook)
+        except ValueError:
+            return []
+        return cells if all(cell["outputs"] for cell in cells) else []
 
     page.keyboard.press("Control+s")
-    wait_for(lambda: all(cell["outputs"] for cell in code_cells(notebook)), 30, "it was not saved")
-    kinds = {output["output_type"] for cell in code_cells(notebook) for output in cell["outputs"]}
+    kinds = {output["output_type"] for cell in wait_for(saved, 90, "it was not saved") for output in cell["outputs"]}
     assert kinds <= {"display_data", "execute_result", "stream"}
     # Nothing is asked of anybody but the instance, the kernel's connection included.
     base = url.partition("?")[0]

@@ -24,7 +24,7 @@ from xgboost_container.training.fit import Fitted, Rounds, State, fit
 from xgboost_container.training.hyperparameters import Hyperparameters, parse
 from xgboost_container.training.train import train
 
-from tests.xgboost_training_job import end, make_job, read_until, start, table, tell
+from tests.xgboost_training_job import end, make_job, read_until, rest_of, start, table, tell
 
 ALONE = Group(Hosts(), None)
 
@@ -296,6 +296,23 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, byte
     return outcome(base)
 
 
+HOLDS = """
+import os, pathlib, sys, time
+from xgboost_container.__main__ import main
+from xgboost_container.training import fit
+last, update = int(sys.argv[1]), fit.xgboost.Booster.update
+
+def update_or_hold(booster, matrix, number):
+    while number == last and not pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"], "go").exists():
+        time.sleep(0.001)
+    update(booster, matrix, number)
+
+fit.xgboost.Booster.update = update_or_hold
+sys.exit(main(["train"]))
+"""
+"""Trains, but not beyond the start of a round, unless there is a file `go`."""
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_job_that_is_killed_again_and_again_ends_with_the_same_files(
@@ -303,12 +320,14 @@ def test_a_job_that_is_killed_again_and_again_ends_with_the_same_files(
 ) -> None:
     base = make_job(tmp_path, **DRAWN)
     chance = random.Random(int(how))
-    for wanted in (3, 7):
-        job = start(base)
-        for _ in range(wanted):
-            read_until(job, "[")
+    for wanted, last in ((3, 8), (10, 18)):
+        job = start(base, "-c", HOLDS, str(last))
+        read_until(job, f"[{wanted}]")
         time.sleep(chance.random() * 0.01)
-        end(job, how)
+        job.send_signal(how)
+        (base / "go").touch()
+        rest_of(job)
+        (base / "go").unlink()
         assert job.returncode == (-9 if how == signal.SIGKILL else 143)
         assert not (base / "model" / "xgboost-model").exists()
     assert run_step(train, Paths(base), Paths(base).training_failure) == 0

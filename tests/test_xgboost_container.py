@@ -233,15 +233,14 @@ def test_a_host_that_dies_fails_the_job_with_its_name(image: str, tmp_path: Path
         file.write_text(json.dumps({**json.loads(file.read_text()), "num_round": "100000"}))
     addresses = json.dumps({"algo-1": "127.0.0.1", "algo-2": "127.0.0.1"})
     with job_containers(image, bases, "--env", f"SAGEMAKER_HOST_ADDRESSES={addresses}") as names:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while "[3]" not in docker("logs", names[0]).stdout:
             assert time.monotonic() < deadline, [docker("logs", name) for name in names]
             time.sleep(0.2)
         docker("kill", names[1])
-        asked = time.monotonic()
-        assert wait(names[0], 30) == 1
-        assert time.monotonic() - asked < 15
-    assert "host algo-2 was lost" in (bases[0] / "output" / "failure").read_text()
+        assert wait(names[0], 120) == 1
+    # Not by its silence, for which the others would wait a minute.
+    assert "host algo-2 was lost: its connection broke off" in (bases[0] / "output" / "failure").read_text()
 
 
 # --- serving ---
@@ -252,7 +251,7 @@ def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) ->
         return client.call(method, path, body, **headers)
 
 
-def ready(port: int, seconds: float = 20) -> bool:
+def ready(port: int, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while ask(port, "GET", "/ping").status != 200:
         assert time.monotonic() < deadline
@@ -272,10 +271,9 @@ def test_the_server_scores_as_the_booster_does_and_stops_when_told(image: str, r
         assert invoke(csv_of(rows[:1])).scores() == pytest.approx(expected_scores(rows[:1]), rel=1e-6)
         assert invoke(b"1,2").status == 400
 
-        asked = time.monotonic()
-        assert docker("stop", "--time", "20", name).returncode == 0
-        assert time.monotonic() - asked < 5, "SIGTERM does not reach the server"
-        assert docker("inspect", "--format", "{{.State.ExitCode}}", name).stdout.strip() == "0"
+        assert docker("stop", "--time", "60", name).returncode == 0
+        code = docker("inspect", "--format", "{{.State.ExitCode}}", name).stdout.strip()
+        assert code == "0", "SIGTERM does not reach the server, which was killed in the end"
 
 
 def test_many_models_share_a_container(image: str, tmp_path: Path) -> None:

@@ -322,7 +322,7 @@ def run_program(base: Path, *more: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(base), "PYTHONPATH": python_path(*more, ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
 
 

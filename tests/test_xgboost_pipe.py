@@ -70,7 +70,7 @@ def pipes(tmp_path: Path) -> Iterator[Pipes]:
 
     yield make
     for writer in writers:
-        writer.join(10)
+        writer.join(60)
         assert not writer.is_alive()
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -499,6 +500,20 @@ while True:
     end(job, signal.SIGTERM)
     assert job.returncode == 143
     assert (tmp_path / "model" / "told").exists()
+
+
+def test_sigterm_reaches_a_script_that_has_just_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Popen(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("xgboost_container.training.script.subprocess.Popen", Popen)
+    assert run(script_job(tmp_path, "import time; time.sleep(600)")) == 143
+    assert [process.returncode for process in started] == [-signal.SIGTERM]
 
 
 def archive(base: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

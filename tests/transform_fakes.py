@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,6 +35,7 @@ class FakeContainer:
 
     def __init__(self, port: int, predict: Predict, engine: FakeEngine) -> None:
         self._ended = threading.Event()
+        self._engine = engine
         self._code = 143
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,6 +43,8 @@ class FakeContainer:
                 pass
 
             def do_GET(handler: Any) -> None:  # noqa: N805
+                if handler.path == "/execution-parameters":
+                    time.sleep(engine.parameters_after_s)
                 known = {"/ping": "", "/execution-parameters": engine.parameters}
                 status = 404 if known.get(handler.path) is None else 200
                 self._answer(handler, status, str(known.get(handler.path)))
@@ -89,7 +93,10 @@ class FakeContainer:
         self._server.server_close()
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        return self._code if self._ended.wait(timeout_s) else None
+        if not self._ended.wait(timeout_s):
+            return None
+        time.sleep(self._engine.end_shows_after_s)
+        return self._code
 
     def stop(self, grace_s: float) -> None:
         if not self._ended.is_set():
@@ -104,6 +111,8 @@ class FakeEngine:
         bodies: of the requests, in the order in which they came.
         headers: of the requests.
         most_open: how many requests were open at once.
+        parameters_after_s: how long that answer takes, in seconds.
+        end_shows_after_s: how long after its end a container is known to have ended, in seconds.
     """
 
     kind = "process"
@@ -114,6 +123,7 @@ class FakeEngine:
         self.headers: list[dict[str, str]] = []
         self.lock = threading.Lock()
         self.open = self.most_open = 0
+        self.parameters_after_s = self.end_shows_after_s = 0.0
         self._predict = predict
 
     def prepare(self, uri: str, fetch: Any, on_line: Any) -> Image:
@@ -133,7 +143,7 @@ class SilentStream:
     def write(self, line: str) -> None:
         pass
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = 0.0) -> None:
         pass
 
 

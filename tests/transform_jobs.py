@@ -104,7 +104,7 @@ class Batches(Jobs):
         self.sagemaker.create_transform_job(**request)
         return str(request["TransformJobName"])
 
-    def transformed(self, name: str, timeout_s: float = 60) -> dict[str, Any]:
+    def transformed(self, name: str, timeout_s: float = 120) -> dict[str, Any]:
         """DescribeTransformJob once the job has ended."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -123,7 +123,10 @@ class Batches(Jobs):
         """The lines of its containers, or of its data logs."""
         logs = self.cloud.client("logs")
         group = "/aws/sagemaker/TransformJobs"
-        streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]
+        try:
+            streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]
+        except logs.exceptions.ResourceNotFoundException:  # before the first line of the first job
+            return []
         lines: list[str] = []
         for stream in streams:
             if stream["logStreamName"].endswith("/data-log") == data:

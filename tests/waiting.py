@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 30, what: str = "it did not happen in time") -> Any:
+def wait_for(condition: Callable[[], Any], timeout_s: float = 60, what: str = "it did not happen in time") -> Any:
     """The first value of a condition that is true.
 
     Args:

@@ -45,6 +45,7 @@ class TokenGate(ThreadingHTTPServer):
         self.deployments: list[dict[str, Any]] = []
         self.comments: set[int] = set()
         self._jobs: dict[str, Mapping[str, str]] = {}
+        self._lock = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -58,14 +59,16 @@ class TokenGate(ThreadingHTTPServer):
 
     def deploy(self, environment: str, sha: str) -> dict[str, Any]:
         """The deployment that GitHub keeps for a job that names an environment."""
-        made = {
-            "id": len(self.deployments) + 1,
-            "sha": sha,
-            "environment": environment,
-            "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "statuses": [{"state": "waiting"}],
-        }
-        self.deployments.append(made)
+        # Two jobs may start at once.
+        with self._lock:
+            made = {
+                "id": len(self.deployments) + 1,
+                "sha": sha,
+                "environment": environment,
+                "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "statuses": [{"state": "waiting"}],
+            }
+            self.deployments.append(made)
         return made
 
     def deployments_at(self, path: str) -> list[dict[str, Any]] | None:

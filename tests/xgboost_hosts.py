@@ -28,13 +28,11 @@ class Host:
 
     Attributes:
         base: its SAGEMAKER_BASE_DIR.
-        ended: seconds from `Job.begin` to its end.
     """
 
     name: str
     base: Path
     process: subprocess.Popen[bytes]
-    ended: float = 0.0
 
     @property
     def code(self) -> int:
@@ -56,13 +54,20 @@ class Host:
         folder = self.base / "model"
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
-    def wait_for(self, text: str, seconds: float = 20.0) -> None:
+    def wait_for(self, text: str, seconds: float = 60.0) -> None:
         """Wait until it has logged this."""
         deadline = time.monotonic() + seconds
-        while text not in self.log:
+        while True:
+            ended = self.process.poll() is not None  # asked first: the text may come right before the end
+            if text in self.log:
+                return
+            assert not ended, f"{self.name} ended before it logged {text!r}: {self.log}"
             assert time.monotonic() < deadline, f"{self.name} never logged {text!r}: {self.log}"
-            assert self.process.poll() is None, f"{self.name} ended before it logged {text!r}: {self.log}"
             time.sleep(0.02)
+
+    def go_on(self) -> None:
+        """Let a host of the plain job go on that holds."""
+        (self.base / "go").touch()
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -73,7 +78,6 @@ class Job:
 
     def __init__(self, hosts: list[Host]) -> None:
         self.hosts = hosts
-        self.begin = time.monotonic()
 
     def __getitem__(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
@@ -84,16 +88,13 @@ class Job:
     def but(self, name: str) -> list[Host]:
         return [host for host in self.hosts if host.name != name]
 
-    def wait(self, seconds: float = 60.0, *, but: Sequence[str] = ()) -> Job:
-        """Wait until every host has ended."""
+    def wait(self, seconds: float = 90.0, *, but: Sequence[str] = ()) -> Job:
+        """Wait until every host has ended: far longer than that takes, far shorter than the patience of a job that hangs."""
         deadline = time.monotonic() + seconds
         running = [host for host in self.hosts if host.name not in but]
         while running:
             assert time.monotonic() < deadline, f"still running: {[(host.name, host.log) for host in running]}"
-            for host in list(running):
-                if host.process.poll() is not None:
-                    host.ended = time.monotonic() - self.begin
-                    running.remove(host)
+            running = [host for host in running if host.process.poll() is None]
             time.sleep(0.01)
         return self
 
@@ -103,9 +104,14 @@ class Job:
         )
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+@contextmanager
+def own_port() -> Iterator[int]:
+    """A port that nobody else gets meanwhile: bound, so that the system gives it to no other socket, but not listening, so that
+    whoever binds it by its number and with SO_REUSEADDR can."""
+    with socket.socket() as holding:
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holding.bind(("127.0.0.1", 0))
+        yield int(holding.getsockname()[1])
 
 
 @contextmanager
@@ -127,15 +133,34 @@ def running(
         plans: what one of them does besides.
         environment: variables besides those that a job has.
         absent: hosts that never start.
+        port: where the hosts meet; one of their own where none is given.
     """
+    if port is None:
+        with (
+            own_port() as port,
+            running(
+                folder,
+                hosts=hosts,
+                program=program,
+                plan=plan,
+                plans=plans,
+                environment=environment,
+                absent=absent,
+                port=port,
+            ) as job,
+        ):
+            yield job
+        return
     names = [f"algo-{number}" for number in range(1, hosts + 1)]
     shared = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("SAGEMAKER_", "SM_", "TRAINING_"))},
         "PYTHONPATH": python_path(PACKAGE_ROOT),
         "OMP_NUM_THREADS": "1",
         "SAGEMAKER_HOST_ADDRESSES": json.dumps(dict.fromkeys(names, "127.0.0.1")),
-        "SAGEMAKER_HOSTS_PORT": str(port or free_port()),
-        "SAGEMAKER_HOSTS_CONNECT_SECONDS": "20",
+        "SAGEMAKER_HOSTS_PORT": str(port),
+        # Longer than a test waits: where hosts start apart, and where one is only slow, is no matter of time.
+        "SAGEMAKER_HOSTS_CONNECT_SECONDS": "600",
+        "SAGEMAKER_HOSTS_SILENCE_SECONDS": "600",
         **(environment or {}),
     }
     started: list[Host] = []

@@ -1,7 +1,8 @@
 """A training job that is nothing but the hosts, so that a test can make one of them do anything at any point.
 
 Run as `python xgboost_plain_job.py`, one process per host, each with its own SAGEMAKER_BASE_DIR. The file `plan.json` there says
-what happens: `{"rows": 200, "rounds": 20, "params": {...}, "at": {"load": "raise", "round-5": "kill"}}`.
+what happens: `{"rows": 200, "rounds": 20, "params": {...}, "at": {"load": "raise", "round-5": "kill"}}`. A host that holds
+goes on when its base folder has a file `go`. `environment` in the plan are variables of this host alone.
 """
 
 from __future__ import annotations
@@ -28,13 +29,19 @@ def main() -> int:
     return code
 
 
+asked: list[int] = []
+
+
 def job(paths: Paths) -> None:
     plan: dict[str, Any] = json.loads((paths.base / "plan.json").read_text())
+    os.environ.update(plan.get("environment", {}))
     rows, at = plan.get("rows", 200), plan.get("at", {})
 
     def reach(point: str) -> None:
         act(at.get(point), paths)
 
+    if plan.get("stop_politely"):
+        signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     reach("start")
     hosts = Hosts.read(paths)
     with distributed(hosts, paths) as group:
@@ -48,6 +55,7 @@ def job(paths: Paths) -> None:
         log(f"rank {group.rank} of {group.size}, leader {group.is_leader}")
         start = group.broadcast(b"from " + group.current.encode()) or b""
         log(f"broadcast {start.decode()}")
+        _reach_init(reach)
         with group.collective():
             model = train(plan, rows, seed=hosts.all.index(hosts.current), reach=reach, stop=group.any)
         reach("trained")
@@ -59,6 +67,19 @@ def job(paths: Paths) -> None:
         reach("done")
 
 
+def _reach_init(reach: Any) -> None:
+    """The point `init` is where XGBoost's own group forms."""
+    from xgboost import collective
+
+    init = collective.init
+
+    def reach_and_init(**arguments: Any) -> None:
+        reach("init")
+        init(**arguments)
+
+    collective.init = reach_and_init
+
+
 def train(plan: dict[str, Any], rows: int, seed: int, reach: Any, stop: Any) -> bytearray:
     import xgboost  # here, after the container's own modules: they make it importable where there is no scipy
 
@@ -68,13 +89,10 @@ def train(plan: dict[str, Any], rows: int, seed: int, reach: Any, stop: Any) -> 
     make = xgboost.DMatrix if plan.get("plain_matrix") else xgboost.QuantileDMatrix
     matrix = make(features, label=labels)
     booster = xgboost.Booster({"nthread": 1, **plan.get("params", {})}, [matrix])
-    asked = [False]
-    if plan.get("stop_politely"):
-        signal.signal(signal.SIGTERM, lambda *_: asked.__setitem__(0, True))
     for number in range(plan.get("rounds", 20)):
         reach(f"round-{number}")
         booster.update(matrix, number)
-        if stop(asked[0]):
+        if stop(bool(asked)):
             log(f"stopped after round {number}")
             break
     return booster.save_raw("ubj")
@@ -84,7 +102,6 @@ def act(what: str | None, paths: Paths) -> None:
     if what is None:
         return
     log(f"reached: {what}")
-    (paths.base / "reached").touch()
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "freeze":
@@ -93,9 +110,10 @@ def act(what: str | None, paths: Paths) -> None:
         raise UserError("train/a.csv: row 3, column 2: 'x' is no number")
     elif what == "break":
         raise ValueError("a mistake of ours")
-    elif what.startswith("sleep"):
-        time.sleep(float(what.partition("-")[2]))
-    else:
+    elif what == "hold":
+        while not (paths.base / "go").exists():
+            time.sleep(0.01)
+    elif what != "pass":
         raise AssertionError(what)
 
 

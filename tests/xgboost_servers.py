@@ -85,7 +85,7 @@ class Answer:
 class Client:
     """One connection, byte for byte: what `http.client` would not send can be sent too."""
 
-    def __init__(self, port: int, *, timeout: float = 15.0) -> None:
+    def __init__(self, port: int, *, timeout: float = 60.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self._received = b""
 
@@ -162,20 +162,22 @@ class Server:
 
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text(errors="replace")
 
-    def wait_for_log(self, pattern: str, seconds: float = 20.0) -> re.Match[str]:
+    def wait_for_log(self, pattern: str, seconds: float = 60.0) -> re.Match[str]:
         deadline = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.log)):
-            assert self.process.poll() is None, f"the server ended with {self.process.returncode}: {self.log}"
+        while True:
+            ended = self.process.poll() is not None  # asked first: the last line may come right before the end
+            if found := re.search(pattern, self.log):
+                return found
+            assert not ended, f"the server ended with {self.process.returncode}: {self.log}"
             assert time.monotonic() < deadline, f"no {pattern!r} in the log after {seconds} seconds: {self.log}"
             time.sleep(0.002)
-        return found
 
-    def wait_until_ready(self, seconds: float = 30.0) -> Server:
+    def wait_until_ready(self, seconds: float = 60.0) -> Server:
         """Until `/ping` is 200. `ready_in` is the time from the start of the process, `ready_after_cpu` what it worked."""
         deadline = time.monotonic() + seconds
-        while self.call("GET", "/ping").status != 200:
+        while not self._is_ready():
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}: {self.log}"
             assert time.monotonic() < deadline, f"not ready after {seconds} seconds: {self.log}"
             time.sleep(0.005)
@@ -183,7 +185,14 @@ class Server:
         self.ready_after_cpu = self.cpu_seconds()
         return self
 
-    def client(self, *, timeout: float = 15.0) -> Client:
+    def _is_ready(self) -> bool:
+        try:
+            return self.call("GET", "/ping").status == 200
+        except (ConnectionError, EOFError):
+            # Where workers take over, a connection that has not asked in time is closed, as idle ones are.
+            return False
+
+    def client(self, *, timeout: float = 60.0) -> Client:
         return Client(self.port, timeout=timeout)
 
     def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
@@ -217,18 +226,35 @@ class Server:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, seconds: float = 25.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         return self.process.wait(seconds)
+
+
+_PROGRAM = """
+import sys
+from xgboost_container.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @contextlib.contextmanager
 def serving(
-    base: Path, *, wait: bool = True, python: str = sys.executable, cwd: Path | None = None, **variables: str
+    base: Path,
+    *,
+    wait: bool = True,
+    python: str = sys.executable,
+    cwd: Path | None = None,
+    first: str = "",
+    **variables: str,
 ) -> Iterator[Server]:
     """The server of the image as a process: the model in `base`/model, environment variables as given.
 
     One worker unless the variables say otherwise. It is killed in the end if it still runs.
+
+    Args:
+        first: Python code that this process runs before the program, say to hold it at some point for the test.
     """
+    program = ["-c", first + _PROGRAM] if first else ["-m", "xgboost_container"]
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "MAX_CONTENT"))
     }
@@ -245,7 +271,7 @@ def serving(
         started = time.monotonic()
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [python, "-m", "xgboost_container", "serve"], env=environment, cwd=cwd, stdout=output, stderr=output
+                [python, *program, "serve"], env=environment, cwd=cwd, stdout=output, stderr=output
             )
         try:
             server = Server(process, log, started)
@@ -271,10 +297,19 @@ def refused_start(base: Path, **variables: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     return done.returncode, done.stdout
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process. One that has ended is none, also where nobody has asked for its exit code yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
 
 
 @functools.cache

@@ -78,14 +78,19 @@ def read_until(job: subprocess.Popen[str], start: str) -> None:
 
 
 def end(job: subprocess.Popen[str], how: signal.Signals) -> str:
-    """Send the signal, wait, and return the rest of what the job printed.
+    """Send the signal, wait, and return the rest of what the job printed."""
+    job.send_signal(how)
+    return rest_of(job)
+
+
+def rest_of(job: subprocess.Popen[str]) -> str:
+    """Wait until the job has ended, and return what it printed since the last look.
 
     `communicate` with a timeout would leave out the lines that the stream had read ahead.
     """
     assert job.stdout is not None
     assert job.stderr is not None
-    job.send_signal(how)
     with job.stdout, job.stderr:
         rest = job.stdout.read()
-        job.wait(60)
+        job.wait(120)
     return rest

@@ -87,7 +87,8 @@ class _Look:
 
     def act(self, named: dict[str, list[Alarm]]) -> None:
         """Follow up what was begun; else do what is due, and then what the policies ask for."""
-        self._run_schedule()
+        if not self._run_schedule():
+            return
         capacity = self._read()
         if capacity is None:
             return
@@ -107,7 +108,18 @@ class _Look:
         except ApiError:
             return None
 
-    def _run_schedule(self) -> None:
+    def _run_schedule(self) -> bool:
+        """Set the bounds of the scheduled actions that are due; False where the target is registered no more."""
+        # As one: who registers the target with other bounds meanwhile comes after, and is not undone with what was before.
+        with self._service.store.transaction():
+            now = self._service.store.get(TARGET, self._account, self._region, key_of(self._target))
+            if now is None:
+                return False
+            self._target = now
+            self._set_scheduled_bounds()
+        return True
+
+    def _set_scheduled_bounds(self) -> None:
         for name, bounds in scheduled_actions.take_due(
             self._service, self._account, self._region, self._target, time.time()
         ):

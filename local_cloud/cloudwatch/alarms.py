@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from local_cloud.clock import Clock
@@ -26,6 +27,9 @@ LONGEST_S = 10.0
 """An alarm is evaluated once in its period, and at least each ten of the cloud's seconds."""
 SHORTEST_REAL_S = 0.25
 """No more often than metrics are published, in real seconds."""
+READ_TRIES = 5
+"""How often an alarm's metrics are read anew because something was published meanwhile: of what is published together an
+evaluation sees all or nothing."""
 LARGEST_REAL_S = 0.5
 """Nobody waits longer than that for a state, however slow the clock is."""
 
@@ -67,6 +71,7 @@ class Evaluator:
     def __init__(self, alarms: Alarms, windows: Windows, clock: Clock) -> None:
         self._alarms, self._windows, self._clock = alarms, windows, clock
         self._due: dict[tuple[str, str, str], float] = {}
+        self._due_lock = threading.Lock()
         self._read: dict[tuple[str, str, str], tuple[Mapping[str, Any], Any, Definition]] = {}
         self._ending = threading.Event()
         self._some = threading.Event()
@@ -89,7 +94,9 @@ class Evaluator:
 
     def hold(self, alarm: Placed) -> None:
         """Leave an alarm in the state that somebody has set, for a period: until the next evaluation, at the longest."""
-        self._due[alarm.key] = time.monotonic() + self._clock.real(period_of(alarm.definition))
+        until = time.monotonic() + self._clock.real(period_of(alarm.definition))
+        with self._due_lock:
+            self._due[alarm.key] = until
 
     def evaluate(self, alarm: Placed) -> None:
         """Give one alarm the state that follows from its metrics.
@@ -97,9 +104,9 @@ class Evaluator:
         Raises:
             BadAlarm, BadExpression: it cannot be evaluated.
         """
-        definition, now = self._definition(alarm), time.time()
+        definition = self._definition(alarm)
         rule = definition.rule
-        values = definition.series(lambda *what: self._values(alarm, definition, now, *what), rule.periods)
+        values, now = self._read_together(alarm, definition)
         old = alarm.definition["StateValue"]
         new = next_state(rule, values, old)
         if new == old or (definition.waits_for_samples and self._has_few_samples(alarm, definition, now)):
@@ -108,6 +115,17 @@ class Evaluator:
         starts = [now - (rule.periods - index) * length for index in range(rule.periods)]
         data = reason_data(rule, values, starts, now=now, period_s=definition.period_s, statistic=definition.statistic)
         self._alarms.set_state(alarm, new, reason(rule, values, starts, new), data)
+
+    def _read_together(self, alarm: Placed, definition: Definition) -> tuple[Series, float]:
+        """The values of an alarm's periods, and when they were read: an expression's metrics by the same publications."""
+        for _ in range(READ_TRIES):
+            before, now = self._windows.publication(), time.time()
+            values = definition.series(partial(self._values, alarm, definition, now), definition.rule.periods)
+            if before is not None and self._windows.publication() == before:
+                break
+            # Lets go on who takes it in.
+            time.sleep(0.001)
+        return values, now
 
     def _definition(self, alarm: Placed) -> Definition:
         # An alarm that is put again is another record, and one that gets its Metrics late has other ones.
@@ -166,10 +184,11 @@ class Evaluator:
     def _round(self) -> bool:
         now, alarms = time.monotonic(), self._alarms.metric_alarms()
         for alarm in alarms:
-            if now < self._due.get(alarm.key, 0.0):
-                continue
             often = self._clock.real(min(LONGEST_S, period_of(alarm.definition)))
-            self._due[alarm.key] = now + min(LARGEST_REAL_S, max(SHORTEST_REAL_S, often))
+            with self._due_lock:
+                if now < self._due.get(alarm.key, 0.0):
+                    continue
+                self._due[alarm.key] = now + min(LARGEST_REAL_S, max(SHORTEST_REAL_S, often))
             try:
                 self.evaluate(alarm)
             except Exception:

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -91,10 +91,18 @@ class NoStatistic(ValueError):
 
 @dataclass
 class Windows:
-    """Reads the last periods of metrics."""
+    """Reads the last periods of metrics.
+
+    Attributes:
+        source: where they are.
+        clock: how long their periods are.
+        publication: which publication was the last, None while one is taken in: what was read before and after the same one
+            belongs together.
+    """
 
     source: Source
     clock: Clock
+    publication: Callable[[], int | None] = lambda: 0
 
     def values(self, wanted: Wanted) -> list[float | None]:
         """A statistic of each of the last periods, the oldest first; None where nothing was published.

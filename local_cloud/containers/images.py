@@ -78,7 +78,13 @@ def dockerfile_of(archive: Path, uri: str) -> str:
         raise ContainerError(f"The build context {uri} has no Dockerfile at its root.") from error
 
 
-def built(folder: Path, build: Callable[[], None], on_line: Callable[[str], None], what: str) -> None:
+def built(
+    folder: Path,
+    build: Callable[[], None],
+    on_line: Callable[[str], None],
+    what: str,
+    is_usable: Callable[[], bool] = lambda: True,
+) -> None:
     """Make sure that `folder` holds what `build` puts there; of several who need it at once, one builds and the others wait.
 
     It is built in place rather than renamed into place, because what is built (programs, compiled modules) holds its own
@@ -89,9 +95,13 @@ def built(folder: Path, build: Callable[[], None], on_line: Callable[[str], None
         build: fills the folder, which exists and is empty.
         on_line: is told when somebody else is building.
         what: for that line.
+        is_usable: whether what a whole folder needs besides itself is there; else it is built anew.
     """
-    complete = folder / COMPLETE
-    if complete.exists():
+
+    def is_whole() -> bool:
+        return (folder / COMPLETE).exists() and is_usable()
+
+    if is_whole():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
@@ -100,9 +110,10 @@ def built(folder: Path, build: Callable[[], None], on_line: Callable[[str], None
         except BlockingIOError:
             on_line(f"Waiting for another job that is preparing {what}")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if complete.exists():
+        # Here, and not before it waited: who builds last would take away what the one before it already runs.
+        if is_whole():
             return
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         build()
-        complete.touch()
+        (folder / COMPLETE).touch()

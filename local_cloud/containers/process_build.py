@@ -57,12 +57,18 @@ class Builder:
             ContainerError: the build fails.
         """
         folder = self._images / f"context-{_CONTEXT_FORMAT}-{images.digest(archive)[:32]}"
-        if (folder / images.COMPLETE).exists():
-            environment_folder = Prepared.load(folder).environment_folder
-            if not (environment_folder / images.COMPLETE).exists():
-                # Somebody made room by removing it: without its environment the image is not whole.
-                (folder / images.COMPLETE).unlink(missing_ok=True)
-        images.built(folder, lambda: self._build(archive, folder, uri, on_line), on_line, f"the image {uri}")
+
+        def has_environment() -> bool:
+            try:
+                # Somebody may have made room by removing it: without its environment the image is not whole.
+                return (Prepared.load(folder).environment_folder / images.COMPLETE).exists()
+            except ContainerError:
+                # Another job has just begun to build it anew.
+                return False
+
+        images.built(
+            folder, lambda: self._build(archive, folder, uri, on_line), on_line, f"the image {uri}", has_environment
+        )
         for line in (folder / _NOTES).read_text().splitlines():
             on_line(line)
         return folder

@@ -74,7 +74,11 @@ class ProcessEngine:
             raise ContainerError(CLOSING)
         prepared = Prepared.load(Path(spec.image.reference))
         translate = Translation(prepared, spec.ml_dir)
-        home = Path(tempfile.mkdtemp(prefix="home-", dir=self._run_folder))
+        try:
+            home = Path(tempfile.mkdtemp(prefix="home-", dir=self._run_folder))
+        except FileNotFoundError as error:
+            # It was closed since, and its watcher has cleaned up.
+            raise ContainerError(CLOSING) from error
         try:
             variables = environment(spec, prepared, translate, home)
             arguments = command(spec, prepared, translate, variables["PATH"])

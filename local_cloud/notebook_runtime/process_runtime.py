@@ -32,7 +32,8 @@ PROJECT = Path(__file__).parents[2]
 JUPYTER = Path(".venv-notebook") / "bin" / "jupyter-lab"
 JUPYTER_SETTINGS = Path(__file__).with_name("image") / "jupyter"
 SUPERVISOR = Path(__file__).with_name("supervisor") / "__main__.py"
-END_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 30.0
+"""How long the supervisor may take to end all below it, above its own times for that: killed before, it would leave them."""
 PASSED_ON = (
     "LANG",
     "LC_ALL",

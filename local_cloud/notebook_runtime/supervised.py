@@ -180,6 +180,7 @@ class SupervisedInstance:
         self._take_port = take_port
         self._end = end
         self._base_url: str | None = None
+        self._is_stopped = False
         self.jupyter_pid: int | None = None
         """Inside the instance; for tests that kill it."""
         self._supervisor.ask("begin", ANSWER_TIMEOUT_S, settings=settings)
@@ -248,7 +249,7 @@ class SupervisedInstance:
 
     def is_running(self) -> bool:
         """See Instance."""
-        return not self._supervisor.has_ended and self._supervisor.jupyter_code is None
+        return not self._is_stopped and not self._supervisor.has_ended and self._supervisor.jupyter_code is None
 
     def stop(self, grace_s: float) -> None:
         """See Instance."""
@@ -259,6 +260,8 @@ class SupervisedInstance:
             logger.info("The notebook instance %s ended before it was told to stop", self._spec.name)
         finally:
             self._end()
+            # Known at once: that the supervisor's output has ended is noticed by another thread, some time later.
+            self._is_stopped = True
 
 
 def landing_page(folder: str | None) -> str:

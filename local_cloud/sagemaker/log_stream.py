@@ -37,6 +37,7 @@ class LogStream:
         self.stream = stream
         self._platform, self._region, self._credentials = platform, region, credentials
         self._lines: deque[tuple[int, str]] = deque()
+        self._last_at = 0
         self._dropped = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -49,7 +50,9 @@ class LogStream:
         with self._lock:
             if self._denied or self._closing:
                 return
-            self._lines.append((int(time.time() * 1000), line.rstrip("\r\n")))
+            # Never back, as the machine's clock may be set: CloudWatch Logs refuses a batch out of order.
+            self._last_at = max(self._last_at, int(time.time() * 1000))
+            self._lines.append((self._last_at, line.rstrip("\r\n")))
             if len(self._lines) > MAX_WAITING_LINES:
                 self._lines.popleft()
                 self._dropped += 1

@@ -1,4 +1,4 @@
-"""Ports of this machine's loopback address that are given to one user at a time."""
+"""Ports of this machine's loopback address that are given to one user at a time, whichever local cloud asks for one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,36 @@ FIRST, LAST = 20_000, 32_000
 a port's choice and the moment a server listens on it lie seconds on a busy machine, in which any client could have got it."""
 
 _lock = threading.Lock()
-_taken: set[int] = set()
+_taken: dict[int, socket.socket] = {}
+"""What holds each port: a UDP socket of the same number. Ports of UDP and of TCP are apart, so that it is in nobody's way,
+and the system gives it to one process alone, until that one ends, however it ends. Without it two local clouds could choose
+one port, and the health check of the one be answered by the server of the other."""
 
 
 def take() -> int:
     """A port that nobody listens on, and that nobody else is given until it is released."""
+    while True:
+        port = random.randint(FIRST, LAST)  # noqa: S311 - keeps them apart, guards nothing
+        if _hold(port):
+            return port
+
+
+def _hold(port: int) -> bool:
+    """Take this port, if nobody has it and nobody listens on it; whether it is ours now."""
     with _lock:
-        while True:
-            port = random.randint(FIRST, LAST)  # noqa: S311 - keeps two local clouds apart, guards nothing
-            if port not in _taken and _is_free(port):
-                _taken.add(port)
-                return port
+        if port in _taken:
+            return False
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            holder.bind(("127.0.0.1", port))
+        except OSError:
+            holder.close()
+            return False
+        if not _is_free(port):
+            holder.close()
+            return False
+        _taken[port] = holder
+        return True
 
 
 def _is_free(port: int) -> bool:
@@ -40,7 +59,9 @@ def _is_free(port: int) -> bool:
 def release(port: int) -> None:
     """Give a port back; one that was not taken is let pass."""
     with _lock:
-        _taken.discard(port)
+        holder = _taken.pop(port, None)
+    if holder is not None:
+        holder.close()
 
 
 @contextmanager

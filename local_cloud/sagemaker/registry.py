@@ -184,22 +184,23 @@ def create_model_package(service: Sagemaker, caller: Caller, request: Request) -
         **{member: request[member] for member in _COPIED if request.get(member) is not None},
     }
     try:
-        with service.store.transaction():
-            if group_name:
-                package |= _next_version(service, caller, group_name, request)
-            else:
-                package |= {"ModelPackageName": name, "ModelPackageArn": arn(caller, f"{PACKAGE}/{name}")}
-            package_arn = package["ModelPackageArn"]
-            if token:
-                package[_CLIENT_TOKEN] = token
-                service.store.insert(TOKEN, caller.account, caller.region, token, {"ModelPackageArn": package_arn})
-            service.store.insert(PACKAGE, caller.account, caller.region, name_of(package_arn), package)
-            tags.save(service, caller, package_arn, request.get("Tags"))
+        with service.store.undisturbed():
+            with service.store.transaction():
+                if group_name:
+                    package |= _next_version(service, caller, group_name, request)
+                else:
+                    package |= {"ModelPackageName": name, "ModelPackageArn": arn(caller, f"{PACKAGE}/{name}")}
+                package_arn = package["ModelPackageArn"]
+                if token:
+                    package[_CLIENT_TOKEN] = token
+                    service.store.insert(TOKEN, caller.account, caller.region, token, {"ModelPackageArn": package_arn})
+                service.store.insert(PACKAGE, caller.account, caller.region, name_of(package_arn), package)
+                tags.save(service, caller, package_arn, request.get("Tags"))
+            _send_event(service, caller, package)
     except Duplicate:
         if earlier := _answer_to_token(service, caller, token):
             return earlier
         raise ConflictError(f"Model Package already exists: {arn(caller, f'{PACKAGE}/{name}')}") from None
-    _send_event(service, caller, package)
     return {"ModelPackageArn": package_arn}
 
 
@@ -286,11 +287,13 @@ def update_model_package(service: Sagemaker, caller: Caller, request: Request) -
         package["LastModifiedTime"] = time.time()
         package["LastModifiedBy"] = user_context(caller)
 
-    package = service.store.update(PACKAGE, caller.account, caller.region, name, change)
-    if package is None:
-        raise _no_package(request["ModelPackageArn"])
     changed = [member for member in request if member not in ("ModelPackageArn", "ClientToken")]
-    _send_event(service, caller, package, changed)
+    # The last event must tell of the last decision, however many people decide at a time.
+    with service.store.undisturbed():
+        package = service.store.update(PACKAGE, caller.account, caller.region, name, change)
+        if package is None:
+            raise _no_package(request["ModelPackageArn"])
+        _send_event(service, caller, package, changed)
     return {"ModelPackageArn": package["ModelPackageArn"]}
 
 

@@ -63,6 +63,13 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Nobody else reads or writes for the block: for who tells of a write in the order in which writes happen, and
+        before anybody can know of it. Nothing in the block may wait for another thread."""
+        with self._lock:
+            yield
+
     def get(self, kind: str, account: str, region: str, name: str) -> Document | None:
         """The document, or None."""
         with self._lock:

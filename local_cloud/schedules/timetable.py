@@ -33,6 +33,7 @@ class Timetable:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[Key, _Entry] = {}
+        self._began: float | None = None
 
     def due(self, records: Mapping[Key, Mapping[str, Any]], now: float) -> list[tuple[Key, float]]:
         """The schedules whose time has come, and which time that was.
@@ -41,6 +42,8 @@ class Timetable:
             records: all schedules, as DescribeSchedule has them.
             now: POSIX seconds.
         """
+        if self._began is None:
+            self._began = now
         for gone in self._entries.keys() - records.keys():
             del self._entries[gone]
         found = []
@@ -49,12 +52,21 @@ class Timetable:
             entry = self._entries.get(key)
             if entry is None or entry.words != words:
                 # rate() without a start is due at once: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
-                entry = _Entry(words, self._next(record, now))
+                entry = _Entry(words, self._next(record, self._counts_from(record, now)))
             if entry.due is not None and entry.due <= now:
                 found.append((key, entry.due))
                 entry = _Entry(words, self._next(record, now))
             self._entries[key] = entry
         return found
+
+    def _counts_from(self, record: Mapping[str, Any], now: float) -> float:
+        """When a schedule that is seen for the first time, or with other words, was made so; of an earlier run, this one's start.
+
+        Not `now`: what is due right after it was made would be missed by chance, with the moment of a look in between.
+        """
+        made = record.get("LastModificationDate")
+        assert self._began is not None
+        return now if made is None else min(now, max(float(made), self._began))
 
     def _next(self, record: Mapping[str, Any], now: float) -> float | None:
         if record.get("State", "ENABLED") != "ENABLED":

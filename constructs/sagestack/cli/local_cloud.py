@@ -22,8 +22,8 @@ START_TIMEOUT_S = 90
 """A start takes about two seconds, and more on a machine that is busy or has a lot of state to read."""
 LITTLE_SPACE_BYTES = 100_000_000
 """Less than this on the disk is a likely reason when the local cloud does not start."""
-STOP_TIMEOUT_S = 30
-"""The local cloud stops its jobs and saves its state within about 10 seconds."""
+STOP_TIMEOUT_S = 120
+"""The local cloud stops its jobs and saves its state within about 10 seconds, and later on a machine that is busy."""
 MIN_CLOCK_FACTOR, MAX_CLOCK_FACTOR = 1.0, 240.0
 """What `local_cloud.clock` takes; it runs in another environment, so it cannot be imported here."""
 KEPT_BY_FORGET = ("images", "demo.lock", "up.lock")

@@ -32,6 +32,11 @@ class Output:
 
         return Console(quiet=self.is_json, highlight=False, soft_wrap=not sys.stdout.isatty(), emoji=False)
 
+    @property
+    def can_redraw(self) -> bool:
+        """Whether what was said can be drawn over: on a terminal, and not in a file, whose colours somebody may force."""
+        return not self.is_json and sys.stdout.isatty() and self.console.is_terminal
+
     @cached_property
     def errors(self) -> Console:
         """Stderr, for what went wrong and for what must not be mistaken for a result."""

@@ -127,7 +127,7 @@ class RunView(AbstractContextManager["RunView"]):
         self._execution: Execution | None = None
         self._told: dict[str, str] = {}
         self._live: Live | None = None
-        if not output.is_json and output.console.is_terminal:
+        if output.can_redraw:
             # Drawn anew four times a second, so that the seconds count although the cloud is asked less often.
             self._live = Live(console=output.console, get_renderable=self._draw, refresh_per_second=4)
 
@@ -164,7 +164,7 @@ class Activity(AbstractContextManager["Activity"]):
 
     def __init__(self, output: Output, text: str) -> None:
         self._status: Status | None = None
-        if not output.is_json and output.console.is_terminal:
+        if output.can_redraw:
             self._status = output.console.status(Text(text))
 
     def __enter__(self) -> Activity:

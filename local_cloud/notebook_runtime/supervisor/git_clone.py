@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -54,6 +55,8 @@ def clone(
         if code is None:
             # SIGTERM first: git removes what it has begun.
             children.end(process.pid, ENDING_S, ENDING_S, group=True)
+            # What it had no time to remove: at the next start a folder with something in it would be left as it is.
+            shutil.rmtree(target, ignore_errors=True)
             return f"git clone {url} took longer than {TIMEOUT_S} seconds"
         output.catch_up()
         return ("\n".join(output.last) or f"git ended with {code}") if code else None

@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+KILLED_WITHIN_S = 10
+"""How long those who are killed may take to be gone: even that needs a processor, which a busy machine gives late."""
+
 
 class Children:
     """Starts processes and knows how they ended, and takes in those that others have left: process 1 must, or they stay."""
@@ -18,20 +21,31 @@ class Children:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._codes: dict[int, int] = {}
+        # Kept until they are taken in: a Popen that nobody holds asks for its own end, which the reaper would never hear of.
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._is_closed = False
         threading.Thread(target=self._reap, name="reaper", daemon=True).start()
 
     def start(self, arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
         """Start a process in a session of its own, with no input unless one is given; ask `wait` here for its end.
 
         Raises:
-            OSError: it cannot start.
+            OSError: it cannot start, or nothing is to start any more.
         """
         # Under the lock: a process that ends at once must not be taken for one of the same number before it.
         with self._changed:
+            if self._is_closed:
+                raise OSError("the instance is stopping")
             process = subprocess.Popen(arguments, start_new_session=True, **{"stdin": subprocess.DEVNULL, **options})
             self._codes.pop(process.pid, None)
+            self._running[process.pid] = process
             self._changed.notify_all()
             return process
+
+    def close(self) -> None:
+        """Start nothing any more: what began while everything is ended would be left."""
+        with self._changed:
+            self._is_closed = True
 
     def wait(self, pid: int, timeout_s: float | None = None) -> int | None:
         """The exit code (128 and the number of the signal), or None where it still runs."""
@@ -64,6 +78,8 @@ class Children:
             code = os.waitstatus_to_exitcode(status)
             with self._changed:
                 self._codes[pid] = code if code >= 0 else 128 - code
+                if (process := self._running.pop(pid, None)) is not None:
+                    process.returncode = code
                 self._changed.notify_all()
 
 
@@ -72,10 +88,12 @@ def kill_foreground(script: int) -> None:
 
     A shell gives what it starts with `&` the input /dev/null; those, and all below them, stay. A script's own input is another.
     """
-    family = _parents()
     doomed = [script]
     for pid in doomed:
-        for child in [child for child, parent in family.items() if parent == pid]:
+        # Before anybody looks whom it waits for: who goes on may start another one meanwhile.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+        for child in [child for child, parent in _parents().items() if parent == pid]:
             with contextlib.suppress(OSError):
                 if str(Path(f"/proc/{child}/fd/0").readlink()) != "/dev/null":
                     doomed.append(child)
@@ -86,7 +104,8 @@ def kill_foreground(script: int) -> None:
 
 def kill_descendants() -> None:
     """Kill all that this process, or what it had started, has started: on Linux it has become the parent of those left."""
-    for _ in range(20):
+    deadline = time.monotonic() + KILLED_WITHIN_S
+    while time.monotonic() < deadline:
         family, mine = _parents(), {os.getpid()}
         while grown := {child for child, parent in family.items() if parent in mine} - mine:
             mine |= grown

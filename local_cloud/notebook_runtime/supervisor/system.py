@@ -135,6 +135,7 @@ class System:
     def stop(self, grace_s: float) -> dict[str, Any]:
         """End JupyterLab, then everything."""
         self._jupyter.stop(grace_s)
+        self._children.close()
         kill_descendants()
         return {}
 

@@ -129,17 +129,18 @@ class AsyncQueue:
 
     def _give_out(self) -> None:
         """Start whatever instances have room for, oldest request first."""
-        while (lease_and_end := self._lease()) is not None:
-            lease, end = lease_and_end
+        while (leased := self._lease()) is not None:
+            document, lease, end = leased
             with self._lock:
-                document = self._pending.popleft()
+                # This one, wherever it is by now: one that is tried again may have been put before it.
+                self._pending.remove(document)
                 self._working[document["Id"]] = document
             threading.Thread(
                 target=self._process, args=(document, lease, end), name=f"request {document['Id']}", daemon=True
             ).start()
 
-    def _lease(self) -> tuple[Lease, ExitStack] | None:
-        """An instance for the oldest request, and what gives it back."""
+    def _lease(self) -> tuple[Document, Lease, ExitStack] | None:
+        """The oldest request, an instance for it, and what gives that back."""
         router = self._hosting.router(self._key)
         if not self._pending or router is None or self._closed.is_set():
             return None
@@ -161,7 +162,7 @@ class AsyncQueue:
         if suspect:
             self._alone.add(lease.instance.id)
             end.callback(self._alone.discard, lease.instance.id)
-        return lease, end
+        return document, lease, end
 
     def _process(self, document: Document, lease: Lease, end: ExitStack) -> None:
         again = False

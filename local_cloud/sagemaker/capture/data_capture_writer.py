@@ -33,8 +33,10 @@ FLUSH_BYTES = 4 * 1024 * 1024
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 """What is kept while it cannot be written. Beyond, requests are answered but no longer captured, and the endpoint's log
 says how many: as on AWS, where capture stops at a full disk "to prevent impact to inference requests"."""
-CLOSE_TIMEOUT_S = 2.0
-"""How long the end of a fleet waits for the last records: the local cloud's own end must stay short."""
+CLOSE_TIMEOUT_S = 30.0
+"""How long the end of a fleet waits for the last records, in the background: a machine that is busy loses none of them."""
+SHUTDOWN_TIMEOUT_S = 2.0
+"""The same where the local cloud itself ends, which must stay short."""
 LOG_STREAM = "data-capture"
 
 
@@ -173,11 +175,11 @@ class CaptureWriter:
             if self.working:
                 folder = f"arn:aws:s3:::{settings.bucket}/{settings.prefix}".rstrip("/")
                 needed = f"s3:PutObject on {folder}/*" + (" and kms:GenerateDataKey" if settings.kms_key_id else "")
+                self.working = False
                 self._tell(
                     f"Captured data could not be written to s3://{settings.bucket}/{key}. The endpoint's role needs "
                     f"{needed}. It is tried again; requests are answered as ever. {error}"
                 )
-            self.working = False
             return False
         if not self.working:
             self._tell(f"Captured data is written again, to s3://{settings.bucket}/{key}.")

@@ -170,7 +170,9 @@ class Meter:
                 cpu_s, memory = _use(pids)
                 used[instance.id] = _Used(time.monotonic(), cpu_s)
                 percent = self._cpu_percent(instance.id, used[instance.id])
-                recorder.record(region, InstanceUse(endpoint, variant, percent, round(100 * memory / total, 2)))
+                # So many digits that a small server on a large machine uses more than nothing.
+                share = round(100 * memory / total, 5)
+                recorder.record(region, InstanceUse(endpoint, variant, percent, share))
         self._last = used
 
     def _cpu_percent(self, instance: str, now: _Used) -> float | None:

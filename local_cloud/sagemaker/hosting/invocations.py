@@ -89,6 +89,8 @@ async def invoke(
                 except Unreachable:
                     tried.append(lease.instance)
                     continue
+                # While it counts as in flight: at the end of the last one the fleet's captured records are written.
+                data_capture_hook.keep(lease.variant, received_at, headers, body, outcome.reply)
                 answer = answer_of(caller, endpoint_name, lease.variant.name, outcome)
         except UnknownVariant as unknown:
             return error(
@@ -114,7 +116,6 @@ async def invoke(
             model_was_loaded=bool(outcome.use and outcome.use.hit),
         )
         endpoint_metrics.recorder_of(service).record(caller.region, invocation)
-        data_capture_hook.keep(lease.variant, received_at, headers, body, outcome.reply)
         if lease.variant.shadow:
             lease.variant.shadow.copy(service, caller, endpoint_name, headers, body, container_route.carry)
         return answer

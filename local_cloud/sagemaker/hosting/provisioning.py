@@ -61,7 +61,9 @@ def bring_up(hosting: Hosting, caller: Caller, name: str, plan: Document, *, sta
         for variant in fleet.variants.values():
             if variant.capture:
                 # While its credentials are still good.
-                variant.capture.close()
+                is_end = hosting.stopping.is_set()
+                writer = data_capture_writer
+                variant.capture.close(writer.SHUTDOWN_TIMEOUT_S if is_end else writer.CLOSE_TIMEOUT_S)
         for credentials in sessions:
             hosting.service.platform.forget_session(credentials)
         shutil.rmtree(folder, ignore_errors=True)

@@ -157,8 +157,13 @@ class CheckpointSync:
         return descriptor
 
     def _files(self) -> dict[str, Path]:
-        found = {path.relative_to(self._folder).as_posix(): path for path in sorted(self._folder.rglob("*"))}
-        return {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
+        # Not by rglob: a folder that the container deletes meanwhile, as it rotates its checkpoints, is an error to it.
+        found = sorted(Path(folder, name) for folder, _, names in os.walk(self._folder) for name in names)
+        return {
+            path.relative_to(self._folder).as_posix(): path
+            for path in found
+            if path.is_file() and not path.is_symlink()
+        }
 
     def _forget(self, name: str) -> None:
         if self._may_delete:

@@ -12,6 +12,10 @@ from local_cloud.sagemaker.log_stream import LogStream
 
 logger = logging.getLogger(__name__)
 
+LAST_LINES_S = 60.0
+"""How long the last lines may take to be written: on a busy machine more than a moment, and what is not written by then is
+lost, since the credentials end with the job. The end of the local cloud itself does not wait for it."""
+
 
 class JobLog:
     """The log of one job; lines may come from any thread."""
@@ -53,4 +57,4 @@ class JobLog:
         with self._lock, contextlib.suppress(OSError):
             # What a full disk did not take is in the file's buffer still.
             self._file.close()
-        self._stream.close()
+        self._stream.close(LAST_LINES_S)

@@ -49,16 +49,22 @@ def create_job(
     except RoleRefused as error:
         raise ValidationError(str(error)) from error
     try:
-        with service.store.transaction():
-            tags.save(service, caller, job[kind.arn_key], request.get("Tags"))
-            service.store.insert(kind.resource, *place, name, job)
+        with service.store.undisturbed():
+            with service.store.transaction():
+                tags.save(service, caller, job[kind.arn_key], request.get("Tags"))
+                service.store.insert(kind.resource, *place, name, job)
+            announce(service, kind, caller, job)
     except BaseException as error:
         service.platform.forget_session(credentials)
         if isinstance(error, Duplicate):
             raise _taken(kind, job[kind.arn_key]) from error
         raise
-    announce(service, kind, caller, job)
-    runs(service).begin(run(service, kind, caller, job, credentials))
+    begun = run(service, kind, caller, job, credentials)
+    runs(service).begin(begun)
+    # Whoever has seen it in a list may have stopped it before there was a run to tell.
+    written = service.store.get(kind.resource, *place, name)
+    if written is not None and written[kind.status_key] == "Stopping":
+        begun.stop(BY_USER)
     return {kind.arn_key: job[kind.arn_key]}
 
 

@@ -114,9 +114,10 @@ def update(
         change(job)
         job["LastModifiedTime"] = time.time()
 
-    job = service.store.update(kind.resource, caller.account, caller.region, name, changed)
-    if job is not None:
-        announce(service, kind, caller, job)
+    with service.store.undisturbed():
+        job = service.store.update(kind.resource, caller.account, caller.region, name, changed)
+        if job is not None:
+            announce(service, kind, caller, job)
     return job
 
 

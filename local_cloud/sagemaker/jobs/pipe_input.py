@@ -6,6 +6,7 @@ end or closes it early, then looks for CHANNEL_1, and so on.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
 import os
@@ -16,7 +17,6 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -88,10 +88,7 @@ class PipeFeeder:
         epoch = 0
         try:
             while True:
-                self._feed(self._path(epoch))
-                # First the next, so that a container that looks for it the moment after finds it.
-                self._make(epoch + 1)
-                self._path(epoch).unlink()
+                self._feed(epoch)
                 epoch += 1
         except _ClosedByUs:
             pass
@@ -107,19 +104,23 @@ class PipeFeeder:
         return self._folder / f"{self._name}_{epoch}"
 
     def _make(self, epoch: int) -> None:
-        path = self._path(epoch)
+        # Under another name first: a container that looks for it must not find it before it may open it.
+        path = self._folder / f".{self._name}_{epoch}"
         os.mkfifo(path)
         # Whatever the umask: the container's user is the image's.
         path.chmod(0o666)
+        path.rename(self._path(epoch))
 
-    def _feed(self, path: Path) -> None:
-        pipe = self._opened(path)
+    def _feed(self, epoch: int) -> None:
+        pipe = self._opened(self._path(epoch))
         try:
-            for item in self._objects:
-                for chunk in self._chunks(item):
-                    self._write(pipe, chunk)
-        except _ClosedByReader:
-            pass
+            with contextlib.suppress(_ClosedByReader):
+                for item in self._objects:
+                    for chunk in self._chunks(item):
+                        self._write(pipe, chunk)
+            # Before the end of this one can be seen: a container that looks for the next the moment after finds it.
+            self._make(epoch + 1)
+            self._path(epoch).unlink()
         finally:
             os.close(pipe)
 
@@ -161,7 +162,7 @@ class PipeFeeder:
                 yield from _read(content)
                 yield bytes(-length % 4)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _content(self, item: S3Object) -> Iterator[tuple[BinaryIO, int]]:
         """What an object holds, unpacked where the channel says so, and how many bytes these are (only if records need it)."""
         body, length = self._data.read_object(item.location)

@@ -16,7 +16,7 @@ from local_cloud.sagemaker.jobs.transform_limits import Limits
 from local_cloud.sagemaker.jobs.transform_logs import DataLog
 from local_cloud.sagemaker.jobs.transform_processing import BadData, Processing
 from local_cloud.sagemaker.jobs.transform_records import MIB, BadRecord, Payload, body_of, payloads
-from local_cloud.sagemaker.jobs.transform_server import Answer, NoAnswer, TransformServer
+from local_cloud.sagemaker.jobs.transform_server import Answer, HungUp, NoAnswer, TransformServer
 from local_cloud.sagemaker.jobs.transform_work import ALGORITHM, CLIENT, ObjectFailed, Work
 from local_cloud.sagemaker.store import Document
 
@@ -26,6 +26,8 @@ DEFAULT_RETRIES = 3
 """InvocationsMaxRetries, likewise."""
 RETRY_PAUSE_S = 0.2
 """Before a request is tried again, doubled each time; no document says how long SageMaker waits."""
+END_SHOWS_WITHIN_S = 3.0
+"""How long after a connection broke the end of its container is waited for, before the object is blamed for it."""
 
 
 class TransformHost:
@@ -139,7 +141,8 @@ class TransformHost:
             try:
                 answer = self._server.invoke(body, self._headers(), timeout_s, chunked=chunked)
             except NoAnswer as error:
-                self._server.check_running()
+                last = attempt == tries - 1
+                self._server.check_running(END_SHOWS_WITHIN_S if last and isinstance(error, HungUp) else 0.0)
                 failure = ObjectFailed(ALGORITHM, f"Unable to get response from algorithm: {error}")
                 continue
             if 200 <= answer.status < 300:

@@ -21,6 +21,9 @@ PING_INTERVAL_S = 0.1
 PING_TIMEOUT_S = 2.0
 """"The request timeout on /ping attempts is 2 seconds" (developer guide, "Use Your Own Inference Code with Batch
 Transform")."""
+PARAMETERS_TIMEOUT_S = 60.0
+"""How long `/execution-parameters` may take. No document gives a limit; a container that says how much it wants is heard
+also on a machine that is busy, for without its word the job would run with other limits."""
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL. No document gives a transform job's container more: nothing that it does then counts."""
 CHUNK_BYTES = 64 * 1024
@@ -28,6 +31,10 @@ CHUNK_BYTES = 64 * 1024
 
 class NoAnswer(Exception):
     """The container did not answer a request; the message says why."""
+
+
+class HungUp(NoAnswer):
+    """The connection broke, or there was none: the container may have ended."""
 
 
 class NotHealthy(Exception):
@@ -54,7 +61,8 @@ class TransformServer:
     def __init__(self, engine: ContainerEngine, host: str, spec: ContainerSpec) -> None:
         self.host = host
         self._spec = spec
-        self._containers = Containers(engine, threading.Event())
+        self._ended = threading.Event()
+        self._containers = Containers(engine, self._ended)
         self._port = 0
 
     def start(self, check: Callable[[], None]) -> None:
@@ -83,19 +91,25 @@ class TransformServer:
             f"The container on {self.host} did not answer /ping with 200 within {HEALTH_CHECK_TIMEOUT_S:g} s"
         )
 
-    def check_running(self) -> None:
+    def check_running(self, patience_s: float = 0.0) -> None:
         """Go on only if it runs.
+
+        Args:
+            patience_s: how long to wait for its end, where there is a reason to expect it: connections break before the end
+                of what held them is known.
 
         Raises:
             NotHealthy: it has ended.
         """
+        if patience_s:
+            self._ended.wait(patience_s)
         if ended := self._containers.outcome:
             raise NotHealthy(f"The container on {self.host} ended with exit code {ended.code}")
 
     def execution_parameters(self) -> Mapping[str, Any]:
         """What the container asks for in answer to `/execution-parameters`; nothing where it does not answer with JSON."""
         try:
-            answer = self._ask("GET", "/execution-parameters", PING_TIMEOUT_S)
+            answer = self._ask("GET", "/execution-parameters", PARAMETERS_TIMEOUT_S)
             told = json.loads(answer.body) if answer.status == http.client.OK else {}
         except (NoAnswer, ValueError):
             return {}
@@ -111,7 +125,7 @@ class TransformServer:
             chunked: send it with HTTP chunked encoding instead of its length.
 
         Raises:
-            NoAnswer: there is none.
+            NoAnswer: there is none; HungUp where the connection broke.
         """
         return self._ask("POST", "/invocations", timeout_s, body, headers, chunked=chunked)
 
@@ -146,7 +160,7 @@ class TransformServer:
         except TimeoutError as error:
             raise NoAnswer(f"it did not answer within {timeout_s:g} seconds") from error
         except (OSError, http.client.HTTPException) as error:
-            raise NoAnswer(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+            raise HungUp(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         finally:
             connection.close()
 

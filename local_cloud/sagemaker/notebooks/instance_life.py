@@ -58,7 +58,8 @@ def launch(notebooks: Notebooks, caller: Caller, name: str) -> None:
 
 def halt(notebooks: Notebooks, caller: Caller, name: str) -> None:
     """Stop an instance that is Stopping."""
-    _end(notebooks, key_for(caller, name))
+    if (running := notebooks.running.get(key_for(caller, name))) is not None:
+        _end(notebooks, key_for(caller, name), running)
     settle(notebooks, caller, name, "Stopped", Url=None)
 
 
@@ -135,41 +136,35 @@ def _remove_volume(notebooks: Notebooks, volume: Path) -> None:
 
 def watch(notebooks: Notebooks) -> None:
     """Fail instances that ended by themselves, until the local cloud ends."""
-    missed: dict[Key, int] = {}
+    missed: dict[Running, int] = {}
     while not notebooks.closing.wait(WATCH_EVERY_S):
-        running = list(notebooks.running.items())
-        # Only of those that run: one that is started again begins anew.
-        missed = {key: 0 if each.instance.is_running() else missed.get(key, 0) + 1 for key, each in running}
-        for key in [key for key, times in missed.items() if times >= MISSES]:
+        registered = list(notebooks.running.items())
+        # Only of those that run, and each start for itself: one that is started again begins anew.
+        missed = {each: 0 if each.instance.is_running() else missed.get(each, 0) + 1 for _, each in registered}
+        for key, running in [(key, each) for key, each in registered if missed[each] >= MISSES]:
             try:
-                _fail_ended(notebooks, key)
+                _fail_ended(notebooks, key, running)
             except Exception:
                 logger.exception("Notebook instance %s has ended, which cannot be written down", key[-1])
 
 
-def _fail_ended(notebooks: Notebooks, key: Key) -> None:
+def _fail_ended(notebooks: Notebooks, key: Key, running: Running) -> None:
     account, region, name = key
     caller = Caller(account=account, region=region, arn=f"arn:aws:iam::{account}:root")
     document = notebooks.service.store.get(KIND, *key)
-    # One that is being stopped ends on purpose.
-    if document is None or document["NotebookInstanceStatus"] != "InService":
+    # One that is being stopped ends on purpose; and somebody may have stopped it and started it again since it was looked at.
+    if document is None or document["NotebookInstanceStatus"] != "InService" or notebooks.running.get(key) != running:
         return
     reason = (
         f"InternalServerError: JupyterLab has ended and does not stay up; log group {GROUP}, stream "
         f"{document['NotebookInstanceName']}/jupyter.log. Start the notebook instance again: its volume is as it was."
     )
     # What is left of it goes first: once it is Failed, somebody may start it on the same volume.
-    _end(notebooks, key)
-    if key in notebooks.running:
-        # Somebody stopped it meanwhile, and started it again.
-        return
-    settle(notebooks, caller, name, "Failed", reason, only_if="InService", Url=None)
+    _end(notebooks, key, running)
+    settle(notebooks, caller, name, "Failed", reason, unchanged_since=document, Url=None)
 
 
-def _end(notebooks: Notebooks, key: Key) -> None:
-    running = notebooks.running.get(key)
-    if running is None:
-        return
+def _end(notebooks: Notebooks, key: Key, running: Running) -> None:
     with running.ending:
         if notebooks.running.get(key) is not running:
             return

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from local_cloud.platform import Credentials, Platform
-from local_cloud.sagemaker.jobs.job_logs import JobLog
+from local_cloud.sagemaker.jobs.job_logs import LAST_LINES_S, JobLog
 from local_cloud.sagemaker.log_stream import LogStream
 
 GROUP = "/aws/sagemaker/NotebookInstances"
@@ -51,7 +51,7 @@ class InstanceLogs:
             log = self._logs.get(stream) or self._open(stream)
         log.line(text)
 
-    def close(self, timeout_s: float = 5.0) -> None:
+    def close(self, timeout_s: float = LAST_LINES_S) -> None:
         """Send what is left, all streams at once; gives up after `timeout_s` seconds."""
         with self._lock:
             self._closed = True

@@ -28,6 +28,8 @@ ALLOWED = {
 }
 """From which statuses an instance can be started, stopped, updated and deleted. Those of Pending, Stopping and Deleting are
 in SageMaker's own refusals, which people quote; for Updating no text of AWS's says whether a failed one can be."""
+_MOMENT = ("NotebookInstanceStatus", "LastModifiedTime")
+"""The members that every change of the status changes: an instance that was stopped and started again has another time."""
 
 
 def find(service: Sagemaker, caller: Caller, name: str) -> Document:
@@ -94,7 +96,7 @@ def finish(
     status: str,
     reason: str | None = None,
     *,
-    only_if: str | None = None,
+    unchanged_since: Document | None = None,
     **members: Any,
 ) -> bool:
     """Write the status that something led to, and tell it.
@@ -105,7 +107,7 @@ def finish(
         name: of the instance.
         status: the status.
         reason: FailureReason.
-        only_if: only where the instance still has this status.
+        unchanged_since: only where nothing was done with the instance since this was its document.
         members: of the document, to change with it.
 
     Returns:
@@ -115,7 +117,7 @@ def finish(
 
     def change(document: Document) -> None:
         nonlocal written
-        if only_if not in (None, document["NotebookInstanceStatus"]):
+        if unchanged_since is not None and any(document[key] != unchanged_since[key] for key in _MOMENT):
             return
         written = True
         document.update(members)

@@ -27,7 +27,7 @@ Key = tuple[str, str, str]
 """Account, region and key of a notebook instance."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Running:
     """One instance that was started: the system, what it is allowed to do, and where its lines go."""
 

@@ -87,20 +87,21 @@ def start_pipeline_execution(service: Sagemaker, caller: Caller, request: Reques
     except pipeline_values.ValueProblem as problem:
         raise ValidationError(f"PipelineExperimentConfig: {problem}") from problem
     try:
-        with service.store.transaction():
-            keep_token(service, caller, token_key, pipeline["PipelineName"], execution_arn)
-            service.store.insert(EXECUTION, caller.account, caller.region, execution_name(execution_arn), document)
-            service.store.update(
-                PIPELINE,
-                caller.account,
-                caller.region,
-                pipeline["PipelineName"],
-                lambda found: found.update(LastRunTime=now),
-            )
+        with service.store.undisturbed():
+            with service.store.transaction():
+                keep_token(service, caller, token_key, pipeline["PipelineName"], execution_arn)
+                service.store.insert(EXECUTION, caller.account, caller.region, execution_name(execution_arn), document)
+                service.store.update(
+                    PIPELINE,
+                    caller.account,
+                    caller.region,
+                    pipeline["PipelineName"],
+                    lambda found: found.update(LastRunTime=now),
+                )
+            pipeline_execution.send_execution_event(service, caller.account, caller.region, document, None)
     except Duplicate:
         # Another thread has just answered the same request.
         return start_pipeline_execution(service, caller, request)
-    pipeline_execution.send_execution_event(service, caller.account, caller.region, document, None)
     executions_in(service).run(caller.account, caller.region, execution_name(execution_arn))
     return {"PipelineExecutionArn": execution_arn}
 
@@ -122,9 +123,10 @@ def stop_pipeline_execution(service: Sagemaker, caller: Caller, request: Request
         document["LastModifiedTime"] = time.time()
         document["LastModifiedBy"] = user_context(caller)
 
-    document = change_execution(service, caller, execution_arn, change)
-    if was[0] != "Stopping":
-        pipeline_execution.send_execution_event(service, caller.account, caller.region, document, was[0])
+    with service.store.undisturbed():
+        document = change_execution(service, caller, execution_arn, change)
+        if was[0] != "Stopping":
+            pipeline_execution.send_execution_event(service, caller.account, caller.region, document, was[0])
     executions_in(service).run(caller.account, caller.region, execution_name(execution_arn))
     executions_in(service).wake(caller.account, caller.region, execution_name(execution_arn))
     return {"PipelineExecutionArn": execution_arn}
@@ -154,12 +156,13 @@ def retry_pipeline_execution(service: Sagemaker, caller: Caller, request: Reques
         document.pop("FailureReason", None)
         document.pop("EndTime", None)
 
-    with service.store.transaction():
-        if service.store.get(TOKEN, caller.account, caller.region, token_key):
-            return {"PipelineExecutionArn": execution_arn}
-        document = change_execution(service, caller, execution_arn, change)
-        keep_token(service, caller, token_key, document["PipelineName"], execution_arn)
-    pipeline_execution.send_execution_event(service, caller.account, caller.region, document, was[0])
+    with service.store.undisturbed():
+        with service.store.transaction():
+            if service.store.get(TOKEN, caller.account, caller.region, token_key):
+                return {"PipelineExecutionArn": execution_arn}
+            document = change_execution(service, caller, execution_arn, change)
+            keep_token(service, caller, token_key, document["PipelineName"], execution_arn)
+        pipeline_execution.send_execution_event(service, caller.account, caller.region, document, was[0])
     executions_in(service).run(caller.account, caller.region, execution_name(execution_arn))
     return {"PipelineExecutionArn": execution_arn}
 

@@ -64,6 +64,10 @@ class Executions:
         with self._lock:
             if self._closed or (account, region, name) in self._running:
                 return
+            # It may have ended since the caller looked; what has ended must not end, and be told of, once more.
+            document = self._service.store.get(KIND, account, region, name)
+            if document is None or document["Status"] not in UNFINISHED:
+                return
             execution = Execution(self._service, account, region, name, self._run_step, self._forget)
             self._running[account, region, name] = execution
         execution.start()
@@ -195,9 +199,10 @@ class Execution:
                     state[key] = value
             document["LastModifiedTime"] = time.time()
 
-        document = self._change(change)
-        if "Status" in values and values["Status"] != previous[0]:
-            self._send_step_event(step, document["Steps"][step.name], previous[0])
+        with self.service.store.undisturbed():
+            document = self._change(change)
+            if "Status" in values and values["Status"] != previous[0]:
+                self._send_step_event(step, document["Steps"][step.name], previous[0])
 
     def client(self, service_name: str) -> Any:
         """A client that acts as the pipeline's role.
@@ -292,8 +297,9 @@ class Execution:
                 document["Status"] = "Succeeded"
             document["EndTime"] = document["LastModifiedTime"] = now
 
-        document = self._change(change)
-        send_execution_event(self.service, self.account, self.region, document, previous[0])
+        with self.service.store.undisturbed():
+            document = self._change(change)
+            send_execution_event(self.service, self.account, self.region, document, previous[0])
 
     def _give_up(self) -> None:
         """End an execution that the local cloud itself cannot go on with."""
@@ -307,11 +313,11 @@ class Execution:
             document["EndTime"] = document["LastModifiedTime"] = time.time()
 
         try:
-            document = self._change(change)
+            with self.service.store.undisturbed():
+                document = self._change(change)
+                send_execution_event(self.service, self.account, self.region, document, previous[0])
         except Exception:
             logger.exception("Pipeline execution %s cannot be written", self.name)
-        else:
-            send_execution_event(self.service, self.account, self.region, document, previous[0])
 
     def _change(self, change: Callable[[Document], None]) -> Document:
         self.check_not_interrupted()

@@ -115,9 +115,9 @@ class Entity:
             with service.store.transaction():
                 service.store.insert(self.kind, caller.account, caller.region, path.lower(), whole)
                 tags.save(service, caller, its_arn, its_tags)
+                self.went_on(service, caller, whole)
         except Duplicate:
             raise ResourceInUse(f"{self.noun} [{its_arn}] already exists.") from None
-        self.went_on(service, caller, whole)
         return whole
 
     def change(
@@ -141,11 +141,12 @@ class Entity:
                 document[self.status_key] = status
                 document.pop("FailureReason", None)
 
-        document = service.store.update(self.kind, caller.account, caller.region, path.lower(), edit)
-        if document is None:
-            raise ResourceNotFound(f"{self.noun} [{self.arn(caller, path)}] does not exist.")
-        if status is not None:
-            self.went_on(service, caller, document)
+        with service.store.transaction():
+            document = service.store.update(self.kind, caller.account, caller.region, path.lower(), edit)
+            if document is None:
+                raise ResourceNotFound(f"{self.noun} [{self.arn(caller, path)}] does not exist.")
+            if status is not None:
+                self.went_on(service, caller, document)
         return document
 
     def forget(self, service: Sagemaker, caller: Caller, path: str) -> None:
@@ -173,7 +174,8 @@ class Entity:
             )
 
     def went_on(self, service: Sagemaker, caller: Caller, document: Document) -> None:
-        """Tell of a new status, and let it go on if it does."""
+        """Tell of a new status, and let it go on if it does: in the transaction that writes it, so that it is told before anybody
+        can see it, and in the order in which it happens."""
         if self.changed is not None:
             self.changed(service, caller, document, tags.current(service, caller, document[self.arn_key]))
         notifications.publish(self.kind, document[self.arn_key])
@@ -210,11 +212,12 @@ class Entity:
             reason = "The local cloud failed; see its log (sagestack logs --cloud)."
         status = motion.failed if reason else motion.to
         if status is None:
-            last_tags = tags.current(service, caller, document[self.arn_key])
-            self.forget(service, caller, path)
-            notifications.publish(self.kind, document[self.arn_key])
-            if self.changed is not None:
-                self.changed(service, caller, {**document, self.status_key: "DELETED"}, last_tags)
+            with service.store.transaction():
+                last_tags = tags.current(service, caller, document[self.arn_key])
+                self.forget(service, caller, path)
+                notifications.publish(self.kind, document[self.arn_key])
+                if self.changed is not None:
+                    self.changed(service, caller, {**document, self.status_key: "DELETED"}, last_tags)
             return
 
         def settled(found: Document) -> None:
@@ -223,10 +226,11 @@ class Entity:
             if reason:
                 found["FailureReason"] = reason[:1024]
 
-        written = service.store.update(self.kind, caller.account, caller.region, path.lower(), settled)
+        with service.store.transaction():
+            written = service.store.update(self.kind, caller.account, caller.region, path.lower(), settled)
+            if written is not None:
+                self.went_on(service, caller, written)
         logger.info("%s %s is %s%s", self.noun, path, status, f": {reason}" if reason else "")
-        if written is not None:
-            self.went_on(service, caller, written)
 
 
 def resume(service: Sagemaker, entities: tuple[Entity, ...]) -> None:

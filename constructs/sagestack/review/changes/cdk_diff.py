@@ -15,7 +15,8 @@ from sagestack.layout import PROJECT_ROOT
 from sagestack.review.assembly import StackTemplate
 
 _SCRIPT = Path(__file__).with_suffix(".mjs")
-_SECONDS = 60
+_SECONDS = 300
+"""For a start of some two; a machine that others keep busy takes many times as long."""
 _ALONE = "is said by the resource schemas alone: CDK's own diff was not heard"
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from sagestack.settings import PROJECT_ROOT
 
 _SCRIPT = Path(__file__).parent / "draw.mjs"
-_TIMEOUT_S = 60
+_TIMEOUT_S = 300
+"""Of all drawings of an environment, which take a second or two; a machine that others keep busy takes many times as long."""
 
 INK, PAPER, MUTED, LINE = "#010101", "#fefefe", "#010102", "#010103"
 """Colours that stand for the page's own, which it may change after the drawing is made."""
@@ -32,7 +33,9 @@ _PAGE_COLOURS = {
 
 
 def draw(dots: Sequence[str]) -> list[str | None]:
-    """The SVG of each drawing, to be put into a page as it is; None for each where Node or its packages are not there.
+    """The SVG of each drawing, to be put into a page as it is.
+
+    None for each where Node or its packages are not there, or it does not come to an end: a review goes on without pictures.
 
     Raises:
         ValueError: Graphviz refused a drawing, which is a mistake of whoever wrote it.
@@ -40,15 +43,18 @@ def draw(dots: Sequence[str]) -> list[str | None]:
     node = shutil.which("node", path=_search_path())
     if node is None or not (PROJECT_ROOT / "node_modules" / "@viz-js" / "viz").is_dir():
         return [None] * len(dots)
-    asked = subprocess.run(
-        [node, str(_SCRIPT)],
-        input=json.dumps(list(dots)),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        asked = subprocess.run(
+            [node, str(_SCRIPT)],
+            input=json.dumps(list(dots)),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return [None] * len(dots)
     if asked.returncode != 0:
         raise ValueError(f"Graphviz ended with exit code {asked.returncode}: {asked.stderr.strip()[-500:]}")
     answers: list[dict[str, Any]] = json.loads(asked.stdout)

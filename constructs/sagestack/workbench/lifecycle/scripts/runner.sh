@@ -33,15 +33,23 @@ as() {
 
 owner() { if id -u "$SAGESTACK_USER" >/dev/null 2>&1; then echo "$SAGESTACK_USER"; else echo root; fi; }
 
-# Copies what people look at to the volume: statuses and logs. A full or read-only volume costs the copy only.
+# Copies what people look at to the volume: statuses and logs. A full or read-only volume costs the copy only. One at a time, or
+# an older status would follow a newer one. Logs after the status is read and before it is shown: who has ended has its whole log.
 publish() {
-    # shellcheck disable=SC2016
-    as "$(owner)" bash -c '
-        mkdir -p "$2/log" && cp "$1/status.json" "$2/.status.json.$$" && mv -f "$2/.status.json.$$" "$2/status.json"
-        rm -f "$2/.status.json.$$"
-        shift 2
-        for log in "$@"; do cp -u "$log" "$SAGESTACK_HOME/log/"; done
-    ' publish "$SAGESTACK_RUN" "$SAGESTACK_HOME" "$@" 2>/dev/null
+    (
+        flock -w 10 7
+        # shellcheck disable=SC2016
+        as "$(owner)" bash -c '
+            mkdir -p "$2/log" && cp "$1/status.json" "$2/.status.json" || rm -f "$2/.status.json"
+            for log in "$1"/log/*.log; do
+                to="$2/log/${log##*/}"
+                # By content: two writes may have the same time.
+                cmp -s "$log" "$to" || { cp "$log" "$2/.log" && mv -f "$2/.log" "$to"; }
+            done
+            [ ! -e "$2/.status.json" ] || mv -f "$2/.status.json" "$2/status.json"
+            rm -f "$2/.log"
+        ' publish "$SAGESTACK_RUN" "$SAGESTACK_HOME" 2>/dev/null
+    ) 7>"$SAGESTACK_RUN/publish.lock"
     return 0
 }
 
@@ -79,7 +87,7 @@ limited() {
 
 # run_step NAME USER SECONDS: its exit code; 124 where it took too long.
 run_step() {
-    local name=$1 user=$2 limit=$3 began code reader give_up
+    local name=$1 user=$2 limit=$3 began code reader give_up looks=0
     local log="$SAGESTACK_RUN/log/$1.log" pipe="$SAGESTACK_RUN/$1.pipe" result="$SAGESTACK_RUN/$1.exit"
     began="\"$(now)\""
     record "$name" running null "$began" null
@@ -100,8 +108,7 @@ run_step() {
     until [ -e "$result" ] || [ "$SECONDS" -ge "$give_up" ]; do sleep 0.05; done
     code=$(cat "$result" 2>/dev/null || echo 137)
     # What a step leaves running may hold the pipe for as long as it likes.
-    give_up=$((SECONDS + 1))
-    while kill -0 "$reader" 2>/dev/null && [ "$SECONDS" -lt "$give_up" ]; do sleep 0.02; done
+    while kill -0 "$reader" 2>/dev/null && [ "$((looks += 1))" -le 50 ]; do sleep 0.02; done
     rm -f "$pipe" "$result"
     if [ "$code" -eq 0 ]; then
         record "$name" succeeded 0 "$began" "\"$(now)\""
@@ -111,7 +118,7 @@ run_step() {
         say "$name: failed with exit code $code. The end of $SAGESTACK_HOME/log/$name.log:"
         tail -n 20 "$log" | sed 's/^/    /'
     fi
-    publish "$log"
+    publish
     return "$code"
 }
 
@@ -207,12 +214,12 @@ background() {
         [ "${#waiting[@]}" -eq 0 ] || sleep 0.2
     done
     while [ -n "$(jobs -pr)" ]; do
-        publish "$SAGESTACK_RUN"/log/*.log
+        publish
         sleep "${SAGESTACK_PUBLISH_EVERY:-10}" &
         wait $!
     done
     restart_jupyter
-    publish "$SAGESTACK_RUN"/log/*.log
+    publish
 }
 
 # What runs no longer, and could not say so.

@@ -25,6 +25,8 @@ IDLE_SECONDS = 65.0
 BUFFERED_BODIES = 32
 TICK_SECONDS = 0.5
 _SPARE_FILES = 64
+# The loop's next round begins to watch a new connection, and the one after it reads. One is to spare.
+_ROUNDS_TO_READ = 3
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -104,7 +106,18 @@ class Server:
                     break
             self.stop_accepting()
         self._listener.close()
+        await self.hear_out()
+
+    async def hear_out(self) -> None:
+        """Give what has been sent already the time to get here, and read it: also where this process is held up meanwhile."""
         await asyncio.sleep(LAST_CALL_SECONDS)
+        # The loop looks at its clock before it looks at its sockets. After a pause (a container that had used up its share of the
+        # CPU) the time is over, and what came is not read: so once more round for each connection that is being set up, and
+        # then for what it has to read.
+        while self._handshakes:
+            await asyncio.sleep(0)
+        for _ in range(_ROUNDS_TO_READ):
+            await asyncio.sleep(0)
 
     async def drain(self, seconds: float = DRAIN_SECONDS - LAST_CALL_SECONDS) -> int:
         """Answer what has come in, close everything, and return how many requests were broken off in the end."""

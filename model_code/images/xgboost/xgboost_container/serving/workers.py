@@ -17,7 +17,7 @@ from asyncio.subprocess import Process
 from ..contract import FAILED, Paths, log
 from .application import Application
 from .serve import announce, end, run
-from .server import DRAIN_SECONDS, LAST_CALL_SECONDS, Server
+from .server import DRAIN_SECONDS, Server
 from .settings import Settings
 
 READY, GO = b"r", b"g"
@@ -40,6 +40,7 @@ class _Supervisor:
         self._ready: set[Process] = set()
         self._was_up = False
         self._failed = False
+        self._letting_go: asyncio.Task[None] | None = None  # the loop itself keeps a task only weakly
         self._application = Application(settings)
         self._server = Server(
             listener,
@@ -132,10 +133,11 @@ class _Supervisor:
     def _hand_over(self) -> None:
         if len(self._ready) == 1 and not self._stop.is_set():
             self._server.stop_accepting()
-            # Not at once: a connection whose request is on its way would be reset. Until then this process answers it.
-            asyncio.get_running_loop().call_later(LAST_CALL_SECONDS, self._let_go)
+            self._letting_go = asyncio.get_running_loop().create_task(self._let_go())
 
-    def _let_go(self) -> None:
+    async def _let_go(self) -> None:
+        # Not at once: a connection whose request is on its way would be reset. Until then this process answers it.
+        await self._server.hear_out()
         if self._ready and not self._stop.is_set():
             self._server.close_idle()
 

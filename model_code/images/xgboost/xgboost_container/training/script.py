@@ -187,22 +187,27 @@ def _run(command: list[str], folder: Path, variables: dict[str, str], paths: Pat
     for output in (paths.model, paths.output_data):
         output.mkdir(parents=True, exist_ok=True)
     last_lines: deque[bytes] = deque(maxlen=20)
-    process = subprocess.Popen(command, cwd=folder, env=variables, stderr=subprocess.PIPE)
-    assert process.stderr is not None  # for the type checker
-    relay = threading.Thread(target=_relay, args=(process.stderr, last_lines), daemon=True)
-    relay.start()
+    process: subprocess.Popen[bytes] | None = None
     told: list[int] = []
 
     def forward(signum: int, frame: FrameType | None) -> None:
         told.append(signum)
-        process.send_signal(signum)
+        if process is not None:
+            process.send_signal(signum)
 
+    # Before the script starts: from its first moment on, SIGTERM is for it, and does not end this program without it.
     previous = signal.signal(signal.SIGTERM, forward)
     try:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stderr=subprocess.PIPE)
+        if told:
+            process.send_signal(told[-1])
+        assert process.stderr is not None  # for the type checker
+        relay = threading.Thread(target=_relay, args=(process.stderr, last_lines), daemon=True)
+        relay.start()
         code = process.wait()
     finally:
         signal.signal(signal.SIGTERM, previous)
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             process.kill()
             process.wait()
     relay.join(5)
@@ -232,7 +237,8 @@ def _own_reason(paths: Paths) -> str:
 
 
 def _last(lines: deque[bytes]) -> str:
-    texts = [line.decode(errors="replace").strip() for line in lines]
+    # A copy: what the script left running may still be printing.
+    texts = [line.decode(errors="replace").strip() for line in lines.copy()]
     return next((text for text in reversed(texts) if text), "")
 
 

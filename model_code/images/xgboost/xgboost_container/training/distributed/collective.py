@@ -10,6 +10,7 @@ import atexit
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -146,20 +147,40 @@ class Group:
         if self.is_leader:
             # Port 0: the hosts can tell each other which one it became, so two jobs on one machine never collide.
             tracker = RabitTracker(n_workers=self.size, host_ip=self._address, port=0, sortby="task")
-            tracker.start()
+            with _uninterrupted():
+                tracker.start()
         worker_args: Mapping[str, Any] = self.gather(tracker.worker_args() if tracker else None)[0]
         # Ranks by task id, and ids by rank: the order in which sums are made decides their last bit.
         task = f"{self.rank:06d}"
-        collective.init(dmlc_communicator="rabit", dmlc_task_id=task, dmlc_timeout=_COLLECTIVE_SECONDS, **worker_args)
+        with _uninterrupted():
+            collective.init(
+                dmlc_communicator="rabit", dmlc_task_id=task, dmlc_timeout=_COLLECTIVE_SECONDS, **worker_args
+            )
         if collective.get_rank() != self.rank:
             raise AlgorithmError(
                 f"{self.current} has rank {collective.get_rank()} in XGBoost's group and {self.rank} in ours"
             )
         yield
         # Not in a finally: shutting a group down that has lost a member takes minutes, or an abort.
-        collective.finalize()
-        if tracker:
-            tracker.wait_for(60)
+        with _uninterrupted():
+            collective.finalize()
+            if tracker:
+                tracker.wait_for(60)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """SIGTERM and Ctrl-C wait, or go to a thread of Python's, while XGBoost talks over its sockets, and are answered then.
+
+    Its group forms and ends with reads that have a timeout, which the system breaks off for a signal, and XGBoost takes that
+    for a lost host: the job would fail where it is only told to stop. The threads that it starts here for the group keep away
+    from these signals as well.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
