@@ -14,7 +14,7 @@ from tests.checkout import Checkout
 from tests.housing_runs import DATA
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(600)
 
 GROUP = "sagestack-local-housing"
 TERMINAL = ("Succeeded", "Failed", "Stopped")

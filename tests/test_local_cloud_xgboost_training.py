@@ -15,7 +15,7 @@ from sagestack.settings import load_model
 from tests.job_programs import Jobs, allow, channel, instances
 from tests.local_cloud_fixtures import LocalCloud
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(600)
 TAG = "sagestack:interrupt-after-seconds"
 
 
