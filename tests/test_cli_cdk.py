@@ -184,6 +184,7 @@ def test_it_deploys_all_stacks_of_the_environment_and_keeps_the_log(
 def test_the_cli_reaches_the_local_cloud_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
         monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     root = _project(tmp_path / "p")
     _deploy(root, monkeypatch)
     assert runner.invoke(app, ["deploy"]).exit_code == 0

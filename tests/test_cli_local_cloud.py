@@ -248,6 +248,16 @@ def test_env_is_for_eval(root: Path, port: int) -> None:
     assert "NODE_EXTRA_CA_CERTS" not in left
 
 
+def test_env_keeps_a_proxy_away_from_the_local_cloud(root: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _json("up", "--port", str(port))
+    assert "no_proxy" not in runner.invoke(app, ["env"]).stdout
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", ".corp.example")
+    printed = runner.invoke(app, ["env"]).stdout
+    assert "export no_proxy=.corp.example,127.0.0.1,localhost" in printed
+    assert "export NO_PROXY=.corp.example,127.0.0.1,localhost" in printed
+
+
 def test_env_without_a_cloud_prints_nothing_to_evaluate(root: Path) -> None:
     result = runner.invoke(app, ["env"])
     assert (result.exit_code, result.stdout) == (1, "")

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sagestack.cli import local_cloud, ports
+from sagestack.cli import local_cloud
 from sagestack.cli.cdk_output import Line, Reader
 from sagestack.cli.cdk_tools import Tools, search_path
 from sagestack.cli.deployment_outcome import Deployment
+from sagestack.cli.proxies import loopback_directly
 
 if TYPE_CHECKING:
     from sagestack.cli.session import Session
@@ -39,8 +40,7 @@ def variables(root: Path, cloud: local_cloud.LocalCloud | None) -> dict[str, str
                 del result[name]
         result |= cloud.variables()
         result["AWS_EC2_METADATA_DISABLED"] = "true"
-        for name in ("NO_PROXY", "no_proxy"):
-            result[name] = ",".join(filter(None, [result.get(name), ports.HOST, "localhost"]))
+        result |= loopback_directly(result)
     return result
 
 

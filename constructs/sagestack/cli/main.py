@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ from sagestack.cli.commands import (
 from sagestack.cli.errors import INTERRUPTED, CliError, explained
 from sagestack.cli.options import State
 from sagestack.cli.output import Output
+from sagestack.cli.proxies import loopback_directly
 
 _WANTS_JSON = "sagestack.wants_json"
 
@@ -152,4 +154,6 @@ app.add_typer(delivery.delivery, name="delivery", rich_help_panel=_GIT, help=_re
 
 def main() -> None:
     """The entry point of the program."""
+    # Before anything starts that is to reach the local cloud, or is it.
+    os.environ.update(loopback_directly(os.environ))
     app(prog_name="sagestack")

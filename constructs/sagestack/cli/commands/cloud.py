@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from sagestack.cli import local_cloud
 from sagestack.cli.options import ClockFactorOption, JsonOption, PortOption, state_of
+from sagestack.cli.proxies import loopback_directly
 
 
 def up(
@@ -91,7 +93,7 @@ def env(
         variables: dict[str, str] = {}
         removed = list(local_cloud.VARIABLES)
     else:
-        variables = local_cloud.require(state.root).variables()
+        variables = local_cloud.require(state.root).variables() | loopback_directly(os.environ)
         removed = list(local_cloud.UNSET)
     state.output.result({"set": variables, "unset": removed})
     if not json:
