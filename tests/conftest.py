@@ -15,13 +15,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Before aws_cdk: where a folder of ours hides what it needs, this import fails and says which, and the cure.
 import sagestack.layout  # noqa: F401
 
-from tests import cheap_start  # first of ours: it counts from here
+from tests import cheap_start, shell_variables  # first of ours: it counts from here
 from tests.image_environment import IMAGE_STARTUP
 from tests.local_cloud_fixtures import cloud, own_cloud  # noqa: F401
 from tests.property_tests import load_profile
 
 if TYPE_CHECKING:
     from tests.synthesis import Templates
+
+# Before any test module: some remember what they find.
+shell_variables.forget(os.environ)
 
 # CDK's validation of templates starts an engine, seconds per process. tests/test_app.py has it on, once.
 os.environ.setdefault("CDK_VALIDATION", "false")
@@ -77,6 +80,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-notebook", action="store_true", help="run the tests that need JupyterLab")
     parser.addoption("--run-workflow", action="store_true", help="run the delivery workflows from their files")
     parser.addoption("--run-sdk", action="store_true", help="run the tests that need the SageMaker SDK")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--run-container"):
+        shell_variables.hide_container_engine(os.environ)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

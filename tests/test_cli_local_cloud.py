@@ -250,8 +250,12 @@ def test_env_is_for_eval(root: Path, port: int) -> None:
 
 def test_env_keeps_a_proxy_away_from_the_local_cloud(root: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     _json("up", "--port", str(port))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     assert "no_proxy" not in runner.invoke(app, ["env"]).stdout
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", ".corp.example")
     printed = runner.invoke(app, ["env"]).stdout
     assert "export no_proxy=.corp.example,127.0.0.1,localhost" in printed

@@ -1,0 +1,34 @@
+"""The tests say the same on everybody's machine."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.shell_variables import NO_ENGINE, forget
+
+
+def test_somebodys_account_repository_proxy_and_terminal_are_forgotten() -> None:
+    environment = {
+        "AWS_PROFILE": "prod",
+        "AWS_ENDPOINT_URL_S3": "https://s3.example",
+        "GIT_DIR": "/somebody/.git",
+        "GIT_AUTHOR_NAME": "Ada",
+        "FORCE_COLOR": "1",
+        "https_proxy": "http://proxy.example:3128",
+        "PATH": "/usr/bin",
+    }
+    forget(environment)
+    exceptions = "127.0.0.1,localhost"
+    assert environment == {
+        "GIT_AUTHOR_NAME": "Ada",
+        "https_proxy": "http://proxy.example:3128",
+        "PATH": "/usr/bin",
+        "no_proxy": exceptions,
+        "NO_PROXY": exceptions,
+    }
+
+
+def test_only_container_tests_see_a_container_engine(pytestconfig: pytest.Config) -> None:
+    assert (os.environ.get("DOCKER_HOST") == NO_ENGINE) is not pytestconfig.getoption("--run-container")
