@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 import botocore.config
 
+from local_cloud.sagemaker import loopback_ports
 from tests.git_repositories import git
-from tests.held_port import HeldPort
 from tests.local_cloud_fixtures import ROOT
 
 INSTALLED = (".venv", ".venv-local-cloud", "node_modules")
@@ -40,8 +40,8 @@ class Checkout:
             (folder / name).symlink_to(ROOT / name)
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "as it is"]):
             git(folder, *command)
-        self._held = HeldPort()
-        self.port = self._held.number
+        # Ours until this process ends, whether or not its local cloud runs.
+        self.port = loopback_ports.take()
 
     def environment(self) -> dict[str, str]:
         """What a shell in the checkout has."""

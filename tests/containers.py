@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.held_port import HeldPort
+from local_cloud.sagemaker import loopback_ports
 
 # As tight as it gets: nothing of the image can be written, nothing gained.
 LOCKED_DOWN = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
@@ -41,15 +41,14 @@ def open_to_all(base: Path) -> None:
 @contextmanager
 def serving_container(image: str, *options: str) -> Iterator[tuple[str, int]]:
     """A server on the loopback of this machine: its container's name and its port."""
-    held = HeldPort()
-    port = held.number
+    port = loopback_ports.take()
     name = f"sagestack-{uuid.uuid4().hex[:12]}"
     where = ["--env", "SAGEMAKER_BIND_TO_HOST=127.0.0.1", "--env", f"SAGEMAKER_BIND_TO_PORT={port}"]
-    started = docker(
-        "run", "--detach", "--name", name, "--network", "host", *LOCKED_DOWN, *where, *options, image, "serve"
-    )
-    assert started.returncode == 0, started.stderr
     try:
+        started = docker(
+            "run", "--detach", "--name", name, "--network", "host", *LOCKED_DOWN, *where, *options, image, "serve"
+        )
+        assert started.returncode == 0, started.stderr
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -61,7 +60,7 @@ def serving_container(image: str, *options: str) -> Iterator[tuple[str, int]]:
         yield name, port
     finally:
         docker("rm", "--force", name)
-        held.release()
+        loopback_ports.release(port)
 
 
 @contextmanager

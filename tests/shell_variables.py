@@ -26,7 +26,8 @@ _ELSEWHERE = (
 
 
 def forget(environment: MutableMapping[str, str]) -> None:
-    """Take from an environment what names somebody's account, repository, proxy or terminal."""
+    """Take from an environment what names somebody's account, repository or terminal, and let no proxy of theirs come between us
+    and our own servers."""
     for name in [name for name in environment if name.startswith("AWS_") or name in _ELSEWHERE]:
         del environment[name]
     environment.update(loopback_directly(environment))

@@ -128,6 +128,18 @@ def test_of_what_is_published_together_an_evaluation_sees_all_or_nothing(monkeyp
     assert cloud.points
 
 
+def test_a_state_that_is_set_while_the_metrics_are_read_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud({**PLAIN, "TreatMissingData": "notBreaching"})
+
+    def set_by_somebody(*_: Any) -> list[Point]:
+        cloud.alarms[0].definition["StateValue"] = "ALARM"  # type: ignore[index]
+        return []
+
+    monkeypatch.setattr(cloud, "newest_first", set_by_somebody)
+    assert cloud.evaluate() == "ALARM"
+    assert not cloud.told
+
+
 def test_expressions_may_name_expressions_in_any_order() -> None:
     cloud = Cloud(
         math_alarm(

@@ -21,14 +21,37 @@ DEAD = "http://127.0.0.1:9"
         ({"https_proxy": DEAD}, "127.0.0.1,localhost"),
         ({"ALL_PROXY": DEAD}, "127.0.0.1,localhost"),
         ({"HTTP_PROXY": DEAD, "NO_PROXY": "a.example, .b.example"}, "a.example,.b.example,127.0.0.1,localhost"),
-        ({"http_proxy": DEAD, "no_proxy": "a.example", "NO_PROXY": "b.example"}, "a.example,127.0.0.1,localhost"),
         ({"http_proxy": DEAD, "no_proxy": "localhost"}, "localhost,127.0.0.1"),
+        ({"http_proxy": DEAD, "no_proxy": "*"}, "*"),
+        ({"npm_config_https_proxy": DEAD}, "127.0.0.1,localhost"),
     ],
-    ids=["nothing", "no proxy", "an empty one", "one", "in capitals", "its exceptions", "in both spellings", "twice"],
+    ids=[
+        "nothing",
+        "no proxy",
+        "an empty one",
+        "one",
+        "in capitals",
+        "its exceptions",
+        "twice",
+        "everything",
+        "npm's alone",
+    ],
 )
 def test_loopback_is_one_more_exception_of_a_proxy(environment: dict[str, str], exceptions: str | None) -> None:
     wanted = {} if exceptions is None else {"no_proxy": exceptions, "NO_PROXY": exceptions}
     assert loopback_directly(environment) == wanted
+
+
+def test_exceptions_stay_where_their_reader_looks_for_them() -> None:
+    environment = {
+        "http_proxy": DEAD,
+        "no_proxy": "a.example",
+        "NO_PROXY": "b.example",
+        "npm_config_no_proxy": "c.example",
+    }
+    assert loopback_directly(environment) == {
+        name: f"{said},127.0.0.1,localhost" for name, said in environment.items() if name != "http_proxy"
+    }
 
 
 @pytest.mark.long

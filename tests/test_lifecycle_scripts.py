@@ -513,6 +513,7 @@ def test_steps_that_are_not_what_was_deployed_are_never_run(machine: Machine) ->
     assert result.returncode == 0
     assert "is not what was deployed: its SHA-256 is another" in result.stdout
     assert machine.states() == {"fetch-steps": "failed"}
+    assert "its SHA-256 is another" in machine.log("fetch-steps")
     # It is tried again, and works as soon as it can.
     published.write_text(genuine)
     assert machine.wait_for("second")["fetch-steps"] == "succeeded"

@@ -100,7 +100,7 @@ def test_a_failure_and_a_stop(jobs: Jobs) -> None:
     assert jobs.trained(failed, timeout_s=300)["FailureReason"] == "AlgorithmError: why, exit code: 9"
     name = jobs.training(
         "signal.signal(signal.SIGTERM, lambda *_: ((ml / 'model/half').write_text('half'), sys.exit(0)))\n"
-        "print('ready')\ntime.sleep(600)"
+        "print('ready', flush=True)\ntime.sleep(600)"
     )
     # From here on the program knows what to do with the signal.
     jobs.wait_for_line(name, "ready")

@@ -32,6 +32,7 @@ from local_cloud.notebook_runtime.notebook_python import NotebookPython
 from local_cloud.notebook_runtime.process_runtime import ProcessInstance, ProcessRuntime
 from local_cloud.notebook_runtime.runtime import CodeRepository, RuntimeRefused
 from local_cloud.notebook_runtime.supervised import SupervisedInstance, landing_page
+from local_cloud.notebook_runtime.supervisor import processes
 from tests.notebook_instances import ARN, ENVIRONMENT, Printed, instance_spec, project_with_jupyter
 from tests.waiting import wait_for
 
@@ -435,6 +436,19 @@ def test_an_instance_whose_files_cannot_be_written_is_refused_and_leaves_nothing
         runtime.start(instance_spec(tmp_path, printed))
     assert not list((tmp_path / "state").rglob("instance-*"))
     runtime.close()
+
+
+def test_what_belongs_to_another_user_is_not_waited_for_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def forbidden(pid: int, _number: int) -> None:
+        tried.append(pid)
+        raise PermissionError
+
+    monkeypatch.setattr(processes, "_parents", lambda: {4_194_304: os.getpid(), 4_194_305: 4_194_304})
+    monkeypatch.setattr(os, "kill", forbidden)
+    processes.kill_descendants()
+    assert sorted(tried) == [4_194_304, 4_194_305], "each once"
 
 
 def test_a_killed_local_cloud_leaves_no_process(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.shell_variables import NO_ENGINE, forget
 
 
-def test_somebodys_account_repository_proxy_and_terminal_are_forgotten() -> None:
+def test_somebodys_account_repository_and_terminal_are_forgotten_and_a_proxy_is_not_asked_for_loopback() -> None:
     environment = {
         "AWS_PROFILE": "prod",
         "AWS_ENDPOINT_URL_S3": "https://s3.example",

@@ -17,8 +17,9 @@ from xgboost_container.training.distributed.collective import distributed
 from xgboost_container.training.distributed.hosts import Hosts
 from xgboost_container.training.distributed.link import Kind, Link
 
+from local_cloud.sagemaker.loopback_ports import loopback_port
 from tests.waiting import wait_for
-from tests.xgboost_hosts import own_port, run, running
+from tests.xgboost_hosts import run, running
 
 # Several hosts, each a process of its own.
 pytestmark = pytest.mark.long
@@ -394,7 +395,7 @@ def test_a_port_that_is_taken_is_said_with_what_to_set(tmp_path: Path) -> None:
 
 def test_a_host_of_another_job_is_refused_and_disturbs_nobody(tmp_path: Path) -> None:
     with (
-        own_port() as port,
+        loopback_port() as port,
         running(tmp_path / "a", port=port, hosts=3, environment={"TRAINING_JOB_NAME": "one"}, absent=["algo-3"]) as one,
     ):
         with running(tmp_path / "b", port=port, environment={"TRAINING_JOB_NAME": "two"}, absent=["algo-1"]) as other:
@@ -415,7 +416,7 @@ def test_a_stranger_on_the_port_disturbs_nobody(tmp_path: Path) -> None:
 
     # The leader listens as long as it waits for this one.
     plans = {"algo-2": {"at": {"start": "hold"}}}
-    with own_port() as port, running(tmp_path, port=port, plans=plans) as job:
+    with loopback_port() as port, running(tmp_path, port=port, plans=plans) as job:
         wait_for(lambda: comes(port), 60, "the leader never listened")
         job["algo-2"].go_on()
         job.wait()

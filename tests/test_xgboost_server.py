@@ -34,9 +34,9 @@ from xgboost_container.serving.request_error import RequestError
 from xgboost_container.serving.selection import Selection
 from xgboost_container.serving.settings import Settings
 
+from local_cloud.sagemaker.loopback_ports import loopback_port
 from tests.image_environment import python_path
 from tests.waiting import wait_for
-from tests.xgboost_hosts import own_port
 from tests.xgboost_servers import (
     ROOT,
     Answer,
@@ -808,7 +808,7 @@ def test_two_servers_side_by_side_serve_two_models(base: Path, server: Server, t
     other = trained(seed=5)
     write_artifact(other, tmp_path / "model")
     rows = some_rows(3)
-    with own_port() as port, serving(tmp_path, SAGEMAKER_BIND_TO_PORT=str(port)) as second:
+    with loopback_port() as port, serving(tmp_path, SAGEMAKER_BIND_TO_PORT=str(port)) as second:
         assert second.port == port
         for one, booster in ((server, small_model()), (second, other)):
             np.testing.assert_allclose(one.invoke(csv_of(rows)).scores(), booster.inplace_predict(rows), atol=1e-6)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_cloud.sagemaker import loopback_ports
 from tests.image_environment import python_path
 
 PACKAGE_ROOT = Path(__file__).parents[1] / "model_code" / "images" / "xgboost"
@@ -105,16 +105,6 @@ class Job:
 
 
 @contextmanager
-def own_port() -> Iterator[int]:
-    """A port that nobody else gets meanwhile: bound, so that the system gives it to no other socket, but not listening, so that
-    whoever binds it by its number and with SO_REUSEADDR can."""
-    with socket.socket() as holding:
-        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holding.bind(("127.0.0.1", 0))
-        yield int(holding.getsockname()[1])
-
-
-@contextmanager
 def running(
     folder: Path,
     *,
@@ -135,29 +125,14 @@ def running(
         absent: hosts that never start.
         port: where the hosts meet; one of their own where none is given.
     """
-    if port is None:
-        with (
-            own_port() as port,
-            running(
-                folder,
-                hosts=hosts,
-                program=program,
-                plan=plan,
-                plans=plans,
-                environment=environment,
-                absent=absent,
-                port=port,
-            ) as job,
-        ):
-            yield job
-        return
+    own = loopback_ports.take() if port is None else None
     names = [f"algo-{number}" for number in range(1, hosts + 1)]
     shared = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("SAGEMAKER_", "SM_", "TRAINING_"))},
         "PYTHONPATH": python_path(PACKAGE_ROOT),
         "OMP_NUM_THREADS": "1",
         "SAGEMAKER_HOST_ADDRESSES": json.dumps(dict.fromkeys(names, "127.0.0.1")),
-        "SAGEMAKER_HOSTS_PORT": str(port),
+        "SAGEMAKER_HOSTS_PORT": str(port if own is None else own),
         # Longer than a test waits: where hosts start apart, and where one is only slow, is no matter of time.
         "SAGEMAKER_HOSTS_CONNECT_SECONDS": "600",
         "SAGEMAKER_HOSTS_SILENCE_SECONDS": "600",
@@ -185,6 +160,8 @@ def running(
         for host in started:
             host.process.kill()
             host.process.wait()
+        if own is not None:
+            loopback_ports.release(own)
 
 
 def run(folder: Path, **how: Any) -> Job:

@@ -105,9 +105,9 @@ class Evaluator:
             BadAlarm, BadExpression: it cannot be evaluated.
         """
         definition = self._definition(alarm)
-        rule = definition.rule
+        # The state first: what somebody sets while the metrics are read holds, and is not undone by what was read before.
+        rule, old = definition.rule, alarm.definition["StateValue"]
         values, now = self._read_together(alarm, definition)
-        old = alarm.definition["StateValue"]
         new = next_state(rule, values, old)
         if new == old or (definition.waits_for_samples and self._has_few_samples(alarm, definition, now)):
             return

@@ -110,7 +110,7 @@ def built(
         except BlockingIOError:
             on_line(f"Waiting for another job that is preparing {what}")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        # Here, and not before it waited: who builds last would take away what the one before it already runs.
+        # Once more, now that nobody else builds: by the look before the wait it would take away what another has built and runs.
         if is_whole():
             return
         shutil.rmtree(folder, ignore_errors=True)

@@ -32,8 +32,9 @@ PROJECT = Path(__file__).parents[2]
 JUPYTER = Path(".venv-notebook") / "bin" / "jupyter-lab"
 JUPYTER_SETTINGS = Path(__file__).with_name("image") / "jupyter"
 SUPERVISOR = Path(__file__).with_name("supervisor") / "__main__.py"
-END_TIMEOUT_S = 30.0
-"""How long the supervisor may take to end all below it, above its own times for that: killed before, it would leave them."""
+END_TIMEOUT_S = 20.0
+"""How long the supervisor may take to end all below it, above its own times for that (15 s): killed before, it would leave
+them. No longer: one that hangs must not keep the local cloud's own end beyond the time that `sagestack down` waits."""
 PASSED_ON = (
     "LANG",
     "LC_ALL",

@@ -56,12 +56,13 @@ class ResourceKind:
         resource_arn = self.arn(caller, name)
         document = {**members, f"{self.prefix}Arn": resource_arn, "CreationTime": time.time()}
         try:
-            with service.store.transaction():
-                service.store.insert(self.kind, caller.account, caller.region, key_of(name), document)
-                tags.save(service, caller, resource_arn, request.get("Tags"))
+            with service.store.undisturbed():
+                with service.store.transaction():
+                    service.store.insert(self.kind, caller.account, caller.region, key_of(name), document)
+                    tags.save(service, caller, resource_arn, request.get("Tags"))
+                self._send_event(service, caller, document, tags.current(service, caller, resource_arn))
         except Duplicate:
             raise self._taken(caller, name) from None
-        self._send_event(service, caller, document, tags.current(service, caller, resource_arn))
         return {f"{self.prefix}Arn": resource_arn}
 
     def find(self, service: Sagemaker, caller: Caller, name: str) -> Document:
@@ -93,13 +94,14 @@ class ResourceKind:
         Raises:
             ValidationError: there is none.
         """
-        with service.store.transaction():
-            document = self.find(service, caller, name)
-            service.store.delete(self.kind, caller.account, caller.region, key_of(name))
-            resource_arn = document[f"{self.prefix}Arn"]
-            last_tags = tags.current(service, caller, resource_arn)
-            tags.forget(service, caller, resource_arn)
-        self._send_event(service, caller, document, last_tags)
+        with service.store.undisturbed():
+            with service.store.transaction():
+                document = self.find(service, caller, name)
+                service.store.delete(self.kind, caller.account, caller.region, key_of(name))
+                resource_arn = document[f"{self.prefix}Arn"]
+                last_tags = tags.current(service, caller, resource_arn)
+                tags.forget(service, caller, resource_arn)
+            self._send_event(service, caller, document, last_tags)
         return {}
 
     def _taken(self, caller: Caller, name: str) -> ValidationError:

@@ -105,16 +105,22 @@ def kill_foreground(script: int) -> None:
 def kill_descendants() -> None:
     """Kill all that this process, or what it had started, has started: on Linux it has become the parent of those left."""
     deadline = time.monotonic() + KILLED_WITHIN_S
+    untouchable = set[int]()
     while time.monotonic() < deadline:
         family, mine = _parents(), {os.getpid()}
         while grown := {child for child, parent in family.items() if parent in mine} - mine:
             mine |= grown
         mine.discard(os.getpid())
-        if not mine:
-            return
-        for pid in mine:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+        for pid in mine - untouchable:
+            try:
                 os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                # Another user's, as below `sudo`: waiting does not end it.
+                untouchable.add(pid)
+        if mine <= untouchable:
+            return
         time.sleep(0.05)
 
 

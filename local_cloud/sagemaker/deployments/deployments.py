@@ -154,12 +154,13 @@ def delete(hosting: Hosting, caller: Caller, name: str) -> None:
     async_endpoints.forget(hosting, key)
     for fleet in router.fleets if router else []:
         _retire(hosting, fleet, DRAIN_S)
-    kept_tags = tags.current(hosting.service, caller, document["EndpointArn"])
-    with hosting.service.store.transaction():
-        hosting.service.store.delete(KIND, *key)
-        tags.forget(hosting.service, caller, document["EndpointArn"])
+    with hosting.service.store.undisturbed():
+        with hosting.service.store.transaction():
+            kept_tags = tags.current(hosting.service, caller, document["EndpointArn"])
+            hosting.service.store.delete(KIND, *key)
+            tags.forget(hosting.service, caller, document["EndpointArn"])
+        send_event(hosting.service, caller, {**document, "EndpointStatus": "Deleted"}, kept_tags)
     notifications.publish(KIND, document["EndpointArn"])
-    send_event(hosting.service, caller, {**document, "EndpointStatus": "Deleted"}, kept_tags)
 
 
 def resume(hosting: Hosting, caller: Caller, name: str) -> None:

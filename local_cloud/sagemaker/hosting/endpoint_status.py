@@ -34,14 +34,16 @@ def finish(
             EndpointStatus=status, FailureReason=reason[:MAX_REASON] if reason else None, LastModifiedTime=time.time()
         )
 
-    document = hosting.service.store.update(KIND, *key_for(caller, name), change)
-    if document is None:
-        return
+    # Told before anybody can see it, and go on: events keep the order of what happened.
+    with hosting.service.store.undisturbed():
+        document = hosting.service.store.update(KIND, *key_for(caller, name), change)
+        if document is None:
+            return
+        send_event(hosting.service, caller, document)
     logger.info("Endpoint %s is %s%s", name, status, f": {reason}" if reason else "")
     if status == "InService" and document["Deployed"].get("AsyncInferenceConfig"):
         async_endpoints.queue_of(hosting, key_for(caller, name), document["EndpointName"])
     notifications.publish(KIND, document["EndpointArn"])
-    send_event(hosting.service, caller, document)
 
 
 def enter_stage(hosting: Hosting, caller: Caller, name: str, stage: Stage, waited_s: float) -> None:

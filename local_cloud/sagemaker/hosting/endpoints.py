@@ -49,12 +49,13 @@ def create_endpoint(service: Sagemaker, caller: Caller, request: Request) -> Res
         "LastDeploymentConfig": deployment_config,
     }
     try:
-        with service.store.transaction():
-            service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
-            tags.save(service, caller, endpoint_arn, request.get("Tags"))
+        with service.store.undisturbed():
+            with service.store.transaction():
+                service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
+                tags.save(service, caller, endpoint_arn, request.get("Tags"))
+            deployments.send_event(service, caller, document)
     except Duplicate:
         raise ValidationError(f'Cannot create already existing endpoint "{endpoint_arn}".') from None
-    deployments.send_event(service, caller, document)
     _in_background(service, caller, name, deployments.create)
     return {"EndpointArn": endpoint_arn}
 
@@ -236,11 +237,12 @@ def _changed(
         change(document)
         document.update(EndpointStatus=status, FailureReason=None, LastModifiedTime=time.time())
 
-    document = service.store.update(KIND, caller.account, caller.region, key_of(name), begin)
-    if document is None:
-        raise ValidationError(f'Could not find endpoint "{arn_of(caller, KIND, name)}".')
+    with service.store.undisturbed():
+        document = service.store.update(KIND, caller.account, caller.region, key_of(name), begin)
+        if document is None:
+            raise ValidationError(f'Could not find endpoint "{arn_of(caller, KIND, name)}".')
+        deployments.send_event(service, caller, document)
     notifications.publish(KIND, document["EndpointArn"])
-    deployments.send_event(service, caller, document)
     _in_background(service, caller, document["EndpointName"], work)
     return {"EndpointArn": document["EndpointArn"]}
 

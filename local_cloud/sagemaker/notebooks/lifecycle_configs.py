@@ -29,12 +29,13 @@ def create_lifecycle_config(service: Sagemaker, caller: Caller, request: Request
     hooks = {hook: request.get(hook) or [] for hook in HOOKS}
     document: Document = {_NAME: name, _ARN: arn, **hooks, "CreationTime": now, "LastModifiedTime": now}
     try:
-        with service.store.transaction():
-            service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
-            tags.save(service, caller, arn, request.get("Tags"))
+        with service.store.undisturbed():
+            with service.store.transaction():
+                service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
+                tags.save(service, caller, arn, request.get("Tags"))
+            _send_event(service, caller, document, tags.current(service, caller, arn))
     except Duplicate:
         raise _refusal("create", arn, "Notebook Instance Lifecycle Config already exists.") from None
-    _send_event(service, caller, document, tags.current(service, caller, arn))
     return {_ARN: arn}
 
 
@@ -66,10 +67,11 @@ def update_lifecycle_config(service: Sagemaker, caller: Caller, request: Request
         document.update({hook: request[hook] for hook in HOOKS if request.get(hook) is not None})
         document["LastModifiedTime"] = time.time()
 
-    document = service.store.update(KIND, caller.account, caller.region, key_of(request[_NAME]), change)
-    if document is None:
-        raise _unknown("update", arn)
-    _send_event(service, caller, document, tags.current(service, caller, arn))
+    with service.store.undisturbed():
+        document = service.store.update(KIND, caller.account, caller.region, key_of(request[_NAME]), change)
+        if document is None:
+            raise _unknown("update", arn)
+        _send_event(service, caller, document, tags.current(service, caller, arn))
     return {}
 
 
@@ -77,14 +79,15 @@ def update_lifecycle_config(service: Sagemaker, caller: Caller, request: Request
 def delete_lifecycle_config(service: Sagemaker, caller: Caller, request: Request) -> Response:
     """DeleteNotebookInstanceLifecycleConfig: the reference names no error for one that an instance has."""
     arn = arn_of(caller, KIND, request[_NAME])
-    with service.store.transaction():
-        document = service.store.get(KIND, caller.account, caller.region, key_of(request[_NAME]))
-        if document is None:
-            raise _unknown("delete", arn)
-        service.store.delete(KIND, caller.account, caller.region, key_of(request[_NAME]))
-        last_tags = tags.current(service, caller, arn)
-        tags.forget(service, caller, arn)
-    _send_event(service, caller, document, last_tags)
+    with service.store.undisturbed():
+        with service.store.transaction():
+            document = service.store.get(KIND, caller.account, caller.region, key_of(request[_NAME]))
+            if document is None:
+                raise _unknown("delete", arn)
+            service.store.delete(KIND, caller.account, caller.region, key_of(request[_NAME]))
+            last_tags = tags.current(service, caller, arn)
+            tags.forget(service, caller, arn)
+        _send_event(service, caller, document, last_tags)
     return {}
 
 

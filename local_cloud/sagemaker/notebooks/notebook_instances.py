@@ -67,10 +67,11 @@ def create_notebook_instance(service: Sagemaker, caller: Caller, request: Reques
         or {"MinimumInstanceMetadataServiceVersion": "1"},
     }
     try:
-        with service.store.transaction():
-            document[instance_life.FOLDER] = _free_folder(service, caller, name)
-            service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
-            tags.save(service, caller, arn, request.get("Tags"))
+        with service.store.undisturbed():
+            with service.store.transaction():
+                document[instance_life.FOLDER] = _free_folder(service, caller, name)
+                service.store.insert(KIND, caller.account, caller.region, key_of(name), document)
+                tags.save(service, caller, arn, request.get("Tags"))
             notebook_status.tell(service, caller, document)
     except Duplicate:
         raise taken from None

@@ -81,7 +81,7 @@ def begin(
         document.update(NotebookInstanceStatus=wanted, FailureReason=None, LastModifiedTime=time.time())
 
     # Told before anybody can see it, and go on: events keep the order of what happened.
-    with service.store.transaction():
+    with service.store.undisturbed():
         document = service.store.update(KIND, caller.account, caller.region, key_of(name), enter)
         if document is None:
             raise ValidationError("RecordNotFound")
@@ -127,7 +127,7 @@ def finish(
             LastModifiedTime=time.time(),
         )
 
-    with service.store.transaction():
+    with service.store.undisturbed():
         document = service.store.update(KIND, caller.account, caller.region, key_of(name), change)
         if document is None or not written:
             return False

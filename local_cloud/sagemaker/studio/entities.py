@@ -112,9 +112,10 @@ class Entity:
         whole = {**document, self.arn_key: its_arn, "CreationTime": document.get("CreationTime", now)}
         whole["LastModifiedTime"] = now
         try:
-            with service.store.transaction():
-                service.store.insert(self.kind, caller.account, caller.region, path.lower(), whole)
-                tags.save(service, caller, its_arn, its_tags)
+            with service.store.undisturbed():
+                with service.store.transaction():
+                    service.store.insert(self.kind, caller.account, caller.region, path.lower(), whole)
+                    tags.save(service, caller, its_arn, its_tags)
                 self.went_on(service, caller, whole)
         except Duplicate:
             raise ResourceInUse(f"{self.noun} [{its_arn}] already exists.") from None
@@ -141,7 +142,7 @@ class Entity:
                 document[self.status_key] = status
                 document.pop("FailureReason", None)
 
-        with service.store.transaction():
+        with service.store.undisturbed():
             document = service.store.update(self.kind, caller.account, caller.region, path.lower(), edit)
             if document is None:
                 raise ResourceNotFound(f"{self.noun} [{self.arn(caller, path)}] does not exist.")
@@ -174,8 +175,8 @@ class Entity:
             )
 
     def went_on(self, service: Sagemaker, caller: Caller, document: Document) -> None:
-        """Tell of a new status, and let it go on if it does: in the transaction that writes it, so that it is told before anybody
-        can see it, and in the order in which it happens."""
+        """Tell of a new status, and let it go on if it does: while the store is undisturbed since it was written, so that it is
+        told before anybody can see it, and in the order in which it happens."""
         if self.changed is not None:
             self.changed(service, caller, document, tags.current(service, caller, document[self.arn_key]))
         notifications.publish(self.kind, document[self.arn_key])
@@ -212,7 +213,7 @@ class Entity:
             reason = "The local cloud failed; see its log (sagestack logs --cloud)."
         status = motion.failed if reason else motion.to
         if status is None:
-            with service.store.transaction():
+            with service.store.undisturbed():
                 last_tags = tags.current(service, caller, document[self.arn_key])
                 self.forget(service, caller, path)
                 notifications.publish(self.kind, document[self.arn_key])
@@ -226,7 +227,7 @@ class Entity:
             if reason:
                 found["FailureReason"] = reason[:1024]
 
-        with service.store.transaction():
+        with service.store.undisturbed():
             written = service.store.update(self.kind, caller.account, caller.region, path.lower(), settled)
             if written is not None:
                 self.went_on(service, caller, written)

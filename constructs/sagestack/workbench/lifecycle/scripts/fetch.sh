@@ -8,10 +8,10 @@ shutil.copyfileobj(found["Body"], sys.stdout.buffer)'
     rm -f "$to"
     # Not as root: conda's Python belongs to people, who may have changed it by the time that this is tried again.
     as "$(owner)" timeout 20 "${SAGESTACK_PYTHON:-python3}" -c "$fetch_program" "${from%%/*}" "${from#*/}" \
-        >"$to.new" 2>"$SAGESTACK_RUN/log/fetch.log" ||
-        as "$(owner)" timeout 20 aws s3 cp "$SAGESTACK_STEPS_URL" - >"$to.new" 2>>"$SAGESTACK_RUN/log/fetch.log" || return
+        >"$to.new" 2>"$SAGESTACK_RUN/log/fetch-steps.log" ||
+        as "$(owner)" timeout 20 aws s3 cp "$SAGESTACK_STEPS_URL" - >"$to.new" 2>>"$SAGESTACK_RUN/log/fetch-steps.log" || return
     if [ "$(sha256sum <"$to.new")" != "$SAGESTACK_STEPS_SHA256  -" ]; then
-        echo "$SAGESTACK_STEPS_URL is not what was deployed: its SHA-256 is another." >"$SAGESTACK_RUN/log/fetch.log"
+        echo "$SAGESTACK_STEPS_URL is not what was deployed: its SHA-256 is another." >"$SAGESTACK_RUN/log/fetch-steps.log"
         return 1
     fi
     mv -f "$to.new" "$to"
@@ -24,7 +24,7 @@ fetched_steps() {
         finish
     fi
     say "The steps could not be fetched from $SAGESTACK_STEPS_URL; this is tried again each minute:"
-    tail -n 5 "$SAGESTACK_RUN/log/fetch.log" | sed 's/^/    /'
+    tail -n 5 "$SAGESTACK_RUN/log/fetch-steps.log" | sed 's/^/    /'
     if [ -n "${SAGESTACK_REQUIRED:-}" ]; then
         say "The script $SAGESTACK_REQUIRED is required, and could not be fetched from $SAGESTACK_STEPS_URL"
         exit 1

@@ -111,11 +111,10 @@ class Server:
     async def hear_out(self) -> None:
         """Give what has been sent already the time to get here, and read it: also where this process is held up meanwhile."""
         await asyncio.sleep(LAST_CALL_SECONDS)
-        # The loop looks at its clock before it looks at its sockets. After a pause (a container that had used up its share of the
-        # CPU) the time is over, and what came is not read: so once more round for each connection that is being set up, and
-        # then for what it has to read.
-        while self._handshakes:
-            await asyncio.sleep(0)
+        # After a pause (of a container that had used up its share of the CPU) the time is over at once, and a connection that was
+        # accepted right before it is not read yet. So wait for each that is being set up, and then for its first reading.
+        if self._handshakes:
+            await asyncio.wait(self._handshakes)
         for _ in range(_ROUNDS_TO_READ):
             await asyncio.sleep(0)
 

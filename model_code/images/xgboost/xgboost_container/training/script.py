@@ -189,18 +189,22 @@ def _run(command: list[str], folder: Path, variables: dict[str, str], paths: Pat
     last_lines: deque[bytes] = deque(maxlen=20)
     process: subprocess.Popen[bytes] | None = None
     told: list[int] = []
+    too_early: list[int] = []
 
     def forward(signum: int, frame: FrameType | None) -> None:
         told.append(signum)
-        if process is not None:
+        if process is None:
+            too_early.append(signum)
+        else:
             process.send_signal(signum)
 
     # Before the script starts: from its first moment on, SIGTERM is for it, and does not end this program without it.
     previous = signal.signal(signal.SIGTERM, forward)
     try:
         process = subprocess.Popen(command, cwd=folder, env=variables, stderr=subprocess.PIPE)
-        if told:
-            process.send_signal(told[-1])
+        # Each once: a second one may be what a script takes for "at once".
+        for signum in too_early:
+            process.send_signal(signum)
         assert process.stderr is not None  # for the type checker
         relay = threading.Thread(target=_relay, args=(process.stderr, last_lines), daemon=True)
         relay.start()
