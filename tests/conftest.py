@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Before aws_cdk: where a folder of ours hides what it needs, this import fails and says which, and the cure.
 import sagestack.layout  # noqa: F401
 
-from tests import cheap_start, shell_variables  # first of ours: it counts from here
+from tests import cheap_start, own_shell  # first of ours: it counts from here
 from tests.image_environment import IMAGE_STARTUP
 from tests.local_cloud_fixtures import cloud, own_cloud  # noqa: F401
 from tests.property_tests import load_profile
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from tests.synthesis import Templates
 
 # Before any test module: some remember what they find.
-shell_variables.forget(os.environ)
+own_shell.forget(os.environ)
+own_shell.hear_interrupts()
 
 # CDK's validation of templates starts an engine, seconds per process. tests/test_app.py has it on, once.
 os.environ.setdefault("CDK_VALIDATION", "false")
@@ -84,7 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--run-container"):
-        shell_variables.hide_container_engine(os.environ)
+        own_shell.hide_container_engine(os.environ)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

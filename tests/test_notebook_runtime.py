@@ -115,6 +115,12 @@ def test_a_script_runs_from_the_root_with_the_documented_path_and_nothing_else(
     assert "PATH=/sbin:/bin:/usr/sbin:/usr/bin" in lines
 
 
+def test_no_signal_is_ignored_in_what_an_instance_starts(instance: ProcessInstance, heard: Printed) -> None:
+    assert hook(instance, "#!/bin/bash\ngrep SigIgn /proc/self/status") == 0
+    (line,) = heard.of("LifecycleConfigOnStart")
+    assert int(line.split()[1], 16) & ((1 << signal.SIGINT - 1) | (1 << signal.SIGHUP - 1)) == 0
+
+
 def test_a_script_with_windows_line_ends_fails_as_on_aws(instance: ProcessInstance, heard: Printed) -> None:
     assert hook(instance, "#!/bin/bash\r\necho never\r\n") not in (0, None)
     assert re.match(r"/tmp/OnStart_\d{4}-\d\d-\d\d", heard.of("LifecycleConfigOnStart")[0])

@@ -64,9 +64,10 @@ class Commands:
 
 def main() -> None:
     """Serve one instance."""
-    # Whoever presses Ctrl-C means the local cloud, which then stops its instances.
+    # Whoever presses Ctrl-C means the local cloud, which then stops its instances. Handled by nothing rather than ignored: what
+    # is ignored stays so in every program that is started here, and Ctrl-C in an instance's terminal would stop none.
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     commands = Commands()

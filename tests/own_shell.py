@@ -1,7 +1,8 @@
-"""What tests do not take over from the shell or the hook that starts them: accounts, repositories, terminals."""
+"""What tests do not take over from the shell or the hook that starts them: accounts, repositories, terminals, ignored signals."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import MutableMapping
 
 from sagestack.cli.proxies import loopback_directly
@@ -31,6 +32,12 @@ def forget(environment: MutableMapping[str, str]) -> None:
     for name in [name for name in environment if name.startswith("AWS_") or name in _ELSEWHERE]:
         del environment[name]
     environment.update(loopback_directly(environment))
+
+
+def hear_interrupts() -> None:
+    """A shell starts what runs in its background with SIGINT ignored, and every program that a test starts would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def hide_container_engine(environment: MutableMapping[str, str]) -> None:

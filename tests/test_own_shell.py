@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from tests.shell_variables import NO_ENGINE, forget
+from tests.own_shell import NO_ENGINE, forget
 
 
 def test_somebodys_account_repository_and_terminal_are_forgotten_and_a_proxy_is_not_asked_for_loopback() -> None:
@@ -28,6 +30,12 @@ def test_somebodys_account_repository_and_terminal_are_forgotten_and_a_proxy_is_
         "no_proxy": exceptions,
         "NO_PROXY": exceptions,
     }
+
+
+def test_what_a_test_starts_can_be_interrupted() -> None:
+    program = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said == "True\n"
 
 
 def test_only_container_tests_see_a_container_engine(pytestconfig: pytest.Config) -> None:
