@@ -267,11 +267,13 @@ def test_objects_without_an_output_of_their_own_are_refused(objects: list[S3Obje
 
 
 def test_answers_stand_in_the_order_of_their_records_however_long_each_takes(tmp_path: Path) -> None:
-    later = threading.Event()
+    open_at_once, later = threading.Barrier(2), threading.Event()
 
     def slow_first(body: str) -> tuple[int, str]:
+        if body in ("1,1", "3,3"):
+            open_at_once.wait(60)
         if body == "1,1":
-            assert later.wait(60), "no other request was open at the same time"
+            assert later.wait(60)
         elif body == "3,3":
             later.set()
         return total(body)
